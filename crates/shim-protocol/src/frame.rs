@@ -1,0 +1,1 @@
+//! Length-prefixed JSON messages on a stream socket.

@@ -1,0 +1,20 @@
+//! The conversation between the engine and the shim: types, framing, version.
+//!
+//! Both sides of an upgrade compile against this crate: an engine must drive shims of older releases, so every
+//! message is JSON with optional fields, and [`VERSION`] grows when a meaning changes.
+//!
+//! * [`spec`] - what a container's start needs, fully resolved ([`RunSpec`]).
+//! * [`messages`] - requests to a shim and what it says by itself.
+//! * [`frame`] - length-prefixed JSON on a stream socket, with file descriptors beside it.
+//! * [`stdio`] - Docker's stream header, which the shim speaks on attach and exec connections.
+
+pub mod frame;
+pub mod messages;
+pub mod spec;
+pub mod stdio;
+
+/// Version of the messages that this build speaks.
+pub const VERSION: u32 = 1;
+
+pub use messages::{ExecSpec, ExitRecord, Notice, Request, Response, StartError, StateRecord};
+pub use spec::RunSpec;

@@ -1,0 +1,126 @@
+//! Requests to a shim, its answers, and the notices it sends by itself.
+//!
+//! Start: the engine spawns `orlop shim` with a socketpair as fd 3 and sends [`Request::Start`] with the sockets of
+//! published ports beside it. The shim answers [`Response::Started`] or [`Response::StartFailed`] and then listens on
+//! `shim.sock` in the run directory. Every later connection sends exactly one [`Request`]:
+//!
+//! | request | answer | then |
+//! |---|---|---|
+//! | `Watch` | `State` | the shim sends a [`Notice`] for each change until either side closes |
+//! | `Attach` | `Ok` | the connection carries the container's streams ([`crate::stdio`]); with a terminal, raw bytes |
+//! | `Exec` | `ExecStarted` or `StartFailed` | streams as for `Attach`; when `detach` the connection closes |
+//! | `ExecWait` | `ExecExited` | closes |
+//! | all others | `Ok` or `Refused` | closes |
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{Process, Resources, RestartPolicy, RunSpec};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Only on fd 3, first message.
+    Start { version: u32, spec: Box<RunSpec> },
+    Watch,
+    /// `detach_keys` only matters with stdin on a terminal; `logs` is never replayed by the shim.
+    Attach { stdin: bool, stdout: bool, stderr: bool, detach_keys: Option<Vec<u8>> },
+    /// Signal to pid 1. `stop` tells that a stop was asked for: no restart follows.
+    Kill { signal: i32, stop: bool },
+    /// Signal to every process in the container's cgroup.
+    KillAll { signal: i32 },
+    Pause,
+    Unpause,
+    Resize { rows: u16, columns: u16 },
+    Exec { spec: Box<ExecSpec> },
+    ExecResize { exec: String, rows: u16, columns: u16 },
+    ExecWait { exec: String },
+    /// New limits and policy for the running container.
+    Update { resources: Box<Resources>, restart: Option<RestartPolicy> },
+    /// Close the current log file and open it again (after the engine truncated or moved it).
+    ReopenLog,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "response", rename_all = "snake_case")]
+pub enum Response {
+    Started { state: StateRecord },
+    StartFailed { error: StartError },
+    State { state: StateRecord },
+    Ok,
+    ExecStarted { pid: i32 },
+    ExecExited { code: i32 },
+    Refused { reason: String },
+}
+
+/// What a shim says on a `Watch` connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "notice", rename_all = "snake_case")]
+pub enum Notice {
+    /// pid 1 ended. `restarting` tells that the shim will start it again by itself.
+    Exited { exit: ExitRecord, restarting: bool },
+    /// The shim started the container again by its restart policy.
+    Restarted { state: StateRecord },
+    /// A restart failed; the shim ends unless `restarting`.
+    RestartFailed { error: StartError, restarting: bool },
+    Oom,
+    /// An exec process ended.
+    ExecExited { exec: String, code: i32 },
+    Paused,
+    Unpaused,
+}
+
+/// Contents of `state.json`: written before `Started` is sent and at each change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StateRecord {
+    pub version: u32,
+    /// pid 1 of the container, as the host sees it; 0 while waiting to restart.
+    pub pid: i32,
+    /// Start time of `pid` in clock ticks since boot (field 22 of /proc/pid/stat): guards against reuse.
+    pub pid_start: u64,
+    pub shim_pid: i32,
+    /// RFC 3339 with nanoseconds, UTC.
+    pub started_at: String,
+    pub restart_count: u32,
+    pub paused: bool,
+    pub restarting: bool,
+    /// The last exit, when there was one.
+    pub last_exit: Option<ExitRecord>,
+}
+
+/// Contents of `exit.json`: written durably before any notice of the exit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// Exit code, or 128 + signal.
+    pub code: i32,
+    pub oom_killed: bool,
+    /// RFC 3339 with nanoseconds, UTC.
+    pub finished_at: String,
+    pub restart_count: u32,
+    /// Text of a failed restart.
+    pub error: String,
+}
+
+/// Why a process did not start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartError {
+    /// Name of the step that failed (`mount`, `exec`, `user` …).
+    pub step: String,
+    /// One sentence as a person should read it, in Docker's words where Docker has them
+    /// (`exec: "foo": executable file not found in $PATH`).
+    pub message: String,
+    /// Exit code that Docker records: 127 not found, 126 not executable, 128 otherwise.
+    pub code: i32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// Exec id, 64 hex digits.
+    pub exec: String,
+    pub process: Process,
+    pub privileged: bool,
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
+    pub detach: bool,
+    pub detach_keys: Option<Vec<u8>>,
+}

@@ -1,0 +1,26 @@
+//! Kernel interfaces as safe, blocking functions. The only crate with unsafe code; it knows no domain words.
+//!
+//! Nothing here logs above debug, retries, or decides: callers bring policy.
+
+pub mod capability;
+pub mod cgroup;
+pub mod copy_tree;
+pub mod device_filter;
+pub mod dir;
+pub mod durable;
+pub mod fault;
+pub mod fd;
+pub mod lock;
+pub mod loop_device;
+pub mod mount;
+pub mod namespace;
+pub mod netlink;
+pub mod nftables;
+pub mod overlay;
+pub mod process;
+pub mod pty;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
+pub mod watch;
+pub mod xattr;
