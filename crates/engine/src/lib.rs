@@ -1,1 +1,27 @@
-//! (to be written)
+//! What the product does: containers, images, volumes and the network behind one blocking façade, [`Engine`].
+//!
+//! The engine decides and records; it never sets up a container itself, a shim does. It prints nothing, reads no
+//! environment and knows no HTTP. Every method may be called from any thread and blocks until its work is done; what
+//! only waits (exits, events, log growth, streams) is handed out as a callback or a file descriptor instead.
+//!
+//! * [`containers`] - life cycle, streams, files; `containers/mounts` is where containers and volumes meet.
+//! * [`images`] - local images: import, load, save, unpacked layers.
+//! * [`network`] - the default bridge, addresses, published ports.
+//! * [`events`] - what happened, as clients of `GET /events` see it.
+//! * [`system`] - version, info and disk usage.
+
+pub mod config;
+pub mod containers;
+pub mod error;
+pub mod events;
+pub mod images;
+pub mod network;
+pub mod system;
+
+mod engine;
+mod progress;
+
+pub use config::EngineConfig;
+pub use engine::Engine;
+pub use error::{ErrorKind, Fault};
+pub use progress::{Progress, Silent};

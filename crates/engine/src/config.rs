@@ -1,0 +1,20 @@
+//! What an engine is told at its start.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Settings of one engine. Everything else is in the state directory.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// State directory; made when missing.
+    pub root: PathBuf,
+    /// Socket of the API; shims wake the engine that listens there.
+    pub socket: PathBuf,
+    /// Program that is run as `shim`; normally `/proc/self/exe`.
+    pub shim_program: PathBuf,
+    /// Command line that a shim runs when it has news and no engine is there.
+    pub wake: Vec<OsString>,
+    /// Address ranges and device of the default bridge, when not chosen automatically.
+    pub bridge_subnet: Option<String>,
+    pub bridge_mtu: Option<u32>,
+}

@@ -1,0 +1,18 @@
+//! What the engine remembers of a container between calls: its lock, who waits for it, who attached before its start.
+
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+
+use shim_protocol::messages::AttachSpec;
+
+use super::wait::Waiter;
+
+/// In-memory side of one container.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// Held while a verb changes the container; never while waiting for it to end.
+    pub(crate) verb: Mutex<()>,
+    /// Connections made by `attach` before the start; handed to the shim with it.
+    pub(crate) pending: Mutex<Vec<(AttachSpec, OwnedFd)>>,
+    pub(crate) waiters: Mutex<Vec<Waiter>>,
+}

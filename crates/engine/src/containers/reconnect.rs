@@ -1,0 +1,1 @@
+//! What an engine does with the containers it finds at its start.

@@ -1,0 +1,1 @@
+//! From a container's configuration to the [`shim_protocol::RunSpec`] of one start.
