@@ -5,9 +5,11 @@
 //!
 //! * [`spec`] - what a container's start needs, fully resolved ([`RunSpec`]).
 //! * [`messages`] - requests to a shim and what it says by itself.
-//! * [`frame`] - length-prefixed JSON on a stream socket, with file descriptors beside it.
+//! * [`frame`] - length-prefixed JSON on a stream socket; whoever owns the socket passes descriptors beside it.
 //! * [`stdio`] - Docker's stream header, which the shim speaks on attach and exec connections.
+//! * [`client`] - the engine's half: one request, one answer.
 
+pub mod client;
 pub mod frame;
 pub mod messages;
 pub mod spec;
@@ -16,5 +18,9 @@ pub mod stdio;
 /// Version of the messages that this build speaks.
 pub const VERSION: u32 = 1;
 
-pub use messages::{ExecSpec, ExitRecord, Notice, Request, Response, StartError, StateRecord};
+pub use client::{CallError, call};
+pub use frame::{FrameError, receive, send};
+pub use messages::{
+    AttachSpec, ExecSpec, ExitRecord, Notice, Request, Response, StartError, StateRecord,
+};
 pub use spec::RunSpec;

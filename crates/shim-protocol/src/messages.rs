@@ -1,8 +1,10 @@
 //! Requests to a shim, its answers, and the notices it sends by itself.
 //!
-//! Start: the engine spawns `orlop shim` with a socketpair as fd 3 and sends [`Request::Start`] with the sockets of
-//! published ports beside it. The shim answers [`Response::Started`] or [`Response::StartFailed`] and then listens on
-//! `shim.sock` in the run directory. Every later connection sends exactly one [`Request`]:
+//! Start: the engine spawns `orlop shim` with a socketpair as fd 3 and sends [`Request::Start`] with sockets beside
+//! it: first one for each published port, then one for each entry of `attach`. The shim listens on `shim.sock` in the
+//! run directory, answers [`Response::Started`] or [`Response::StartFailed`], and from then on treats the start
+//! connection as a `Watch` connection whose `State` was told by `Started`: an engine that keeps it misses no notice,
+//! however short the container's life. Every later connection sends exactly one [`Request`]:
 //!
 //! | request | answer | then |
 //! |---|---|---|
@@ -19,23 +21,54 @@ use crate::spec::{Process, Resources, RestartPolicy, RunSpec};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
-    /// Only on fd 3, first message.
-    Start { version: u32, spec: Box<RunSpec> },
+    /// Only on fd 3, first message. `attach` describes connections that receive the container's output from its first
+    /// byte; their sockets follow those of the ports and carry streams at once, without any frame.
+    Start {
+        version: u32,
+        spec: Box<RunSpec>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attach: Vec<AttachSpec>,
+    },
     Watch,
-    /// `detach_keys` only matters with stdin on a terminal; `logs` is never replayed by the shim.
-    Attach { stdin: bool, stdout: bool, stderr: bool, detach_keys: Option<Vec<u8>> },
+    /// `detach_keys` are searched in what the client sends to stdin; a match closes the connection and nothing else.
+    /// The log is never replayed by the shim.
+    Attach {
+        stdin: bool,
+        stdout: bool,
+        stderr: bool,
+        detach_keys: Option<Vec<u8>>,
+    },
     /// Signal to pid 1. `stop` tells that a stop was asked for: no restart follows.
-    Kill { signal: i32, stop: bool },
+    Kill {
+        signal: i32,
+        stop: bool,
+    },
     /// Signal to every process in the container's cgroup.
-    KillAll { signal: i32 },
+    KillAll {
+        signal: i32,
+    },
     Pause,
     Unpause,
-    Resize { rows: u16, columns: u16 },
-    Exec { spec: Box<ExecSpec> },
-    ExecResize { exec: String, rows: u16, columns: u16 },
-    ExecWait { exec: String },
-    /// New limits and policy for the running container.
-    Update { resources: Box<Resources>, restart: Option<RestartPolicy> },
+    Resize {
+        rows: u16,
+        columns: u16,
+    },
+    Exec {
+        spec: Box<ExecSpec>,
+    },
+    ExecResize {
+        exec: String,
+        rows: u16,
+        columns: u16,
+    },
+    ExecWait {
+        exec: String,
+    },
+    /// New limits and policy for the running container; `resources` is complete and replaces the spec's.
+    Update {
+        resources: Box<Resources>,
+        restart: Option<RestartPolicy>,
+    },
     /// Close the current log file and open it again (after the engine truncated or moved it).
     ReopenLog,
 }
@@ -57,14 +90,25 @@ pub enum Response {
 #[serde(tag = "notice", rename_all = "snake_case")]
 pub enum Notice {
     /// pid 1 ended. `restarting` tells that the shim will start it again by itself.
-    Exited { exit: ExitRecord, restarting: bool },
+    Exited {
+        exit: ExitRecord,
+        restarting: bool,
+    },
     /// The shim started the container again by its restart policy.
-    Restarted { state: StateRecord },
+    Restarted {
+        state: StateRecord,
+    },
     /// A restart failed; the shim ends unless `restarting`.
-    RestartFailed { error: StartError, restarting: bool },
+    RestartFailed {
+        error: StartError,
+        restarting: bool,
+    },
     Oom,
     /// An exec process ended.
-    ExecExited { exec: String, code: i32 },
+    ExecExited {
+        exec: String,
+        code: i32,
+    },
     Paused,
     Unpaused,
 }
@@ -87,7 +131,8 @@ pub struct StateRecord {
     pub last_exit: Option<ExitRecord>,
 }
 
-/// Contents of `exit.json`: written durably before any notice of the exit.
+/// Contents of `exit.json`: written durably before any notice of the exit, and only when no restart follows (an exit
+/// that is followed by a restart is kept in [`StateRecord::last_exit`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitRecord {
     /// Exit code, or 128 + signal.
@@ -112,6 +157,17 @@ pub struct StartError {
     pub code: i32,
 }
 
+/// One connection to a container's streams.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AttachSpec {
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
+    /// Bytes on stdin that close the connection; none when absent or empty.
+    pub detach_keys: Option<Vec<u8>>,
+}
+
+/// A further process in a running container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExecSpec {
     /// Exec id, 64 hex digits.

@@ -98,9 +98,14 @@ pub enum MountKind {
         create_source: bool,
     },
     /// A fresh memory filesystem; `options` as for mount(8): `size=64m,mode=1777,noexec,…`.
-    Tmpfs { options: Vec<String> },
+    Tmpfs {
+        options: Vec<String>,
+    },
     /// An image's layers, read-only; `lowers` relative to `RootFs::layers_dir`, topmost first.
-    Image { lowers: Vec<PathBuf>, subpath: Option<String> },
+    Image {
+        lowers: Vec<PathBuf>,
+        subpath: Option<String>,
+    },
     Proc,
     Sysfs,
     Cgroup,
@@ -278,5 +283,7 @@ pub enum RestartPolicy {
     Always,
     UnlessStopped,
     /// 0 is without limit.
-    OnFailure { max_retries: u32 },
+    OnFailure {
+        max_retries: u32,
+    },
 }
