@@ -10,6 +10,7 @@ pub mod dir;
 pub mod durable;
 pub mod fault;
 pub mod fd;
+pub mod fork;
 pub mod lock;
 pub mod loop_device;
 pub mod mount;
