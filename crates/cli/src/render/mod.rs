@@ -1,0 +1,3 @@
+//! How the client shows what the engine answered.
+
+pub(crate) mod template;
