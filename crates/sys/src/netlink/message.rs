@@ -45,6 +45,15 @@ impl Message {
         Self { bytes }
     }
 
+    /// Attributes without a message around them, to be appended to one with [`Self::fixed`].
+    pub(crate) const fn fragment() -> Self {
+        Self { bytes: Vec::new() }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Appends the fixed part of the message, or of a nested message.
     pub(crate) fn fixed(&mut self, part: &[u8]) -> &mut Self {
         self.bytes.extend_from_slice(part);
