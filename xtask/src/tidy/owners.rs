@@ -1,0 +1,87 @@
+//! Heavy or dangerous dependencies belong to one crate each, which is where their rules are known.
+
+use super::Finding;
+use super::edges::{FREE, Package};
+
+/// Dependency, the only crate that may use it.
+const OWNERS: &[(&str, &str)] = &[
+    ("axum", "server"),
+    ("clap", "cli"),
+    ("clap_complete", "cli"),
+    ("clap_mangen", "cli"),
+    ("flate2", "archive"),
+    ("http-body-util", "server"),
+    ("hyper", "server"),
+    ("hyper-util", "server"),
+    ("indicatif", "cli"),
+    ("libc", "sys"),
+    ("netlink-packet-core", "sys"),
+    ("netlink-packet-route", "sys"),
+    ("rusqlite", "store"),
+    ("tar", "archive"),
+    ("tokio", "server"),
+    ("tokio-stream", "server"),
+    ("tower", "server"),
+    ("zstd", "archive"),
+];
+
+pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for package in packages
+        .iter()
+        .filter(|package| !FREE.contains(&package.name.as_str()))
+    {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|dependency| !dependency.for_tests)
+        {
+            if let Some((name, owner)) = OWNERS.iter().find(|(name, _)| *name == dependency.name)
+                && *owner != package.name
+            {
+                let manifest = format!("crates/{}/Cargo.toml", package.name);
+                findings.push(Finding::new(
+                    &manifest,
+                    0,
+                    format!("{name} belongs to {owner} alone"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_others() {
+        use super::super::edges::Dependency;
+        let uses = |name: &str, for_tests| Dependency {
+            name: name.to_owned(),
+            ours: false,
+            for_tests,
+        };
+        let package = |name: &str, dependencies| Package {
+            name: name.to_owned(),
+            dependencies,
+        };
+        let found = check(&[
+            package("store", vec![uses("rusqlite", false)]),
+            package(
+                "engine",
+                vec![
+                    uses("tokio", false),
+                    uses("serde", false),
+                    uses("tar", true),
+                ],
+            ),
+        ]);
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            ["crates/engine/Cargo.toml: tokio belongs to server alone"]
+        );
+    }
+}
