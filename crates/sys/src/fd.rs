@@ -1,7 +1,6 @@
-//! File descriptors as a process inherits and passes them: claim, close in ranges, flags, and an epoll instance.
+//! File descriptors as a process inherits and passes them: claim, flags, all but some closed; and an epoll instance.
 //!
-//! Nothing here changes which file a descriptor of the caller refers to, except the functions that close by number,
-//! which say so.
+//! Nothing here closes or replaces a descriptor that the caller owns, except [`close_all_except`].
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
@@ -11,6 +10,8 @@ use std::time::Duration;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+
+use crate::process::close_range;
 
 /// Takes over descriptor `number`, which the parent process left open, and sets close-on-exec on it.
 ///
@@ -40,44 +41,21 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
     Ok(fcntl_setfl(&fd, flags)?)
 }
 
-/// Closes every descriptor from `first` on by number.
+/// Closes by number every descriptor except the standard three and `keep`.
 ///
-/// For a process that has just begun, or a forked child that will not touch the owners of those descriptors again.
-pub fn close_from(first: RawFd) -> io::Result<()> {
-    close_range(first, RawFd::MAX, 0)
-}
-
-/// Sets close-on-exec on every descriptor from `first` on.
-pub fn cloexec_from(first: RawFd) -> io::Result<()> {
-    close_range(first, RawFd::MAX, libc::CLOSE_RANGE_CLOEXEC)
-}
-
-/// Closes by number every descriptor except the standard three and `keep`; the same caution as [`close_from`].
+/// For a forked child that will not touch the owners of the closed ones again.
 pub fn close_all_except(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut numbers: Vec<RawFd> = keep
-        .iter()
-        .map(|fd| fd.as_raw_fd())
-        .filter(|n| *n > 2)
-        .collect();
+    let number = |fd: &BorrowedFd<'_>| u32::try_from(fd.as_raw_fd()).ok();
+    let mut numbers: Vec<u32> = keep.iter().filter_map(number).filter(|n| *n > 2).collect();
     numbers.sort_unstable();
     let mut first = 3;
     for number in numbers {
         if number > first {
-            close_range(first, number - 1, 0)?;
+            close_range(first, number - 1)?;
         }
         first = number + 1;
     }
-    close_from(first)
-}
-
-fn close_range(first: RawFd, last: RawFd, flags: u32) -> io::Result<()> {
-    // SAFETY: takes numbers only; callers of the public functions promise that closed descriptors are not used again.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    close_range(first, u32::MAX)
 }
 
 /// An epoll instance, shared by the descriptors that are watched with it.

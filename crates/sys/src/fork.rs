@@ -23,25 +23,11 @@ pub fn in_child(keep: &[BorrowedFd<'_>], work: impl FnOnce() -> i32) -> io::Resu
     let code = catch_unwind(AssertUnwindSafe(|| {
         let ready = crate::fd::close_all_except(keep).is_ok()
             && rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_ok();
-        default_signals();
+        crate::signal::reset();
         if ready { work() } else { 101 }
     }))
     .unwrap_or(101);
-    // SAFETY: ends the child without running the parent's destructors and exit handlers a second time.
-    unsafe { libc::_exit(code) }
-}
-
-fn default_signals() {
-    for signal in [
-        libc::SIGHUP,
-        libc::SIGINT,
-        libc::SIGQUIT,
-        libc::SIGTERM,
-        libc::SIGCHLD,
-    ] {
-        // SAFETY: SIG_DFL installs no code. A failure leaves the parent's handler, which does nothing.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
+    crate::process::exit_now(code)
 }
 
 /// Makes the process survive the signals by which people and terminals end programs, and wake from waiting when a
