@@ -1,1 +1,33 @@
-//! (to be written)
+//! Names, relations and intent of one state directory: a SQLite database and the shape of the directory around it.
+//!
+//! The database says what exists and what is under way; the directories hold bytes under ids that say nothing. No
+//! other crate sees SQL, joins a path below the state directory, or knows a column.
+//!
+//! * [`Paths`] - where everything is; [`Paths::create_skeleton`] makes the directories.
+//! * [`Store`] - `read` and `write` transactions; what can be asked is in `tables`, one file a table.
+//! * [`journal`] - changes of several steps that survive a crash at each of them.
+//! * [`names`] and the ids - what is a legal name, and names that nobody chose.
+//! * [`InstanceLock`] - one engine a state directory.
+
+mod db;
+mod error;
+mod ids;
+mod instance_lock;
+pub mod journal;
+mod migrations;
+pub mod names;
+mod paths;
+mod tables;
+
+pub use db::{Store, Tx, WriteTx};
+pub use error::{ErrorKind, SqlError, StoreError};
+pub use ids::{ContainerId, ImageId, LayerId, OpId, VolumeId};
+pub use instance_lock::InstanceLock;
+pub use paths::{DEFAULT_ROOT, Paths};
+pub use tables::containers::{ContainerRow, ContainerState};
+pub use tables::images::{DigestRow, ImageRow, TagRow};
+pub use tables::layers::{LayerRow, LayerState};
+pub use tables::leases::LeaseRow;
+pub use tables::ops::OpRow;
+pub use tables::volume_mounts::MountCount;
+pub use tables::volumes::{VolumeRow, VolumeState};

@@ -1,0 +1,342 @@
+//! Where everything is: the only file that joins paths below the state directory and the run directory.
+//!
+//! ```text
+//! <root>/                          0711  default /var/lib/orlop
+//!   orlop.db, -wal, -shm           0600  names, relations, intent
+//!   store.lock                           held while the database is opened and migrated
+//!   engine.lock                          held by the one engine of this root
+//!   engine.log
+//!   docker.sock                          API of a root that is not the default one
+//!   data/<volume id>/              0701  one volume
+//!     _data/                             its bytes, or what its driver mounts there
+//!   volumes/<name>                       link to ../data/<volume id>, so that volumes/<name>/_data is the mountpoint
+//!   layers/<n>/fs/                       one unpacked image layer
+//!   containers/<id>/               0710  upper, work, hostname, hosts, resolv.conf, <id>-json.log
+//!   staging/<op>/                  0700  what an operation builds before it publishes it
+//!   trash/<op>/                    0700  what an operation has taken away and is deleting
+//! /run/orlop/<tag>/<container id>/       shim.lock, shim.sock, state.json, exit.json; gone after a reboot
+//! ```
+//!
+//! Users' names occur in one place, `volumes/<name>`, and only after [`crate::names::check_volume_name`].
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::StoreError;
+use crate::ids::{LayerId, OpId, VolumeId};
+
+/// State directory of the engine that needs no option to find.
+pub const DEFAULT_ROOT: &str = "/var/lib/orlop";
+const RUN: &str = "/run/orlop";
+
+/// The places of one state directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    root: PathBuf,
+    run_root: PathBuf,
+    tag: String,
+}
+
+impl Paths {
+    /// Finds the canonical path of `root`, making the directory (0711) when it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it cannot be made or resolved.
+    pub fn new(root: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let root = root.as_ref();
+        let failed = |action| {
+            move |source| StoreError::Io {
+                action,
+                path: root.to_owned(),
+                source,
+            }
+        };
+        sys::durable::create_dir_all(root, 0o711).map_err(failed("make the state directory"))?;
+        let root = root
+            .canonicalize()
+            .map_err(failed("resolve the state directory"))?;
+        let digest = Sha256::digest(std::os::unix::ffi::OsStrExt::as_bytes(root.as_os_str()));
+        let tag = crate::ids::hex(&digest[..6]);
+        let run_root = Path::new(RUN).join(&tag);
+        Ok(Self {
+            root,
+            run_root,
+            tag,
+        })
+    }
+
+    /// Makes the directories of the state directory and the run directory, with their modes. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn create_skeleton(&self) -> Result<(), StoreError> {
+        for (path, mode) in [
+            (self.root.clone(), 0o711),
+            (self.data(), 0o711),
+            (self.volumes(), 0o711),
+            (self.layers(), 0o700),
+            (self.containers(), 0o710),
+            (self.staging_root(), 0o700),
+            (self.trash_root(), 0o700),
+        ] {
+            sys::durable::ensure_dir(&path, mode).map_err(|source| StoreError::Io {
+                action: "make the directory",
+                path,
+                source,
+            })?;
+        }
+        self.create_run_root()
+    }
+
+    /// Makes the run directory, which a reboot takes away.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn create_run_root(&self) -> Result<(), StoreError> {
+        sys::durable::create_dir_all(&self.run_root, 0o711).map_err(|source| StoreError::Io {
+            action: "make the run directory",
+            path: self.run_root.clone(),
+            source,
+        })
+    }
+
+    /// The canonical state directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// 12 hex digits that tell this state directory from every other on the host: for names of kernel objects.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Whether this is the state directory that needs no option.
+    pub fn is_default(&self) -> bool {
+        self.root == Path::new(DEFAULT_ROOT)
+    }
+
+    /// The bridge of this engine; at most 15 bytes, as the kernel demands.
+    pub fn bridge(&self) -> String {
+        if self.is_default() {
+            "orlop0".to_owned()
+        } else {
+            format!("orl-{}", &self.tag[..8])
+        }
+    }
+
+    /// Name of its cgroup below each controller, and of its packet filter table.
+    pub fn kernel_name(&self) -> String {
+        format!("orlop-{}", self.tag)
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("orlop.db")
+    }
+
+    /// Lock of the first opening and of migrations.
+    pub fn store_lock(&self) -> PathBuf {
+        self.root.join("store.lock")
+    }
+
+    /// Lock of the engine.
+    pub fn engine_lock(&self) -> PathBuf {
+        self.root.join("engine.lock")
+    }
+
+    /// Where an engine in the background logs.
+    pub fn engine_log(&self) -> PathBuf {
+        self.root.join("engine.log")
+    }
+
+    /// Where the API listens unless told otherwise.
+    pub fn socket(&self) -> PathBuf {
+        if self.is_default() {
+            Path::new(RUN).join("docker.sock")
+        } else {
+            self.root.join("docker.sock")
+        }
+    }
+
+    /// All volumes by id.
+    pub fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    /// One volume.
+    pub fn volume(&self, id: &VolumeId) -> PathBuf {
+        self.data().join(id.as_str())
+    }
+
+    /// The bytes of one volume, by its id.
+    pub fn volume_content(&self, id: &VolumeId) -> PathBuf {
+        self.volume(id).join("_data")
+    }
+
+    /// All volumes by name: links.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    /// The link with a volume's name.
+    pub fn volume_link(&self, name: &str) -> PathBuf {
+        self.volumes().join(name)
+    }
+
+    /// What the link of a volume holds.
+    pub fn volume_link_target(&self, id: &VolumeId) -> PathBuf {
+        Path::new("../data").join(id.as_str())
+    }
+
+    /// The id that a link's content names, if it is one of ours.
+    pub fn volume_of_link_target(&self, target: &Path) -> Option<VolumeId> {
+        let id = target.strip_prefix("../data").ok()?.to_str()?;
+        VolumeId::parse(id)
+    }
+
+    /// Where people find a volume's bytes.
+    pub fn mountpoint(&self, name: &str) -> PathBuf {
+        self.volume_link(name).join("_data")
+    }
+
+    /// All layers.
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
+    /// One layer.
+    pub fn layer(&self, id: LayerId) -> PathBuf {
+        self.layers().join(id.to_string())
+    }
+
+    /// The files of one layer.
+    pub fn layer_fs(&self, id: LayerId) -> PathBuf {
+        self.layer(id).join("fs")
+    }
+
+    /// The files of one layer, relative to [`Paths::layers`].
+    pub fn layer_relative(&self, id: LayerId) -> PathBuf {
+        Path::new(&id.to_string()).join("fs")
+    }
+
+    /// All containers.
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    /// One container.
+    pub fn container(&self, id: &str) -> PathBuf {
+        self.containers().join(id)
+    }
+
+    /// Upper directory of its overlay.
+    pub fn container_upper(&self, id: &str) -> PathBuf {
+        self.container(id).join("upper")
+    }
+
+    /// Work directory of its overlay.
+    pub fn container_work(&self, id: &str) -> PathBuf {
+        self.container(id).join("work")
+    }
+
+    /// `hostname`, `hosts` or `resolv.conf`.
+    pub fn container_file(&self, id: &str, file: &str) -> PathBuf {
+        self.container(id).join(file)
+    }
+
+    /// Its json-file log.
+    pub fn container_log(&self, id: &str) -> PathBuf {
+        self.container(id).join(format!("{id}-json.log"))
+    }
+
+    /// What operations build.
+    pub fn staging_root(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    /// What one operation builds.
+    pub fn staging(&self, op: &OpId) -> PathBuf {
+        self.staging_root().join(op.as_str())
+    }
+
+    /// What operations are deleting.
+    pub fn trash_root(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    /// What one operation is deleting.
+    pub fn trash(&self, op: &OpId) -> PathBuf {
+        self.trash_root().join(op.as_str())
+    }
+
+    /// Run directories of all containers.
+    pub fn run_root(&self) -> &Path {
+        &self.run_root
+    }
+
+    /// Run directory of one container.
+    pub fn run(&self, id: &str) -> PathBuf {
+        self.run_root.join(id)
+    }
+
+    /// Held by the container's shim as long as it lives.
+    pub fn shim_lock(&self, id: &str) -> PathBuf {
+        self.run(id).join("shim.lock")
+    }
+
+    /// Where the container's shim listens.
+    pub fn shim_socket(&self, id: &str) -> PathBuf {
+        self.run(id).join("shim.sock")
+    }
+
+    /// What the shim says about its container.
+    pub fn shim_state(&self, id: &str) -> PathBuf {
+        self.run(id).join("state.json")
+    }
+
+    /// How the container ended.
+    pub fn shim_exit(&self, id: &str) -> PathBuf {
+        self.run(id).join("exit.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::tests::Scratch;
+
+    #[test]
+    fn one_directory_has_one_tag_by_whatever_name() {
+        let scratch = Scratch::new();
+        let paths = Paths::new(&scratch.0).expect("made");
+        assert_eq!(paths.tag().len(), 12);
+        let again = Paths::new(
+            scratch
+                .0
+                .join("../")
+                .join(scratch.0.file_name().expect("named")),
+        )
+        .expect("the same");
+        assert_eq!(paths, again);
+        assert!(paths.bridge().len() <= 15);
+        assert!(!paths.is_default());
+        assert_eq!(paths.socket(), paths.root().join("docker.sock"));
+    }
+
+    #[test]
+    fn link_targets_round_trip() {
+        let scratch = Scratch::new();
+        let paths = Paths::new(&scratch.0).expect("made");
+        let id = VolumeId::random();
+        assert_eq!(
+            paths.volume_of_link_target(&paths.volume_link_target(&id)),
+            Some(id)
+        );
+        assert_eq!(
+            paths.volume_of_link_target(Path::new("../data/../../etc")),
+            None
+        );
+        assert_eq!(paths.volume_of_link_target(Path::new("/etc")), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! What can be asked of and recorded in each table: methods on [`crate::Tx`] and [`crate::WriteTx`].
+//!
+//! A method is one statement, or a few that only make sense together. Rules that span tables belong to the crates that
+//! own the subject.
+
+pub(crate) mod containers;
+pub(crate) mod images;
+pub(crate) mod layers;
+pub(crate) mod leases;
+pub(crate) mod meta;
+pub(crate) mod ops;
+pub(crate) mod volume_mounts;
+pub(crate) mod volumes;
