@@ -44,6 +44,10 @@ pub(super) struct Dependency {
 }
 
 /// The packages of the workspace, from `cargo metadata`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo needs the environment that it gave us"
+)]
 pub(super) fn packages(root: &Path) -> Result<Vec<Package>, String> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
