@@ -2,9 +2,13 @@
 //!
 //! Nothing here logs above debug, retries, or decides: callers bring policy.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own scratch files"))]
+
 pub mod capability;
 pub mod cgroup;
+pub mod command;
 pub mod copy_tree;
+pub mod descent;
 pub mod device_filter;
 pub mod dir;
 pub mod durable;
@@ -20,6 +24,7 @@ pub mod nftables;
 pub mod overlay;
 pub mod process;
 pub mod pty;
+mod remove_tree;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
