@@ -1,1 +1,49 @@
-//! (to be written)
+//! The per-container process: owns stdio, log, exit status, restarts and execs, whatever becomes of the engine.
+//!
+//! One thread, one event loop, no shared state. The binary dispatches to [`run_shim`] and [`run_view`] before any
+//! thread exists: both fork.
+//!
+//! * `begin`, `supervise`, `ending` - the life of a shim.
+//! * `requests`, `exec`, `attach` - what clients of `shim.sock` get.
+//! * `streams`, `connection`, `outbound`, `source` - the things that the loop waits for.
+//! * `log`, `lines`, `json_line` - Docker's `json-file`.
+//! * `detach`, `restart`, `records` - detach keys, restart policy, state and exit records.
+//! * `ports`, `relay`, `datagrams` - published ports where the firewall does not redirect.
+//! * `view` - a stopped container's files.
+
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own scratch files"))]
+
+mod attach;
+mod begin;
+mod connection;
+mod datagrams;
+mod detach;
+mod ending;
+mod exec;
+mod json_line;
+mod lines;
+mod log;
+mod outbound;
+mod ports;
+mod records;
+mod relay;
+mod requests;
+mod restart;
+mod source;
+mod streams;
+mod supervise;
+mod view;
+
+/// `orlop shim`: runs one container from the start request on descriptor 3 to its end. Returns the exit code.
+///
+/// To be called in a process with one thread that has opened nothing: every descriptor from 4 on is closed.
+pub fn run_shim() -> i32 {
+    begin::run()
+}
+
+/// `orlop shim-view`: shows a stopped container's root to the engine on descriptor 3. Returns the exit code.
+///
+/// To be called like [`run_shim`].
+pub fn run_view() -> i32 {
+    view::run()
+}
