@@ -323,7 +323,9 @@ impl Supervisor {
 
     /// Gives out what a process that has ended has left in its outputs.
     pub(crate) fn drain(&mut self, number: u32) {
-        let Some(process) = self.processes.get(&number) else { return };
+        let Some(process) = self.processes.get(&number) else {
+            return;
+        };
         for stream in process.streams.open_outputs() {
             while matches!(self.pump(number, stream), Some(Portion::Bytes(_))) {}
         }

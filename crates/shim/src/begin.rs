@@ -50,7 +50,10 @@ pub(crate) fn run() -> i32 {
 }
 
 /// Leaves everything that ties the process to the engine.
-#[expect(clippy::disallowed_methods, reason = "the shim keeps no directory of its caller busy")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shim keeps no directory of its caller busy"
+)]
 fn enter() -> std::io::Result<()> {
     sys::process::close_from(4)?;
     // Fails only for a process that leads a group already, and then it is apart enough.

@@ -186,7 +186,10 @@ impl Supervisor {
 }
 
 /// Starts an engine that finds the exit record. It outlives the shim and has nothing of it.
-#[expect(clippy::disallowed_methods, reason = "nobody waits for this program, which sys::command would")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody waits for this program, which sys::command would"
+)]
 fn wake(command: &[String]) {
     let Some((program, arguments)) = command.split_first() else {
         return;

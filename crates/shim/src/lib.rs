@@ -11,7 +11,13 @@
 //! * `ports`, `relay`, `datagrams` - published ports where the firewall does not redirect.
 //! * `view` - a stopped container's files.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own scratch files"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their own scratch files"
+    )
+)]
 
 mod attach;
 mod begin;

@@ -132,7 +132,10 @@ impl Sink {
         self.batch.shrink_to(BATCH);
     }
 
-    #[expect(clippy::disallowed_methods, reason = "logs are not synced, for speed, and neither are their names")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "logs are not synced, for speed, and neither are their names"
+    )]
     fn rotate(&mut self) -> io::Result<()> {
         for number in (1..self.max_file.saturating_sub(1)).rev() {
             match std::fs::rename(self.numbered(number), self.numbered(number + 1)) {

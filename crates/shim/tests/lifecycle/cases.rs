@@ -5,9 +5,11 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use rustix::fs::AtFlags;
 use shim_protocol::messages::{Notice, Request, Response};
-use shim_protocol::spec::{PublishedPort, Resources, RestartPolicy};
-use shim_protocol::{AttachSpec, ExitRecord, StateRecord, receive, send};
+use shim_protocol::spec::{NsMode, PublishedPort, Resources, RestartPolicy};
+use shim_protocol::{AttachSpec, ExitRecord, StateRecord, client, receive, send};
+use sys::socket::FdReader;
 
 use crate::Outcome;
 use crate::container::{Container, OUTPUT, client_pair, read_output, until, with_stdin};
@@ -48,6 +50,15 @@ pub(crate) const ALL: &[Case] = &[
     ("a_stop_ends_restarts", a_stop_ends_restarts),
     ("a_stop_ends_the_back_off", a_stop_ends_the_back_off),
     ("the_engine_may_die", the_engine_may_die),
+    (
+        "a_dead_shim_is_seen_by_its_lock",
+        a_dead_shim_is_seen_by_its_lock,
+    ),
+    (
+        "a_shared_pid_namespace_is_swept",
+        a_shared_pid_namespace_is_swept,
+    ),
+    ("out_of_memory_is_told", out_of_memory_is_told),
     ("terminals_have_a_size", terminals_have_a_size),
     (
         "paused_containers_stand_still",
@@ -59,6 +70,7 @@ pub(crate) const ALL: &[Case] = &[
     ),
     ("ports_are_served", ports_are_served),
     ("odd_requests_are_refused", odd_requests_are_refused),
+    ("a_view_shows_the_files", a_view_shows_the_files),
     ("memory_is_small", memory_is_small),
 ];
 
@@ -370,6 +382,52 @@ fn the_engine_may_die() -> Outcome {
     Ok(())
 }
 
+fn a_dead_shim_is_seen_by_its_lock() -> Outcome {
+    let mut container = Container::new(FOREVER)?;
+    let started = container.start()?;
+    for signal in [1, 2, 15] {
+        sys::process::kill(container.shim_pid(), signal)?;
+    }
+    assert!(container.state()?.pid > 0, "such signals do not end a shim");
+    let lock = container.spec.run_dir.join("shim.lock");
+    assert!(sys::lock::is_locked(&lock)?);
+    sys::process::kill(container.shim_pid(), 9)?;
+    container.reap()?;
+    until("the lock is free", || Ok(!sys::lock::is_locked(&lock)?))?;
+    assert!(
+        !container.spec.run_dir.join("exit.json").exists(),
+        "nobody knows how it ended"
+    );
+    until("the container is dead too", || {
+        Ok(sys::process::start_time(started.pid).ok() != Some(started.pid_start))
+    })
+}
+
+fn a_shared_pid_namespace_is_swept() -> Outcome {
+    let mut container = Container::new("sleep 1000 & echo $!; exit 6")?;
+    container.spec.namespaces.pid = NsMode::Host;
+    let (ours, theirs) = client_pair()?;
+    container.start_attached(vec![(OUTPUT, theirs)], &[])?;
+    let (out, _) = read_output(ours)?;
+    assert_eq!(container.end()?.code, 6);
+    container.gone()?;
+    let left: i32 = String::from_utf8(out)?.trim().parse()?;
+    until("nothing is left", || {
+        Ok(sys::process::start_time(left).is_err())
+    })
+}
+
+fn out_of_memory_is_told() -> Outcome {
+    let mut container = Container::new("x=0123456789; while :; do x=$x$x; done")?;
+    container.spec.resources.memory = Some(16 << 20);
+    container.spec.resources.memory_swap = Some(16 << 20);
+    container.start()?;
+    assert_eq!(container.notice()?, Notice::Oom);
+    let exit = container.end()?;
+    assert_eq!((exit.code, exit.oom_killed), (137, true));
+    container.gone()
+}
+
 fn terminals_have_a_size() -> Outcome {
     let mut container = Container::new("stty size; read line; stty size; echo got $line")?;
     container.spec.process.tty = true;
@@ -528,6 +586,26 @@ fn odd_requests_are_refused() -> Outcome {
     container.ask(&Request::KillAll { signal: 9 })?;
     assert_eq!(container.end()?.code, 137);
     container.gone()
+}
+
+fn a_view_shows_the_files() -> Outcome {
+    let container = Container::new("")?;
+    std::fs::write(container.directory.join("upper/written"), "by a container")?;
+    let (mut ours, theirs) = sys::socket::pair()?;
+    let program = std::env::current_exe()?;
+    let pid = sys::command::spawn_with_control(&program, &["shim-view"], theirs.as_fd())?;
+    drop(theirs);
+    send(&mut ours, &container.spec)?;
+    let mut reader = FdReader::new(&ours);
+    assert_eq!(client::answer(&mut reader)?, Response::Ok);
+    let root = reader.into_fds().pop().ok_or("no descriptor")?;
+    for (path, expected) in [("written", true), ("bin/busybox", true), ("missing", false)] {
+        let found = rustix::fs::statat(&root, path, AtFlags::empty()).is_ok();
+        assert_eq!(found, expected, "{path}");
+    }
+    drop((ours, root));
+    assert_eq!(sys::process::wait(pid)?, 0);
+    Ok(())
 }
 
 fn memory_is_small() -> Outcome {

@@ -85,7 +85,10 @@ impl Container {
     }
 
     /// Starts it with clients and port sockets.
-    #[expect(clippy::needless_pass_by_value, reason = "our duplicates of the sockets must close")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "our duplicates of the sockets must close"
+    )]
     pub(crate) fn start_attached(
         &mut self,
         clients: Vec<(AttachSpec, OwnedFd)>,
@@ -319,6 +322,7 @@ fn spec(directory: &Path, number: u32, script: &str) -> RunSpec {
         mounts: vec![
             mount("/proc", MountKind::Proc),
             mount("/dev", MountKind::Dev),
+            mount("/dev/pts", MountKind::Devpts),
         ],
         process: Process {
             args: vec!["/bin/sh".into(), "-c".into(), script.into()],

@@ -1,9 +1,12 @@
 //! Real shims with real containers: start, streams, exec, restarts, an engine that dies, ends.
 //!
-//! The runner is also the shim: it executes itself with `shim` as argument. Needs root and a static busybox; without
+//! The runner is also the shim: it executes itself with `shim` or `shim-view` as argument. Needs root and a static busybox; without
 //! them it says so and passes. An argument selects the cases whose name contains it.
 
-#![expect(clippy::disallowed_methods, reason = "tests make their own scratch files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests make their own scratch files"
+)]
 #![expect(clippy::print_stdout, reason = "a test runner talks to a person")]
 
 mod cases;
@@ -19,6 +22,9 @@ fn main() -> ExitCode {
     let argument = std::env::args().nth(1).unwrap_or_default();
     if argument == "shim" {
         return ExitCode::from(u8::try_from(shim::run_shim()).unwrap_or(255));
+    }
+    if argument == "shim-view" {
+        return ExitCode::from(u8::try_from(shim::run_view()).unwrap_or(255));
     }
     if argument == "--list" {
         return ExitCode::SUCCESS;
