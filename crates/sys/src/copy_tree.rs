@@ -1,1 +1,699 @@
-//! (being written)
+//! Copies a directory's contents faithfully: owners, modes, nanosecond times, extended attributes, ACLs, links, devices.
+//!
+//! Data is shared with the source where the filesystem can (reflink), holes stay holes, and files that share an inode in
+//! the source share one in the copy. Attributes that the target's filesystem does not know are dropped, so are the
+//! private attributes of overlay mounts (`trusted.overlay.*`).
+//!
+//! Steps for each directory, several directories at a time: 1. files are copied and directories made, empty and closed
+//! to others; 2. the directory gets its own attributes, times last; 3. the directories in it follow. An entry that
+//! vanishes from the source meanwhile is left out. After an error the target holds a part of the copy.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
+use rustix::io::Errno;
+
+use crate::copy_attributes::{self, Acl};
+use crate::copy_data::{self, Reflink};
+use crate::descent::{Descent, Mounts};
+use crate::dir::{self, Stat};
+use crate::xattr::{self, Subject};
+
+/// Entries that one task copies.
+const BATCH: usize = 128;
+/// Batches that may wait; beyond that the thread that reads the directory copies, too.
+const MOST_WAITING: usize = 32;
+/// Directories this deep are copied by one thread that keeps few of them open.
+const DEEP: usize = 64;
+const MOST_THREADS: usize = 4;
+
+/// How to copy.
+#[derive(Clone, Copy, Default)]
+pub struct CopyOptions<'a> {
+    /// The target directory itself gets the attributes of the source directory.
+    pub root_attributes: bool,
+    /// Directories on which something is mounted are copied without their contents.
+    pub one_file_system: bool,
+    /// Called now and then, from several threads.
+    pub progress: Option<&'a (dyn Fn(Counts) + Sync)>,
+}
+
+impl std::fmt::Debug for CopyOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CopyOptions")
+            .field("root_attributes", &self.root_attributes)
+            .field("one_file_system", &self.one_file_system)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was copied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Names, the root excluded.
+    pub entries: u64,
+    /// Lengths of the files, holes included; a file with several names counts once.
+    pub bytes: u64,
+}
+
+/// Why a tree could not be copied. Paths are relative to its root.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    #[error("cannot read {}", shown(path))]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", shown(path))]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot copy the contents of {}", shown(path))]
+    Data { path: PathBuf, source: io::Error },
+    #[error(
+        "cannot copy owner, mode, times or extended attributes of {}",
+        shown(path)
+    )]
+    Attributes { path: PathBuf, source: io::Error },
+}
+
+impl CopyError {
+    /// The cause, to tell a full disk from other reasons.
+    #[must_use]
+    pub fn cause(&self) -> &io::Error {
+        match self {
+            Self::Read { source, .. }
+            | Self::Write { source, .. }
+            | Self::Data { source, .. }
+            | Self::Attributes { source, .. } => source,
+        }
+    }
+}
+
+fn shown(path: &Path) -> std::path::Display<'_> {
+    if path.as_os_str().is_empty() {
+        Path::new(".").display()
+    } else {
+        path.display()
+    }
+}
+
+/// Copies everything in `src` into the empty directory `dst`. Nothing is synced.
+///
+/// # Errors
+/// The first error of any thread; `AlreadyExists` inside [`CopyError::Write`] when `dst` was not empty.
+pub fn copy_tree(
+    src: BorrowedFd<'_>,
+    dst: BorrowedFd<'_>,
+    options: &CopyOptions<'_>,
+) -> Result<Counts, CopyError> {
+    let top = |source| CopyError::Read {
+        path: PathBuf::new(),
+        source,
+    };
+    let target = |source| CopyError::Write {
+        path: PathBuf::new(),
+        source,
+    };
+    let src = dir::open_at(src, OsStr::new(".")).map_err(top)?;
+    let dst = dir::open_at(dst, OsStr::new(".")).map_err(target)?;
+    let default_acl = xattr::get(
+        Subject::Open(dst.as_fd()),
+        OsStr::new(copy_attributes::DEFAULT_ACL),
+    );
+    let stat = dir::stat(src.as_fd()).map_err(top)?;
+    let job = Job {
+        options,
+        mount: if options.one_file_system {
+            Some(mount_id(src.as_fd()).map_err(top)?)
+        } else {
+            None
+        },
+        root: dst.try_clone().map_err(target)?,
+        acl: if default_acl.map_err(target)?.is_some() {
+            Acl::Inherited
+        } else {
+            Acl::Absent
+        },
+        reflink: Reflink::default(),
+        links: Mutex::new(HashMap::new()),
+        waiting: AtomicUsize::new(0),
+        entries: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+        stopped: AtomicBool::new(false),
+        failed: Mutex::new(None),
+    };
+    let root = Directory {
+        src,
+        dst,
+        path: PathBuf::new(),
+        stat: options.root_attributes.then_some(stat),
+        depth: 0,
+        open_tasks: AtomicUsize::new(1),
+    };
+    POOL.scope(|scope| job.directory(scope, Arc::new(root)));
+    if let Some(error) = lock(&job.failed).take() {
+        return Err(error);
+    }
+    Ok(job.counts())
+}
+
+static POOL: LazyLock<ThreadPool> = LazyLock::new(|| {
+    let threads = thread::available_parallelism()
+        .map_or(2, usize::from)
+        .clamp(2, MOST_THREADS);
+    ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|number| format!("copy-{number}"))
+        .build()
+        .expect("a process may start a few threads")
+});
+
+/// One copy.
+struct Job<'a> {
+    options: &'a CopyOptions<'a>,
+    /// The source's mount, when others must not be entered.
+    mount: Option<u64>,
+    root: OwnedFd,
+    acl: Acl,
+    reflink: Reflink,
+    /// Inodes with several names: where the copy is, and how many names are still to come.
+    links: Mutex<HashMap<(u64, u64), Linked>>,
+    waiting: AtomicUsize,
+    entries: AtomicU64,
+    bytes: AtomicU64,
+    stopped: AtomicBool,
+    failed: Mutex<Option<CopyError>>,
+}
+
+struct Linked {
+    path: PathBuf,
+    left: u64,
+}
+
+/// A directory that several tasks copy.
+struct Directory {
+    src: OwnedFd,
+    dst: OwnedFd,
+    path: PathBuf,
+    /// What the copy gets at last.
+    stat: Option<Stat>,
+    depth: usize,
+    /// Tasks that may still write into `dst`; the last one sets the attributes.
+    open_tasks: AtomicUsize,
+}
+
+/// A directory for the moment of copying an entry of it.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    src: BorrowedFd<'p>,
+    dst: BorrowedFd<'p>,
+    path: &'p Path,
+}
+
+impl Directory {
+    fn place(&self) -> Place<'_> {
+        Place {
+            src: self.src.as_fd(),
+            dst: self.dst.as_fd(),
+            path: &self.path,
+        }
+    }
+}
+
+impl Place<'_> {
+    fn read_error(&self, name: &OsStr, source: impl Into<io::Error>) -> CopyError {
+        CopyError::Read {
+            path: self.path.join(name),
+            source: source.into(),
+        }
+    }
+
+    fn write_error(&self, name: &OsStr, source: impl Into<io::Error>) -> CopyError {
+        CopyError::Write {
+            path: self.path.join(name),
+            source: source.into(),
+        }
+    }
+}
+
+impl Job<'_> {
+    fn counts(&self) -> Counts {
+        Counts {
+            entries: self.entries.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn report(&self) {
+        if let Some(progress) = self.options.progress {
+            progress(self.counts());
+        }
+    }
+
+    fn fail(&self, error: CopyError) {
+        self.stopped.store(true, Ordering::Relaxed);
+        lock(&self.failed).get_or_insert(error);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn directory<'s>(&'s self, scope: &Scope<'s>, directory: Arc<Directory>) {
+        let read = self.read_directory(scope, &directory);
+        self.leave(&directory);
+        match read {
+            Ok(names) => {
+                for name in names {
+                    let above = Arc::clone(&directory);
+                    scope.spawn(move |scope| self.subdirectory(scope, above, &name));
+                }
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Copies the files and makes the directories of `directory`; returns the names of the latter.
+    fn read_directory<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        directory: &Arc<Directory>,
+    ) -> Result<Vec<OsString>, CopyError> {
+        let mut directories = Vec::new();
+        let mut batch = Vec::new();
+        let place = directory.place();
+        let read_error = |source: Errno| CopyError::Read {
+            path: directory.path.clone(),
+            source: source.into(),
+        };
+        let mut stream = rustix::fs::Dir::read_from(&directory.src).map_err(read_error)?;
+        while let Some(entry) = stream.read() {
+            if self.is_stopped() {
+                return Ok(Vec::new());
+            }
+            let entry = entry.map_err(read_error)?;
+            let Some((name, is_directory)) = self.entry_name(place, &entry)? else {
+                continue;
+            };
+            if is_directory {
+                self.make_directory(place, &name)?;
+                directories.push(name);
+                continue;
+            }
+            batch.push(name);
+            if batch.len() == BATCH {
+                self.hand_over(scope, directory, std::mem::take(&mut batch));
+            }
+        }
+        self.batch(place, &batch);
+        Ok(directories)
+    }
+
+    fn entry_name(
+        &self,
+        place: Place<'_>,
+        entry: &rustix::fs::DirEntry,
+    ) -> Result<Option<(OsString, bool)>, CopyError> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let name = entry.file_name().to_bytes();
+        if matches!(name, b"." | b"..") {
+            return Ok(None);
+        }
+        let name = OsStr::from_bytes(name);
+        let kind = match entry.file_type() {
+            FileType::Unknown => match dir::stat_at(place.src, name) {
+                Ok(stat) => stat.kind(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(place.read_error(name, error)),
+            },
+            kind => kind,
+        };
+        Ok(Some((name.to_owned(), kind == FileType::Directory)))
+    }
+
+    fn make_directory(&self, place: Place<'_>, name: &OsStr) -> Result<(), CopyError> {
+        rustix::fs::mkdirat(place.dst, name, Mode::from_raw_mode(0o700))
+            .map_err(|error| place.write_error(name, error))?;
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The directory, made already, has vanished from the source.
+    fn unmake_directory(&self, dst: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<()> {
+        self.entries.fetch_sub(1, Ordering::Relaxed);
+        rustix::fs::unlinkat(dst, name, AtFlags::REMOVEDIR)
+    }
+
+    fn hand_over<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        directory: &Arc<Directory>,
+        names: Vec<OsString>,
+    ) {
+        if self.waiting.load(Ordering::Relaxed) >= MOST_WAITING {
+            self.batch(directory.place(), &names);
+            return;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        directory.open_tasks.fetch_add(1, Ordering::Relaxed);
+        let directory = Arc::clone(directory);
+        scope.spawn(move |_| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.batch(directory.place(), &names);
+            self.leave(&directory);
+        });
+    }
+
+    fn batch(&self, place: Place<'_>, names: &[OsString]) {
+        for name in names {
+            if self.is_stopped() {
+                return;
+            }
+            if let Err(error) = self.entry(place, name) {
+                self.fail(error);
+            }
+        }
+        self.report();
+    }
+
+    /// A task that wrote into the directory is done.
+    fn leave(&self, directory: &Directory) {
+        // Release what this task wrote, acquire what the others wrote: the times must be set after all of it.
+        if directory.open_tasks.fetch_sub(1, Ordering::AcqRel) > 1 || self.is_stopped() {
+            return;
+        }
+        if let Some(stat) = &directory.stat
+            && let Err(error) = self.directory_attributes(directory.place(), stat)
+        {
+            self.fail(error);
+        }
+    }
+
+    fn directory_attributes(&self, place: Place<'_>, stat: &Stat) -> Result<(), CopyError> {
+        copy_attributes::to_open(place.src, place.dst, stat, self.acl).map_err(|source| {
+            CopyError::Attributes {
+                path: place.path.to_owned(),
+                source,
+            }
+        })
+    }
+
+    fn subdirectory<'s>(&'s self, scope: &Scope<'s>, above: Arc<Directory>, name: &OsStr) {
+        if self.is_stopped() {
+            return;
+        }
+        if above.depth >= DEEP {
+            if let Err(error) = self.deep(above.place(), name) {
+                self.fail(error);
+            }
+            return;
+        }
+        match self.open_subdirectory(above.place(), name) {
+            Ok(Some(opened)) => {
+                let directory = Directory {
+                    src: opened.src,
+                    dst: opened.dst,
+                    path: above.path.join(name),
+                    stat: Some(opened.stat),
+                    depth: above.depth + 1,
+                    open_tasks: AtomicUsize::new(1),
+                };
+                // Its descriptors must not stay open for as long as the tree below is copied.
+                drop(above);
+                if opened.foreign {
+                    self.leave(&directory);
+                } else {
+                    self.directory(scope, Arc::new(directory));
+                }
+            }
+            Ok(None) => {}
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn open_subdirectory(
+        &self,
+        place: Place<'_>,
+        name: &OsStr,
+    ) -> Result<Option<Opened>, CopyError> {
+        let src = match dir::open_at(place.src, name) {
+            Ok(src) => src,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.unmake_directory(place.dst, name)
+                    .map_err(|error| place.write_error(name, error))?;
+                return Ok(None);
+            }
+            Err(error) => return Err(place.read_error(name, error)),
+        };
+        let stat = dir::stat(src.as_fd()).map_err(|error| place.read_error(name, error))?;
+        let foreign = self
+            .is_foreign(src.as_fd())
+            .map_err(|error| place.read_error(name, error))?;
+        let dst = dir::open_at(place.dst, name).map_err(|error| place.write_error(name, error))?;
+        Ok(Some(Opened {
+            src,
+            dst,
+            stat,
+            foreign,
+        }))
+    }
+
+    fn is_foreign(&self, directory: BorrowedFd<'_>) -> io::Result<bool> {
+        match self.mount {
+            Some(mount) => Ok(mount_id(directory)? != mount),
+            None => Ok(false),
+        }
+    }
+
+    /// Copies the directory `name` and all below it in this thread.
+    fn deep(&self, place: Place<'_>, name: &OsStr) -> Result<(), CopyError> {
+        let lost = |path: &Path, source| CopyError::Read {
+            path: place.path.join(path),
+            source,
+        };
+        let mut src = Descent::new(place.src, Mounts::Cross).map_err(|e| lost(Path::new(""), e))?;
+        let mut dst = Descent::new(place.dst, Mounts::Cross).map_err(|e| lost(Path::new(""), e))?;
+        let mut ahead = vec![vec![name.to_owned()]];
+        while let Some(names) = ahead.last_mut() {
+            if self.is_stopped() {
+                return Ok(());
+            }
+            let Some(name) = names.pop() else {
+                ahead.pop();
+                if !ahead.is_empty() {
+                    src.leave().map_err(|error| lost(&src.path(), error))?;
+                    dst.leave().map_err(|error| lost(&dst.path(), error))?;
+                }
+                continue;
+            };
+            match src.enter(&name) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.unmake_directory(dst.dir(), &name).map_err(|error| {
+                        let path = place.path.join(dst.path()).join(&name);
+                        CopyError::Write {
+                            path,
+                            source: error.into(),
+                        }
+                    })?;
+                    continue;
+                }
+                Err(error) => return Err(lost(&src.path().join(name), error)),
+            }
+            let path = place.path.join(src.path());
+            dst.enter(&name).map_err(|source| CopyError::Write {
+                path: path.clone(),
+                source,
+            })?;
+            let here = Place {
+                src: src.dir(),
+                dst: dst.dir(),
+                path: &path,
+            };
+            let read = |source| CopyError::Read {
+                path: path.clone(),
+                source,
+            };
+            let stat = dir::stat(here.src).map_err(read)?;
+            let mut directories = Vec::new();
+            if !self.is_foreign(here.src).map_err(read)? {
+                for entry in dir::read_dir(here.src).map_err(read)? {
+                    if entry.kind == FileType::Directory {
+                        self.make_directory(here, &entry.name)?;
+                        directories.push(entry.name);
+                    } else {
+                        self.entry(here, &entry.name)?;
+                    }
+                }
+            }
+            self.directory_attributes(here, &stat)?;
+            self.report();
+            ahead.push(directories);
+        }
+        Ok(())
+    }
+
+    /// Copies anything but a directory.
+    fn entry(&self, place: Place<'_>, name: &OsStr) -> Result<(), CopyError> {
+        let stat = match dir::stat_at(place.src, name) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(place.read_error(name, error)),
+        };
+        if stat.kind() == FileType::RegularFile {
+            let Some((src, stat)) = open_file(place, name)? else {
+                return Ok(());
+            };
+            if let Made::New(dst) = self.first_name(place, name, &stat, || create(place, name))? {
+                copy_data::copy(src.as_fd(), dst.as_fd(), &stat, &self.reflink).map_err(
+                    |source| CopyError::Data {
+                        path: place.path.join(name),
+                        source,
+                    },
+                )?;
+                self.bytes.fetch_add(stat.size, Ordering::Relaxed);
+                copy_attributes::to_open(src.as_fd(), dst.as_fd(), &stat, self.acl).map_err(
+                    |source| CopyError::Attributes {
+                        path: place.path.join(name),
+                        source,
+                    },
+                )?;
+            }
+        } else if let Made::New(()) =
+            self.first_name(place, name, &stat, || special(place, name, &stat))?
+        {
+            copy_attributes::to_entry(place.src, place.dst, name, &stat, self.acl).map_err(
+                |source| CopyError::Attributes {
+                    path: place.path.join(name),
+                    source,
+                },
+            )?;
+        }
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes an entry with `make`, unless another name of its inode was copied already: then it becomes a link to that.
+    fn first_name<T>(
+        &self,
+        place: Place<'_>,
+        name: &OsStr,
+        stat: &Stat,
+        make: impl FnOnce() -> Result<T, CopyError>,
+    ) -> Result<Made<T>, CopyError> {
+        if stat.nlink < 2 {
+            return make().map(Made::New);
+        }
+        // Held while the entry is made, so that nobody links to a name that is not there yet.
+        let mut links = lock(&self.links);
+        let inode = (stat.dev, stat.ino);
+        if let Some(linked) = links.get_mut(&inode) {
+            let parent = linked.path.parent().unwrap_or(Path::new(""));
+            let base = linked.path.file_name().expect("paths of files have names");
+            let linked_now = dir::open_deep(self.root.as_fd(), parent).and_then(|parent| {
+                Ok(rustix::fs::linkat(
+                    parent,
+                    base,
+                    place.dst,
+                    name,
+                    AtFlags::empty(),
+                )?)
+            });
+            match linked_now {
+                Ok(()) => {
+                    linked.left -= 1;
+                    if linked.left == 0 {
+                        links.remove(&inode);
+                    }
+                    return Ok(Made::Link);
+                }
+                // As many names as the target's filesystem can give: the next ones link to a second copy.
+                Err(error) if error.kind() == io::ErrorKind::TooManyLinks => {}
+                Err(error) => return Err(place.write_error(name, error)),
+            }
+        }
+        let made = make()?;
+        links.insert(
+            inode,
+            Linked {
+                path: place.path.join(name),
+                left: stat.nlink - 1,
+            },
+        );
+        Ok(Made::New(made))
+    }
+}
+
+enum Made<T> {
+    New(T),
+    Link,
+}
+
+struct Opened {
+    src: OwnedFd,
+    dst: OwnedFd,
+    stat: Stat,
+    /// On another mount, and thus copied without contents.
+    foreign: bool,
+}
+
+/// Opens a file of the source; `None` when it has vanished.
+fn open_file(place: Place<'_>, name: &OsStr) -> Result<Option<(OwnedFd, Stat)>, CopyError> {
+    // NONBLOCK: it may have become a fifo since it was looked at.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let open = |flags| rustix::fs::openat(place.src, name, flags, Mode::empty());
+    let opened = match open(flags | OFlags::NOATIME) {
+        // Only the owner may leave the access time alone.
+        Err(Errno::PERM) => open(flags),
+        other => other,
+    };
+    match opened {
+        Ok(file) => {
+            let stat = dir::stat(file.as_fd()).map_err(|error| place.read_error(name, error))?;
+            if stat.kind() != FileType::RegularFile {
+                return Err(place.read_error(name, Errno::STALE));
+            }
+            Ok(Some((file, stat)))
+        }
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(place.read_error(name, error)),
+    }
+}
+
+fn create(place: Place<'_>, name: &OsStr) -> Result<OwnedFd, CopyError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(place.dst, name, flags, Mode::from_raw_mode(0o600))
+        .map_err(|error| place.write_error(name, error))
+}
+
+/// Makes a symbolic link, device, fifo or socket.
+fn special(place: Place<'_>, name: &OsStr, stat: &Stat) -> Result<(), CopyError> {
+    let made = if stat.kind() == FileType::Symlink {
+        let target =
+            dir::read_link_at(place.src, name).map_err(|error| place.read_error(name, error))?;
+        rustix::fs::symlinkat(&target, place.dst, name)
+    } else {
+        rustix::fs::mknodat(
+            place.dst,
+            name,
+            stat.kind(),
+            Mode::from_raw_mode(0o600),
+            stat.rdev,
+        )
+    };
+    made.map_err(|error| place.write_error(name, error))
+}
+
+fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    Ok(stat.stx_mnt_id)
+}
+
+/// A panic elsewhere does not make these maps wrong.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -271,6 +271,10 @@ impl Stat {
 }
 
 impl From<rustix::fs::Stat> for Stat {
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "the field is narrower on other machines"
+    )]
     fn from(stat: rustix::fs::Stat) -> Self {
         let time = |seconds: i64, nanoseconds: u64| Time {
             seconds,
@@ -286,9 +290,9 @@ impl From<rustix::fs::Stat> for Stat {
             rdev: stat.st_rdev,
             size: stat.st_size as u64,
             blocks: stat.st_blocks as u64,
-            atime: time(stat.st_atime, stat.st_atime_nsec as u64),
-            mtime: time(stat.st_mtime, stat.st_mtime_nsec as u64),
-            ctime: time(stat.st_ctime, stat.st_ctime_nsec as u64),
+            atime: time(stat.st_atime, stat.st_atime_nsec),
+            mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+            ctime: time(stat.st_ctime, stat.st_ctime_nsec),
         }
     }
 }

@@ -7,6 +7,8 @@
 pub mod capability;
 pub mod cgroup;
 pub mod command;
+mod copy_attributes;
+mod copy_data;
 pub mod copy_tree;
 pub mod descent;
 pub mod device_filter;

@@ -1,0 +1,124 @@
+//! Copies what is in a file into an empty one: shared with the source if possible, holes kept otherwise.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+use crate::dir::Stat;
+
+/// Up to here reading and writing is faster than asking the kernel to copy.
+const SMALL: usize = 128 * 1024;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SMALL]);
+}
+
+/// Whether the two filesystems can share data; found out by the first file.
+#[derive(Debug, Default)]
+pub(crate) struct Reflink {
+    impossible: AtomicBool,
+}
+
+/// Copies the `stat.size` bytes of `src` to `dst`, or fewer when `src` has become shorter.
+pub(crate) fn copy(
+    src: BorrowedFd<'_>,
+    dst: BorrowedFd<'_>,
+    stat: &Stat,
+    reflink: &Reflink,
+) -> io::Result<()> {
+    if stat.size == 0 {
+        return Ok(());
+    }
+    if !reflink.impossible.load(Ordering::Relaxed) {
+        match rustix::fs::ioctl_ficlone(dst, src) {
+            Ok(()) => return Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV | Errno::NOSYS) => {
+                reflink.impossible.store(true, Ordering::Relaxed);
+            }
+            // This file cannot be shared: other flags, swapped, inline data.
+            Err(Errno::INVAL | Errno::PERM | Errno::TXTBSY | Errno::ACCESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if stat.blocks.saturating_mul(512) >= stat.size {
+        return range(src, dst, 0, stat.size);
+    }
+    let mut at = 0;
+    while at < stat.size {
+        let start = match rustix::fs::seek(src, SeekFrom::Data(at)) {
+            Ok(start) if start < stat.size => start,
+            Ok(_) | Err(Errno::NXIO) => break,
+            // No holes can be found on this filesystem.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return range(src, dst, at, stat.size),
+            Err(error) => return Err(error.into()),
+        };
+        let end = rustix::fs::seek(src, SeekFrom::Hole(start))?.min(stat.size);
+        range(src, dst, start, end)?;
+        // The file may have been cut since.
+        at = end.max(start + 1);
+    }
+    rustix::fs::ftruncate(dst, stat.size)?;
+    Ok(())
+}
+
+fn range(src: BorrowedFd<'_>, dst: BorrowedFd<'_>, start: u64, end: u64) -> io::Result<()> {
+    if end - start <= SMALL as u64 {
+        return through_memory(src, dst, start, end);
+    }
+    let mut from = start;
+    let mut to = start;
+    while from < end {
+        let length = usize::try_from(end - from).unwrap_or(usize::MAX);
+        match rustix::fs::copy_file_range(src, Some(&mut from), dst, Some(&mut to), length) {
+            // The end of the file, or a filesystem that cannot and does not say so.
+            Ok(0) => return through_memory(src, dst, from, end),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(
+                Errno::XDEV
+                | Errno::INVAL
+                | Errno::OPNOTSUPP
+                | Errno::NOSYS
+                | Errno::PERM
+                | Errno::TXTBSY
+                | Errno::OVERFLOW,
+            ) => return through_memory(src, dst, from, end),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn through_memory(
+    src: BorrowedFd<'_>,
+    dst: BorrowedFd<'_>,
+    start: u64,
+    end: u64,
+) -> io::Result<()> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let mut at = start;
+        while at < end {
+            let length = usize::try_from(end - at).unwrap_or(SMALL).min(SMALL);
+            let read = match rustix::io::pread(src, &mut buffer[..length], at) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let mut written = 0;
+            while written < read {
+                match rustix::io::pwrite(dst, &buffer[written..read], at + written as u64) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(some) => written += some,
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            at += read as u64;
+        }
+        Ok(())
+    })
+}
