@@ -301,6 +301,25 @@ pub(crate) fn client_pair() -> Result<(UnixStream, OwnedFd)> {
     Ok((ours, theirs.into()))
 }
 
+/// Names the cgroups of this run.
+fn tag() -> String {
+    format!("{:012x}", std::process::id())
+}
+
+/// Removes the parents of the containers' cgroups, which an engine would keep.
+pub(crate) fn remove_cgroups() {
+    let name = format!("orlop-{}", tag());
+    let top = Path::new("/sys/fs/cgroup");
+    let controllers = std::fs::read_dir(top).into_iter().flatten().flatten();
+    for directory in controllers
+        .map(|entry| entry.path())
+        .chain([top.to_owned()])
+    {
+        // Most do not exist; one that is not empty belongs to a container that a failed case left.
+        std::fs::remove_dir(directory.join(&name)).unwrap_or_default();
+    }
+}
+
 fn spec(directory: &Path, number: u32, script: &str) -> RunSpec {
     let mount = |target: &str, kind| Mount {
         target: target.into(),
@@ -309,7 +328,7 @@ fn spec(directory: &Path, number: u32, script: &str) -> RunSpec {
     };
     RunSpec {
         id: format!("{:032x}{number:032x}", std::process::id()),
-        tag: format!("{:012x}", std::process::id()),
+        tag: tag(),
         run_dir: directory.join("run"),
         root: RootFs {
             layers_dir: directory.join("layers"),

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
             }
         }
     }
+    container::remove_cgroups();
     if failed == 0 {
         ExitCode::SUCCESS
     } else {
