@@ -1,15 +1,20 @@
 //! The engine as one value: opened once for a state directory, shared by every caller.
+//!
+//! Opening recovers, in this order, under the instance lock: volumes, images, containers, network. Nothing is served
+//! before that is done.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
-use store::{Paths, Store};
+use store::{InstanceLock, Paths, Store};
 use volumes::Volumes;
 
 use crate::config::EngineConfig;
-use crate::containers::Containers;
+use crate::containers::{ContainerError, Containers};
+use crate::error::{ErrorKind, Fault};
 use crate::events::Events;
-use crate::images::Images;
-use crate::network::Network;
+use crate::images::{ImageError, Images};
+use crate::network::{Network, NetworkConfig, NetworkError};
 
 /// Everything one engine owns. Dropping it stops nothing: containers belong to their shims.
 #[derive(Debug)]
@@ -24,4 +29,84 @@ pub struct Engine {
     pub containers: Arc<Containers>,
     /// What the start repaired, one sentence each.
     pub repaired: Vec<String>,
+    /// Held for life: one engine for each state directory.
+    _lock: InstanceLock,
+}
+
+/// Why an engine could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("another engine is already running for {0}")]
+    AlreadyRunning(String),
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    #[error(transparent)]
+    Volumes(#[from] volumes::VolumeError),
+    #[error(transparent)]
+    Images(#[from] ImageError),
+    #[error(transparent)]
+    Containers(#[from] ContainerError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
+
+impl Fault for OpenError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::AlreadyRunning(_) => ErrorKind::Conflict,
+            Self::Store(error) => error.kind(),
+            Self::Volumes(error) => error.kind(),
+            Self::Images(error) => error.kind(),
+            Self::Containers(error) => error.kind(),
+            Self::Network(error) => error.kind(),
+        }
+    }
+}
+
+impl Engine {
+    /// Takes the instance lock, recovers what an earlier engine left unfinished, and finds its containers again.
+    pub fn open(config: EngineConfig) -> Result<Self, OpenError> {
+        let paths = Arc::new(Paths::new(&config.root)?);
+        let lock = InstanceLock::try_take(&paths)?
+            .ok_or_else(|| OpenError::AlreadyRunning(config.root.display().to_string()))?;
+        let store = Arc::new(Store::open(&paths)?);
+        let events = Events::default();
+        let mut repaired = Vec::new();
+
+        let volumes = Volumes::open(Arc::clone(&store), Arc::clone(&paths))?;
+        repaired.extend(volumes.recover()?);
+        let volumes = Arc::new(volumes);
+        publish_volume_events(&volumes, &events);
+        let (images, sentences) = Images::open(Arc::clone(&store), Arc::clone(&paths), events.clone())?;
+        repaired.extend(sentences);
+        let images = Arc::new(images);
+        let network = Arc::new(Network::open(NetworkConfig {
+            tag: paths.tag().to_owned(),
+            default_root: paths.is_default(),
+            state_file: paths.root().join("network.json"),
+            subnet: config.bridge_subnet.clone(),
+            mtu: config.bridge_mtu,
+        })?);
+        let containers = Arc::new(Containers {
+            config: config.clone(),
+            store: Arc::clone(&store),
+            paths: Arc::clone(&paths),
+            events: events.clone(),
+            volumes: Arc::clone(&volumes),
+            images: Arc::clone(&images),
+            network: Arc::clone(&network),
+            live: Mutex::new(HashMap::new()),
+            execs: Mutex::new(HashMap::new()),
+            sweeper: crate::containers::Sweeper::start(Arc::clone(&store), Arc::clone(&paths))?,
+        });
+        repaired.extend(containers.reconnect()?);
+        Ok(Self { config, store, paths, events, volumes, images, network, containers, repaired, _lock: lock })
+    }
+}
+
+fn publish_volume_events(volumes: &Volumes, events: &Events) {
+    let events = events.clone();
+    volumes.on_event(Box::new(move |event| {
+        events.publish("volume", event.action, event.volume, event.attributes);
+    }));
 }

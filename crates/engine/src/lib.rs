@@ -10,6 +10,8 @@
 //! * [`events`] - what happened, as clients of `GET /events` see it.
 //! * [`system`] - version, info and disk usage.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own scratch files"))]
+
 pub mod config;
 pub mod containers;
 pub mod error;
@@ -22,6 +24,7 @@ mod engine;
 mod progress;
 
 pub use config::EngineConfig;
-pub use engine::Engine;
+pub use engine::{Engine, OpenError};
 pub use error::{ErrorKind, Fault};
+pub use store::DEFAULT_ROOT;
 pub use progress::{Progress, Silent};

@@ -1,17 +1,22 @@
 //! Facts about the engine and its host, and what the data takes on disk.
 
+use std::fs;
+
+use crate::containers::list::Filters;
+use crate::containers::{ContainerError, ContainerSummary, ListRequest, Status};
 use crate::engine::Engine;
+use crate::images::{ImageListRequest, ImageSummary};
 
 /// Contents of `system df`.
 #[derive(Debug, Clone, Default)]
 pub struct DiskUsage {
     /// Bytes of all unpacked layers.
-    pub layers_size: i64,
-    pub images: Vec<crate::images::ImageSummary>,
+    pub layers_size: u64,
+    pub images: Vec<ImageSummary>,
     /// With `size_rw` and `size_root_fs` filled.
-    pub containers: Vec<crate::containers::ContainerSummary>,
-    /// Name, bytes (-1: not known), number of containers.
-    pub volumes: Vec<(volumes::Volume, i64, i64)>,
+    pub containers: Vec<ContainerSummary>,
+    /// Volume, bytes (-1: not known), number of containers.
+    pub volumes: Vec<(volumes::Volume, i64, usize)>,
 }
 
 /// Counts and host facts for `info`.
@@ -37,11 +42,74 @@ pub struct Info {
 }
 
 impl Engine {
-    pub fn disk_usage(&self) -> Result<DiskUsage, crate::containers::ContainerError> {
-        todo!()
+    /// Measures everything; slow where there is much.
+    pub fn disk_usage(&self) -> Result<DiskUsage, ContainerError> {
+        let layers_size = self.store.read(|tx| {
+            Ok::<_, ContainerError>(tx.layers()?.iter().map(|layer| layer.size).sum())
+        })?;
+        let request = ListRequest { all: true, size: true, ..ListRequest::default() };
+        let mut volumes = Vec::new();
+        for volume in self.volumes.list()? {
+            // As in Docker, what a driver option put elsewhere is not ours to measure.
+            if volume.options.as_ref().is_some_and(|options| !options.is_empty()) {
+                continue;
+            }
+            let size = self.volumes.usage(&volume.name).map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+            let holders = self.volumes.holders(&volume.name)?.len();
+            volumes.push((volume, size, holders));
+        }
+        Ok(DiskUsage {
+            layers_size,
+            images: self.images.list(&ImageListRequest { all: true, ..ImageListRequest::default() })?,
+            containers: self.containers.list(&request)?,
+            volumes,
+        })
     }
 
-    pub fn info(&self) -> Result<Info, crate::containers::ContainerError> {
-        todo!()
+    pub fn info(&self) -> Result<Info, ContainerError> {
+        let rows = self.containers.list(&ListRequest {
+            all: true,
+            filters: Filters::default(),
+            ..ListRequest::default()
+        })?;
+        let count = |status: Status| rows.iter().filter(|row| row.status == status).count();
+        let (running, paused) = (count(Status::Running) + count(Status::Restarting), count(Status::Paused));
+        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let field = |key: &str| {
+            release
+                .lines()
+                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+                .map_or_else(String::new, |value| value.trim_matches('"').to_owned())
+        };
+        let uname = rustix::system::uname();
+        let groups = sys::cgroup::layout().unwrap_or(sys::cgroup::Layout::Absent);
+        let unified = matches!(groups, sys::cgroup::Layout::V2(_));
+        let mut warnings = Vec::new();
+        if let sys::cgroup::Layout::V1(hierarchies) = &groups {
+            let memory = hierarchies.iter().find(|group| group.controllers.iter().any(|name| name == "memory"));
+            match memory {
+                None => warnings.push("WARNING: No memory limit support".to_owned()),
+                Some(group) if !group.mount_point.join("memory.memsw.limit_in_bytes").exists() => {
+                    warnings.push("WARNING: No swap limit support".to_owned());
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(Info {
+            containers: rows.len(),
+            running,
+            paused,
+            stopped: rows.len() - running - paused,
+            images: self.images.list(&ImageListRequest::default())?.len(),
+            kernel: uname.release().to_string_lossy().into_owned(),
+            operating_system: field("PRETTY_NAME"),
+            os_version: field("VERSION_ID"),
+            architecture: uname.machine().to_string_lossy().into_owned(),
+            hostname: uname.nodename().to_string_lossy().into_owned(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            memory: crate::containers::stats::total_memory(),
+            cgroup_version: if unified { "2" } else { "1" }.to_owned(),
+            warnings,
+        })
     }
 }

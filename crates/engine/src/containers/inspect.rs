@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use store::ContainerRow;
+
+use super::find::Columns as _;
 use super::{Config, ContainerError, Containers, HostConfig, Status};
 
 /// One entry of `.Mounts`; also the form in which resolved mounts are stored.
@@ -50,6 +53,14 @@ pub struct NetworkSettings {
     pub gateway6: String,
     /// `80/tcp` → host addresses and ports; `None`: exposed but not published.
     pub ports: BTreeMap<String, Option<Vec<super::config::PortBinding>>>,
+    /// What the network gave for the present run; an engine that finds the container again hands it back.
+    pub endpoint: Option<Endpoint>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub interface: shim_protocol::spec::Interface,
+    pub published: Vec<shim_protocol::spec::PublishedPort>,
 }
 
 #[derive(Debug, Clone)]
@@ -82,6 +93,74 @@ pub struct ContainerDetail {
 
 impl Containers {
     pub fn inspect(&self, reference: &str, size: bool) -> Result<ContainerDetail, ContainerError> {
-        todo!()
+        let row = self.find(reference)?;
+        let config = row.config()?;
+        let mut words = config.entrypoint.iter().chain(&config.cmd).flatten().cloned();
+        let path = words.next().unwrap_or_default();
+        let args = words.collect();
+        let (size_rw, size_root_fs) = if size { self.sizes(&row)? } else { (None, None) };
+        Ok(ContainerDetail {
+            path,
+            args,
+            state: StateDetail {
+                status: row.status()?,
+                pid: row.pid,
+                exit_code: row.exit_code,
+                error: row.error.clone(),
+                oom_killed: row.oom_killed,
+                started_at: row.started_at.clone(),
+                finished_at: row.finished_at.clone(),
+            },
+            mounts: self.mount_points(&row)?,
+            network: self.network_settings(&row)?,
+            host_config: row.host_config()?,
+            config,
+            restart_count: row.restart_count,
+            log_path: row.log_path.clone(),
+            hostname_path: self.shown(&row.id, "hostname"),
+            hosts_path: self.shown(&row.id, "hosts"),
+            resolv_conf_path: self.shown(&row.id, "resolv.conf"),
+            exec_ids: self.running_execs(&row.id),
+            size_rw,
+            size_root_fs,
+            id: row.id,
+            name: row.name,
+            created: row.created_at,
+            image_id: row.image_id,
+            image_ref: row.image_ref,
+        })
+    }
+
+    fn shown(&self, id: &str, file: &str) -> String {
+        self.paths.container_file(id, file).to_string_lossy().into_owned()
+    }
+
+    pub(super) fn mount_points(&self, row: &ContainerRow) -> Result<Vec<MountPoint>, ContainerError> {
+        Ok(self.stored_mounts(row)?.into_iter().map(|mount| mount.point).collect())
+    }
+
+    /// Addresses and host ports count only while it runs.
+    pub(super) fn network_settings(&self, row: &ContainerRow) -> Result<NetworkSettings, ContainerError> {
+        let settings = row.network()?;
+        if row.status()?.is_active() {
+            return Ok(settings);
+        }
+        Ok(NetworkSettings { mode: settings.mode, ..NetworkSettings::default() })
+    }
+
+    /// Bytes that the container itself takes, and with its image.
+    pub(super) fn sizes(&self, row: &ContainerRow) -> Result<(Option<i64>, Option<i64>), ContainerError> {
+        let upper = self.paths.container_upper(&row.id);
+        let own = match sys::dir::tree_size(&upper) {
+            Ok(size) => i64::try_from(size.bytes).unwrap_or(i64::MAX),
+            // Removed since it was listed.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+            Err(source) => {
+                return Err(ContainerError::Io { action: "cannot measure the container".to_owned(), source });
+            }
+        };
+        let image = self.images.inspect(&row.image_id).map_or(0, |image| image.size);
+        let image = i64::try_from(image).unwrap_or(i64::MAX);
+        Ok((Some(own), Some(own.saturating_add(image))))
     }
 }

@@ -15,4 +15,5 @@ pub(crate) struct Live {
     /// Connections made by `attach` before the start; handed to the shim with it.
     pub(crate) pending: Mutex<Vec<(AttachSpec, OwnedFd)>>,
     pub(crate) waiters: Mutex<Vec<Waiter>>,
+    pub(crate) last_exit: Mutex<Option<i32>>,
 }

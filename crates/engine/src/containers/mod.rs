@@ -6,9 +6,7 @@
 //!
 //! One verb a file. A container is named by id, by a unique prefix of it, or by name, with or without a leading `/`.
 
-use std::collections::{BTreeMap, HashMap};
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use store::{Paths, Store};
@@ -50,6 +48,13 @@ pub mod top;
 pub mod update;
 pub mod wait;
 
+mod cgroup;
+mod etc;
+mod exit;
+mod live;
+mod shim;
+mod sweep;
+
 pub use archive::{ArchiveStat, PutOptions};
 pub use attach::AttachRequest;
 pub use commit::CommitRequest;
@@ -63,6 +68,7 @@ pub use logs::{LogLine, LogReader, LogRequest};
 pub use prune::PruneReport;
 pub use remove::RemoveRequest;
 pub use state::Status;
+pub(crate) use sweep::Sweeper;
 pub use stats::Sample;
 pub use top::Processes;
 pub use update::UpdateRequest;
@@ -81,6 +87,5 @@ pub struct Containers {
     /// One entry for each container that exists; locked while a verb changes that container.
     pub(crate) live: Mutex<HashMap<String, Arc<live::Live>>>,
     pub(crate) execs: Mutex<HashMap<String, exec::Exec>>,
+    pub(crate) sweeper: Sweeper,
 }
-
-mod live;

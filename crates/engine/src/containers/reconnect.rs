@@ -1,1 +1,96 @@
 //! What an engine does with the containers it finds at its start.
+//!
+//! | row | shim's lock | then |
+//! |---|---|---|
+//! | `creating` | | the create is undone |
+//! | `removing` | | the removal is finished |
+//! | active | held | the shim is asked, the row follows it, notices are heard again |
+//! | active | free | the container has ended: `exit.json` tells how, else the code is 137 |
+//! | not active | held | the engine died between the start and its record: as active, held |
+//!
+//! Afterwards the network drops what belongs to no running container, and restart policies of containers that died with
+//! their shims (a reboot, a kill -9) are honoured.
+
+use std::sync::Arc;
+
+use shim_protocol::spec::RestartPolicy;
+use shim_protocol::{Request, Response};
+
+use super::find::Columns as _;
+use super::shim::Shim;
+use super::{ContainerError, Containers, Status};
+
+impl Containers {
+    /// Sentences on what was repaired.
+    pub(crate) fn reconnect(self: &Arc<Self>) -> Result<Vec<String>, ContainerError> {
+        let mut repaired = Vec::new();
+        let mut running = Vec::new();
+        let mut died = Vec::new();
+        for row in self.store.read(|tx| Ok::<_, ContainerError>(tx.containers()?))? {
+            let short = &row.id[..12];
+            match row.status()? {
+                Status::Creating => {
+                    self.undo_create(&row.id)?;
+                    repaired.push(format!("unfinished creation of container {short} was undone"));
+                }
+                Status::Removing => {
+                    self.wait_for_shim_end(&row.id)?;
+                    self.finish_remove(&row)?;
+                    repaired.push(format!("removal of container {short} was finished"));
+                }
+                status => {
+                    if self.shim_lives(&row.id)? && self.hear_again(&row.id)? {
+                        if !status.is_active() {
+                            repaired.push(format!("container {short} was found running"));
+                        }
+                        if let Some(endpoint) = row.network()?.endpoint {
+                            self.network.restore(&row.id, &endpoint.interface, &endpoint.published)?;
+                        }
+                        running.push(row.id);
+                    } else if status.is_active() {
+                        died.push(row);
+                    }
+                }
+            }
+        }
+        for sentence in self.network.reconcile(&running)? {
+            repaired.push(sentence);
+        }
+        for row in died {
+            let host = row.host_config()?;
+            self.lost(&row.id)?;
+            repaired.push(format!("container {} had ended while no engine was there", &row.id[..12]));
+            let again = match super::spec::restart_policy(&host) {
+                RestartPolicy::Always => true,
+                RestartPolicy::UnlessStopped => !row.manually_stopped,
+                RestartPolicy::OnFailure { .. } | RestartPolicy::No => false,
+            };
+            // A shim that lived to write its exit has already judged the policy.
+            let judged = self.find(&row.id).is_ok_and(|row| row.error.is_empty());
+            if again && !judged {
+                match self.start(&row.id) {
+                    Ok(()) => repaired.push(format!("container {} was started again", &row.id[..12])),
+                    Err(error) => tracing::warn!(container = row.id, %error, "restart policy"),
+                }
+            }
+        }
+        Ok(repaired)
+    }
+
+    /// False when the shim left meanwhile.
+    fn hear_again(self: &Arc<Self>, id: &str) -> Result<bool, ContainerError> {
+        match self.converse(id, &Request::Watch) {
+            Ok((stream, Response::State { state })) => {
+                self.adopt_state(id, &state)?;
+                self.hear(id, Shim { stream, pid: 0 });
+                Ok(true)
+            }
+            Ok((_, other)) => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
+            Err(ContainerError::NotRunning(_)) => {
+                self.wait_for_shim_end(id)?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,10 +1,247 @@
 //! `start`: hands the container to a new shim.
+//!
+//! Steps:
+//! 1. volumes come up, addresses and ports are taken, /etc files are written
+//! 2. the shim starts the container and answers: the commit point, for the container runs whether or not we live on
+//! 3. the row says `running`
+//!
+//! A failure before 2 gives everything of 1 back. A crash between 2 and 3 leaves a running shim that
+//! [`super::reconnect`] finds by its lock; a crash in 1 leaves things that the network's and the volumes' own recovery
+//! find without an owner.
 
-use super::{ContainerError, Containers};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError};
+
+use store::ContainerRow;
+
+use super::config::{Config, HostConfig, PortBinding};
+use super::create::to_json;
+use super::find::Columns as _;
+use super::inspect::Endpoint;
+use super::mounts::realise::volume_names;
+use super::spec::Prepared;
+use super::{ContainerError, Containers, NetworkSettings, Status};
+use crate::network::{Connected, PortRequest};
 
 impl Containers {
     /// Err(`NotModified`) when it runs already.
-    pub fn start(&self, reference: &str) -> Result<(), ContainerError> {
-        todo!()
+    pub fn start(self: &Arc<Self>, reference: &str) -> Result<(), ContainerError> {
+        let id = self.find(reference)?.id;
+        let live = self.live(&id);
+        let _verb = live.verb.lock().unwrap_or_else(PoisonError::into_inner);
+        self.start_locked(&id)
+    }
+
+    /// The caller holds the container's verb lock.
+    pub(crate) fn start_locked(self: &Arc<Self>, id: &str) -> Result<(), ContainerError> {
+        let mut row = self.find(id)?;
+        match row.status()? {
+            Status::Running | Status::Restarting => return Err(ContainerError::NotModified),
+            Status::Paused => {
+                return Err(ContainerError::Conflict(
+                    "cannot start a paused container, try unpause instead".to_owned(),
+                ));
+            }
+            Status::Removing | Status::Dead => {
+                return Err(ContainerError::Conflict(
+                    "container is marked for removal and cannot be started".to_owned(),
+                ));
+            }
+            Status::Creating | Status::Created | Status::Exited => {}
+        }
+        // The shim of the previous run may still be tearing down what the next one makes again.
+        self.wait_for_shim_end(id)?;
+        let result = self.launch(&mut row);
+        if let Err(error) = &result {
+            self.record_failed_start(&mut row, error)?;
+        }
+        result
+    }
+
+    fn launch(self: &Arc<Self>, row: &mut ContainerRow) -> Result<(), ContainerError> {
+        let config = row.config()?;
+        let host = row.host_config()?;
+        let mounts = self.stored_mounts(row)?;
+        let launched = self.launch_with(row, &config, &host, &mounts);
+        if launched.is_err() {
+            self.give_back(&row.id, &mounts);
+        }
+        launched
+    }
+
+    fn launch_with(
+        self: &Arc<Self>,
+        row: &mut ContainerRow,
+        config: &Config,
+        host: &HostConfig,
+        mounts: &[super::mounts::ResolvedMount],
+    ) -> Result<(), ContainerError> {
+        let id = row.id.clone();
+        let (settings, mut connected) = self.connect_network(row, config, host)?;
+        let link_env = self.write_etc(row, config, host, &settings)?;
+        let prepared = Prepared {
+            mounts: self.realise_mounts(&id, mounts, host)?,
+            interface: connected.as_ref().map(|connected| connected.interface.clone()),
+            published: connected.as_ref().map(|c| c.published.clone()).unwrap_or_default(),
+            link_env,
+        };
+        let spec = self.run_spec(row, config, host, prepared)?;
+        let sockets = connected.as_mut().map(|c| std::mem::take(&mut c.sockets)).unwrap_or_default();
+        let attached = std::mem::take(
+            &mut *self.live(&id).pending.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        sys::fault::step("container-start:shim");
+        let (state, notices) = self.spawn_shim(&spec, sockets, attached)?;
+        sys::fault::step("container-start:running");
+        row.status = Status::Running.as_str().to_owned();
+        row.pid = state.pid;
+        row.started_at = state.started_at;
+        row.restart_count = 0;
+        row.exit_code = 0;
+        row.error.clear();
+        row.oom_killed = false;
+        row.manually_stopped = false;
+        row.network = Some(to_json(&settings));
+        self.store.write(|tx| Ok::<_, ContainerError>(tx.update_container(row)?))?;
+        self.publish_mounts(row, mounts, "mount");
+        self.publish(row, "start", &[]);
+        self.refresh_hosts();
+        self.hear(&id, notices);
+        Ok(())
+    }
+
+    /// Takes an address and the published ports; nothing for other network modes.
+    fn connect_network(
+        &self,
+        row: &ContainerRow,
+        config: &Config,
+        host: &HostConfig,
+    ) -> Result<(NetworkSettings, Option<Connected>), ContainerError> {
+        let mut settings = NetworkSettings { mode: host.network_mode.clone(), ..Default::default() };
+        if host.network_mode != "bridge" {
+            return Ok((settings, None));
+        }
+        let requests = port_requests(config, host)?;
+        let connected = self.network.connect(&row.id, &requests)?;
+        for port in config.exposed_ports.iter().flatten().map(|(port, _)| port) {
+            settings.ports.insert(with_protocol(port), None);
+        }
+        for port in &connected.published {
+            let key = format!("{}/{}", port.container_port, port.protocol);
+            settings.ports.entry(key).or_default().get_or_insert_default().push(PortBinding {
+                host_ip: port.host_ip.clone(),
+                host_port: port.host_port.to_string(),
+            });
+        }
+        settings.ip.clone_from(&connected.ip);
+        settings.prefix_len = connected.prefix_len;
+        settings.gateway.clone_from(&connected.gateway);
+        settings.mac.clone_from(&connected.mac);
+        settings.ip6 = connected.ip6.clone().unwrap_or_default();
+        settings.prefix_len6 = connected.prefix_len6.unwrap_or_default();
+        settings.gateway6 = connected.gateway6.clone().unwrap_or_default();
+        settings.endpoint = Some(Endpoint {
+            interface: connected.interface.clone(),
+            published: connected.published.clone(),
+        });
+        Ok((settings, Some(connected)))
+    }
+
+    /// After a failed start or an exit: network and volumes are free again.
+    pub(crate) fn give_back(&self, id: &str, mounts: &[super::mounts::ResolvedMount]) {
+        if let Err(error) = self.network.disconnect(id) {
+            tracing::warn!(container = id, %error, "network of a stopped container could not be released");
+        }
+        for name in volume_names(mounts) {
+            if let Err(error) = self.volumes.unmount(name, id) {
+                tracing::warn!(container = id, volume = name, %error, "volume could not be unmounted");
+            }
+        }
+    }
+
+    fn record_failed_start(
+        self: &Arc<Self>,
+        row: &mut ContainerRow,
+        error: &ContainerError,
+    ) -> Result<(), ContainerError> {
+        let code = match error {
+            ContainerError::Start { code, .. } => *code,
+            _ => 128,
+        };
+        row.exit_code = code;
+        row.error = error.to_string();
+        row.pid = 0;
+        row.status = Status::Created.as_str().to_owned();
+        // Attached clients of a start that failed see the end of their streams.
+        self.live(&row.id).pending.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.store.write(|tx| Ok::<_, ContainerError>(tx.update_container(row)?))?;
+        self.tell_exit(&row.id, code, Some(row.error.clone()));
+        if row.auto_remove {
+            self.remove_locked(
+                row,
+                super::RemoveRequest { force: true, volumes: true, link: false },
+            )?;
+        }
+        Ok(())
     }
 }
+
+/// `80` or `80/tcp` to `80/tcp`.
+fn with_protocol(port: &str) -> String {
+    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
+}
+
+/// From `PortBindings` and `PublishAllPorts` to what the network is asked for.
+pub(crate) fn port_requests(
+    config: &Config,
+    host: &HostConfig,
+) -> Result<Vec<PortRequest>, ContainerError> {
+    let mut wanted: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
+    for (port, bindings) in &host.port_bindings {
+        let bindings = bindings.clone().unwrap_or_default();
+        let entry = wanted.entry(with_protocol(port)).or_default();
+        if bindings.is_empty() {
+            entry.push(PortBinding::default());
+        }
+        entry.extend(bindings);
+    }
+    if host.publish_all_ports {
+        for port in config.exposed_ports.iter().flatten().map(|(port, _)| with_protocol(port)) {
+            wanted.entry(port).or_insert_with(|| vec![PortBinding::default()]);
+        }
+    }
+    let mut requests = Vec::new();
+    for (port, bindings) in wanted {
+        let invalid = || ContainerError::Invalid(format!("invalid port specification: \"{port}\""));
+        let (number, protocol) = port.split_once('/').ok_or_else(invalid)?;
+        let container_port = number.parse().ok().filter(|&number| number > 0).ok_or_else(invalid)?;
+        for binding in bindings {
+            requests.push(PortRequest {
+                host_ip: (!binding.host_ip.is_empty()).then(|| binding.host_ip.clone()),
+                host_ports: host_ports(&binding.host_port)?,
+                protocol: protocol.to_owned(),
+                container_port,
+            });
+        }
+    }
+    Ok(requests)
+}
+
+/// Empty or `0`: any; a number; a range.
+fn host_ports(text: &str) -> Result<Option<(u16, u16)>, ContainerError> {
+    let invalid = || ContainerError::Invalid(format!("invalid port specification: \"{text}\""));
+    if text.is_empty() || text == "0" {
+        return Ok(None);
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let first: u16 = first.parse().map_err(|_| invalid())?;
+    let last: u16 = last.parse().map_err(|_| invalid())?;
+    if first == 0 || last < first {
+        return Err(invalid());
+    }
+    Ok(Some((first, last)))
+}
+
+/// What the start hands to the shim beside the spec.
+pub(crate) type Attached = Vec<(shim_protocol::messages::AttachSpec, OwnedFd)>;

@@ -1,17 +1,71 @@
 //! `update`: limits and restart policy, also of a running container.
 
+use std::sync::PoisonError;
+
 use serde::Deserialize;
 
-use super::{ContainerError, Containers};
+use super::find::Columns as _;
+use super::spec::{resources, restart_policy};
+use super::{ContainerError, Containers, HostConfig};
 
 /// Body of `POST /containers/{id}/update`: only the fields that are there change.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(transparent)]
 pub struct UpdateRequest(pub serde_json::Map<String, serde_json::Value>);
 
+/// What can be changed after the creation.
+const CHANGEABLE: [&str; 14] = [
+    "BlkioWeight", "CpuShares", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems", "Memory", "MemorySwap",
+    "MemoryReservation", "NanoCpus", "PidsLimit", "RestartPolicy", "OomKillDisable", "MemorySwappiness",
+];
+
 impl Containers {
     /// Warnings.
     pub fn update(&self, reference: &str, request: UpdateRequest) -> Result<Vec<String>, ContainerError> {
-        todo!()
+        let id = self.find(reference)?.id;
+        let live = self.live(&id);
+        let _verb = live.verb.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut row = self.find(&id)?;
+        let stored: serde_json::Value = serde_json::from_str(&row.host_config).map_err(|error| {
+            ContainerError::Invalid(format!("stored host configuration cannot be read: {error}"))
+        })?;
+        let mut merged = stored;
+        let UpdateRequest(fields) = request;
+        let policy_changes = fields
+            .get("RestartPolicy")
+            .and_then(|policy| policy.get("Name"))
+            .and_then(serde_json::Value::as_str)
+            .is_some_and(|name| !name.is_empty());
+        for (key, value) in fields {
+            // Clients send zero for what they leave alone.
+            let untouched = value.is_null()
+                || value == 0
+                || value == ""
+                || (key == "RestartPolicy" && !policy_changes);
+            if CHANGEABLE.contains(&key.as_str()) && !untouched {
+                merged[key] = value;
+            }
+        }
+        let host: HostConfig = serde_json::from_value(merged)
+            .map_err(|error| ContainerError::Invalid(format!("invalid update: {error}")))?;
+        if policy_changes && host.auto_remove {
+            return Err(ContainerError::Invalid(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container".to_owned(),
+            ));
+        }
+        let warnings = super::create::check::limits(&host)?;
+        row.host_config = super::create::to_json(&host);
+        if row.status()?.is_active() {
+            self.ask(
+                &id,
+                &shim_protocol::Request::Update {
+                    resources: Box::new(resources(&host)),
+                    restart: policy_changes.then(|| restart_policy(&host)),
+                },
+            )?;
+        }
+        self.store.write(|tx| Ok::<_, ContainerError>(tx.update_container(&row)?))?;
+        self.publish(&row, "update", &[]);
+        Ok(warnings)
     }
 }

@@ -1,7 +1,9 @@
 //! `wait`: a callback at the end of a container.
 
 use std::fmt;
+use std::sync::PoisonError;
 
+use super::find::Columns as _;
 use super::{ContainerError, Containers};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,17 @@ impl Containers {
         condition: WaitCondition,
         tell: Box<dyn FnOnce(WaitOutcome) + Send>,
     ) -> Result<(), ContainerError> {
-        todo!()
+        let id = self.find(reference)?.id;
+        let live = self.live(&id);
+        let mut waiters = live.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the waiters' lock: an exit is recorded before its waiters are told, so none is missed.
+        let row = self.find(&id)?;
+        if condition == WaitCondition::NotRunning && !row.status()?.is_active() {
+            drop(waiters);
+            tell(WaitOutcome { code: row.exit_code, error: None });
+            return Ok(());
+        }
+        waiters.push(Waiter { condition, tell });
+        Ok(())
     }
 }

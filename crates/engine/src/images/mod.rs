@@ -2,19 +2,32 @@
 //!
 //! Layers are a cache: an image can be loaded again, so unlike volumes they may be removed when nothing refers to them.
 
-use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
-use serde_json::Value;
 use store::{Paths, Store};
 
 use crate::containers::Config;
 use crate::events::Events;
-use crate::progress::Progress;
 
+mod add;
+mod changes;
+mod commit;
+mod config;
 mod error;
+mod find;
+mod import;
+mod layers;
+mod list;
+mod load;
+mod prune;
 mod reference;
+mod remove;
+mod save;
+mod tag;
+
+pub use changes::apply_changes;
+pub use commit::CommitLayer;
 
 pub use error::ImageError;
 pub use reference::Reference;
@@ -25,6 +38,8 @@ pub struct Images {
     pub(crate) store: Arc<Store>,
     pub(crate) paths: Arc<Paths>,
     pub(crate) events: Events,
+    /// Read-held while an image is put together, so that no layer it counts on is swept.
+    building: RwLock<()>,
 }
 
 /// What a container needs of an image.
@@ -48,8 +63,8 @@ pub struct ImageSummary {
     pub digests: Vec<String>,
     /// Unix seconds.
     pub created: i64,
-    pub size: i64,
-    pub shared_size: i64,
+    pub size: u64,
+    pub shared_size: u64,
     pub labels: std::collections::BTreeMap<String, String>,
     /// Containers that use it (-1: not counted).
     pub containers: i64,
@@ -70,7 +85,7 @@ pub struct ImageDetail {
     pub variant: String,
     pub os: String,
     pub config: Config,
-    pub size: i64,
+    pub size: u64,
     pub diff_ids: Vec<String>,
     pub last_tagged: Option<String>,
     /// Directories of the layers, topmost first.
@@ -82,7 +97,7 @@ pub struct HistoryEntry {
     pub id: String,
     pub created: i64,
     pub created_by: String,
-    pub size: i64,
+    pub size: u64,
     pub comment: String,
     pub tags: Vec<String>,
 }
@@ -115,78 +130,15 @@ pub struct ImagePruneReport {
     pub reclaimed: u64,
 }
 
-/// A layer that `commit` made: written into `layers/<n>/fs` by the caller's closure.
 impl Images {
     /// Opens the image store; unfinished work of an earlier engine is undone, a sentence for each repair.
-    pub fn open(store: Arc<Store>, paths: Arc<Paths>, events: Events) -> Result<(Self, Vec<String>), ImageError> {
-        todo!()
-    }
-    /// By reference, id, or unique id prefix.
-    pub fn for_run(&self, reference: &str) -> Result<ImageForRun, ImageError> {
-        todo!()
-    }
-    /// By image id; used when a container is started again after its tag moved.
-    pub fn lowers(&self, id: &str) -> Result<Vec<PathBuf>, ImageError> {
-        todo!()
-    }
-    pub fn inspect(&self, reference: &str) -> Result<ImageDetail, ImageError> {
-        todo!()
-    }
-    pub fn list(&self, request: &ImageListRequest) -> Result<Vec<ImageSummary>, ImageError> {
-        todo!()
-    }
-    pub fn history(&self, reference: &str) -> Result<Vec<HistoryEntry>, ImageError> {
-        todo!()
-    }
-    pub fn tag(&self, source: &str, repository: &str, tag: Option<&str>) -> Result<(), ImageError> {
-        todo!()
-    }
-    /// `rmi`.
-    pub fn remove(&self, reference: &str, force: bool, prune_parents: bool) -> Result<Vec<Removed>, ImageError> {
-        todo!()
-    }
-    pub fn prune(&self, filters: &crate::containers::list::Filters) -> Result<ImagePruneReport, ImageError> {
-        todo!()
-    }
-    /// `import`: a root file system as a tar (plain, gzip, zstd) becomes an image of one layer. Returns its id.
-    pub fn import(
-        &self,
-        tar: &mut (dyn Read + Send),
-        request: &ImportRequest,
-        progress: &dyn Progress,
-    ) -> Result<String, ImageError> {
-        todo!()
-    }
-    /// `load`: docker-archive (old and new layout) or OCI layout, plain, gzip or zstd. Returns the sentences that docker
-    /// prints (`Loaded image: name:tag`).
-    pub fn load(&self, tar: &mut (dyn Read + Send), progress: &dyn Progress) -> Result<Vec<String>, ImageError> {
-        todo!()
-    }
-    /// `save`: an archive that is both OCI layout and docker-archive.
-    pub fn save(&self, references: &[String], out: &mut (dyn Write + Send)) -> Result<(), ImageError> {
-        todo!()
-    }
-    /// `commit`: a new image on top of `parent` (an image id, or `None`) with one more layer, whose overlay contents are
-    /// packed by `write_layer` as a layer tar stream. `config` is the complete configuration of the new image.
-    pub fn commit_layer(
-        &self,
-        parent: Option<&str>,
-        config: &Config,
-        author: &str,
-        comment: &str,
-        created_by: &str,
-        name: Option<(&str, Option<&str>)>,
-        write_layer: &mut dyn FnMut(&mut (dyn Write + Send)) -> std::io::Result<()>,
-    ) -> Result<String, ImageError> {
-        todo!()
+    pub fn open(
+        store: Arc<Store>,
+        paths: Arc<Paths>,
+        events: Events,
+    ) -> Result<(Self, Vec<String>), ImageError> {
+        let images = Self { store, paths, events, building: RwLock::new(()) };
+        let repaired = images.recover_layers()?;
+        Ok((images, repaired))
     }
 }
-
-/// Applies Dockerfile instructions of `--change` (CMD ENTRYPOINT ENV EXPOSE LABEL ONBUILD STOPSIGNAL USER VOLUME
-/// WORKDIR HEALTHCHECK) to a configuration.
-pub fn apply_changes(config: &mut Config, changes: &[String]) -> Result<(), ImageError> {
-    todo!()
-}
-
-/// Raw JSON of an image configuration as stored.
-pub type RawConfig = Value;

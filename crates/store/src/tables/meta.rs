@@ -16,6 +16,19 @@ impl Tx<'_> {
             |row| Ok(row.get(0)?),
         )
     }
+
+    /// Keys that begin with `prefix`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn meta_with_prefix(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.rows(
+            "list settings",
+            "SELECT key FROM meta WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key",
+            [prefix],
+            |row| Ok(row.get(0)?),
+        )
+    }
 }
 
 impl WriteTx<'_> {
@@ -30,6 +43,15 @@ impl WriteTx<'_> {
              ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             [key, value],
         )?;
+        Ok(())
+    }
+
+    /// Forgets a setting; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn delete_meta(&self, key: &str) -> Result<(), StoreError> {
+        self.execute("forget a setting", "DELETE FROM meta WHERE key = ?1", [key])?;
         Ok(())
     }
 }

@@ -1,0 +1,125 @@
+//! The end of a container: recorded, told to whoever waits, then cleaned up.
+//!
+//! The order matters: the row first, so that an acknowledged exit survives us; then the waiters, because people wait
+//! for them; then what is slow.
+
+use std::sync::{Arc, PoisonError};
+
+use shim_protocol::{ExitRecord, StateRecord};
+
+use super::find::Columns as _;
+use super::{ContainerError, Containers, RemoveRequest, Status, WaitCondition, WaitOutcome};
+
+impl Containers {
+    /// pid 1 ended and its shim will not start it again.
+    pub(crate) fn ended(self: &Arc<Self>, id: &str, exit: &ExitRecord) -> Result<(), ContainerError> {
+        let live = self.live(id);
+        let row = match self.find(id) {
+            Ok(row) => row,
+            // Removed meanwhile.
+            Err(ContainerError::NoSuch(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if !row.status()?.is_active() {
+            return Ok(());
+        }
+        let row = self.change_state(id, |row| {
+            Status::Exited.as_str().clone_into(&mut row.status);
+            row.pid = 0;
+            row.exit_code = exit.code;
+            row.oom_killed = exit.oom_killed;
+            row.finished_at.clone_from(&exit.finished_at);
+            row.restart_count = exit.restart_count;
+            row.error.clone_from(&exit.error);
+        })?;
+        sys::fault::step("container-exit:recorded");
+        self.publish(&row, "die", &[("exitCode", &exit.code.to_string())]);
+        let remove = row.auto_remove;
+        self.tell_exit(id, exit.code, None);
+        let mounts = self.stored_mounts(&row)?;
+        self.give_back(id, &mounts);
+        self.publish_mounts(&row, &mounts, "unmount");
+        self.forget_execs(id);
+        self.nudge_followers(&row);
+        self.refresh_hosts();
+        if remove {
+            let _verb = live.verb.lock().unwrap_or_else(PoisonError::into_inner);
+            let request = RemoveRequest { force: true, volumes: true, link: false };
+            match self.find(id) {
+                Ok(mut row) => self.remove_locked(&mut row, request)?,
+                Err(ContainerError::NoSuch(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// pid 1 ended and the shim waits to start it again.
+    pub(crate) fn restarting(self: &Arc<Self>, id: &str, exit: &ExitRecord) -> Result<(), ContainerError> {
+        let row = self.change_state(id, |row| {
+            row.status = Status::Restarting.as_str().to_owned();
+            row.pid = 0;
+            row.exit_code = exit.code;
+            row.oom_killed = exit.oom_killed;
+            row.finished_at.clone_from(&exit.finished_at);
+            row.restart_count = exit.restart_count;
+            row.error.clone_from(&exit.error);
+        })?;
+        self.publish(&row, "die", &[("exitCode", &exit.code.to_string())]);
+        self.tell(id, exit.code, None, |condition| condition == WaitCondition::NextExit);
+        Ok(())
+    }
+
+    pub(crate) fn restarted(self: &Arc<Self>, id: &str, state: &StateRecord) -> Result<(), ContainerError> {
+        let row = self.change_state(id, |row| {
+            row.status = Status::Running.as_str().to_owned();
+            row.pid = state.pid;
+            row.started_at.clone_from(&state.started_at);
+            row.restart_count = state.restart_count;
+        })?;
+        self.publish(&row, "start", &[]);
+        Ok(())
+    }
+
+    /// Changes the state columns of an existing row.
+    pub(crate) fn change_state(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut store::ContainerRow),
+    ) -> Result<store::ContainerRow, ContainerError> {
+        self.store.write(|tx| {
+            let mut row = tx.container(id)?.ok_or_else(|| ContainerError::NoSuch(id.to_owned()))?;
+            change(&mut row);
+            tx.update_container(&row)?;
+            Ok(row)
+        })
+    }
+
+    /// Answers everybody who waits for an end (not for a removal).
+    pub(crate) fn tell_exit(&self, id: &str, code: i32, error: Option<String>) {
+        self.tell(id, code, error, |condition| condition != WaitCondition::Removed);
+        // Those who wait for the removal learn this code then.
+        *self.live(id).last_exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+    }
+
+    pub(crate) fn tell(
+        &self,
+        id: &str,
+        code: i32,
+        error: Option<String>,
+        which: impl Fn(WaitCondition) -> bool,
+    ) {
+        let live = self.live(id);
+        let told: Vec<_> = {
+            let mut waiters = live.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+            let (told, stay) = std::mem::take(&mut *waiters)
+                .into_iter()
+                .partition(|waiter: &super::wait::Waiter| which(waiter.condition));
+            *waiters = stay;
+            told
+        };
+        for waiter in told {
+            (waiter.tell)(WaitOutcome { code, error: error.clone() });
+        }
+    }
+}

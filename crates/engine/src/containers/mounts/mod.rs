@@ -1,0 +1,83 @@
+//! Where containers and volumes meet: from what a request says about mounts to the list that a shim carries out.
+//!
+//! 1. [`bind_spec`] reads the `-v` form, [`mount_spec`] checks the `--mount` form, [`volumes_from`] its namesake;
+//! 2. [`resolve`] puts them together by Docker's precedence, one entry for each destination;
+//! 3. [`prepare`] makes and leases the volumes and fills the empty ones from the image (at create);
+//! 4. [`realise`] turns the stored list into mounts in mounting order (at every start).
+
+use serde::{Deserialize, Serialize};
+
+use super::config::TmpfsOptions;
+use super::inspect::MountPoint;
+
+mod bind_spec;
+mod mount_spec;
+pub(crate) mod prepare;
+pub(crate) mod realise;
+pub(crate) mod resolve;
+mod volumes_from;
+
+/// One mount of a container after resolution; stored in the container's row.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ResolvedMount {
+    /// What `inspect` shows. `point.destination` is clean and absolute.
+    pub(crate) point: MountPoint,
+    /// A volume that the request gave no name: `rm -v` of its last holder removes it.
+    pub(crate) anonymous: bool,
+    /// Fill the volume from the image when it is empty.
+    pub(crate) copy: bool,
+    pub(crate) subpath: Option<String>,
+    /// Make a missing bind source.
+    pub(crate) create_source: bool,
+    pub(crate) non_recursive: bool,
+    pub(crate) read_only_non_recursive: bool,
+    pub(crate) read_only_force_recursive: bool,
+    pub(crate) tmpfs: Option<TmpfsOptions>,
+    /// Options for the volume's driver, used when it does not exist yet.
+    pub(crate) driver_options: std::collections::BTreeMap<String, String>,
+    pub(crate) volume_labels: std::collections::BTreeMap<String, String>,
+    /// Id of the image of an image mount.
+    pub(crate) image: Option<String>,
+}
+
+/// `path.Clean` of Go: no `.`, `..` or doubled slashes; `..` at the root stays at the root.
+pub(crate) fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if matches!(parts.last(), Some(&last) if last != "..") => {
+                parts.pop();
+            }
+            ".." if rooted => {}
+            part => parts.push(part),
+        }
+    }
+    match (rooted, parts.join("/")) {
+        (true, joined) => format!("/{joined}"),
+        (false, joined) if joined.is_empty() => ".".to_owned(),
+        (false, joined) => joined,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clean;
+
+    #[test]
+    fn clean_follows_go() {
+        for (path, cleaned) in [
+            ("/a/b/", "/a/b"),
+            ("//a//./b", "/a/b"),
+            ("/../a", "/a"),
+            ("/a/../..", "/"),
+            ("a/../../b", "../b"),
+            ("a/..", "."),
+            ("foo", "foo"),
+        ] {
+            assert_eq!(clean(path), cleaned, "{path}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! At create: the volumes exist, are leased to the container, and the empty ones are filled from the image.
+//!
+//! Runs while the container's row says `creating`; [`Containers::abandon_mounts`] undoes it, also after a crash.
+
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use volumes::CreateVolume;
+
+use super::ResolvedMount;
+use crate::containers::{ContainerError, Containers};
+
+impl Containers {
+    /// Creates and leases every volume of `mounts`, completing their names, drivers and sources.
+    ///
+    /// `lowers` are the image's layers, topmost first, relative to the layers directory.
+    pub(crate) fn prepare_mounts(
+        &self,
+        id: &str,
+        mounts: &mut [ResolvedMount],
+        lowers: &[PathBuf],
+    ) -> Result<(), ContainerError> {
+        for mount in mounts.iter_mut().filter(|mount| mount.point.kind == "volume") {
+            self.prepare_volume(id, mount)?;
+        }
+        let fill: Vec<&ResolvedMount> =
+            mounts.iter().filter(|mount| mount.point.kind == "volume" && mount.copy).collect();
+        if fill.is_empty() || lowers.is_empty() {
+            return Ok(());
+        }
+        sys::overlay::with_view(&self.paths.layers(), lowers, None, |root| {
+            fill.iter().try_for_each(|mount| self.fill(id, mount, root))
+        })
+        .map_err(|source| ContainerError::Io {
+            action: "the image's files cannot be read to fill a volume".to_owned(),
+            source,
+        })?
+    }
+
+    fn prepare_volume(&self, id: &str, mount: &mut ResolvedMount) -> Result<(), ContainerError> {
+        let point = &mut mount.point;
+        let created = self.volumes.create(CreateVolume {
+            name: (!point.name.is_empty()).then(|| point.name.clone()),
+            driver: (!point.driver.is_empty()).then(|| point.driver.clone()),
+            options: mount.driver_options.clone(),
+            labels: mount.volume_labels.clone(),
+            anonymous: point.name.is_empty(),
+        })?;
+        let volume = created.volume;
+        self.volumes.lease(&volume.name, id, &point.destination, mount.anonymous)?;
+        point.source = volume.mountpoint.to_string_lossy().into_owned();
+        point.name = volume.name;
+        point.driver = volume.driver;
+        Ok(())
+    }
+
+    fn fill(
+        &self,
+        id: &str,
+        mount: &ResolvedMount,
+        root: BorrowedFd<'_>,
+    ) -> Result<(), ContainerError> {
+        use rustix::fs::OFlags;
+        let point = &mount.point;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let source = match sys::dir::open_in_root(root, point.destination.as_ref(), flags) {
+            Ok(source) => source,
+            // Nothing to copy: the image has no directory there.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(());
+            }
+            Err(source) => {
+                return Err(ContainerError::Io {
+                    action: format!("the image's {} cannot be opened", point.destination),
+                    source,
+                });
+            }
+        };
+        self.volumes.mount(&point.name, id)?;
+        let filled = {
+            use std::os::fd::AsFd as _;
+            self.volumes.populate(&point.name, mount.subpath.as_deref(), source.as_fd())
+        };
+        self.volumes.unmount(&point.name, id)?;
+        filled?;
+        Ok(())
+    }
+
+    /// Gives back what [`Containers::prepare_mounts`] took: leases, and the anonymous volumes made for this container.
+    pub(crate) fn abandon_mounts(&self, id: &str) -> Result<(), ContainerError> {
+        self.release_volumes(id, true)
+    }
+
+    /// Drops the container's leases; with `remove_anonymous` also removes its anonymous volumes that nobody else holds.
+    /// Errors of such removals are logged, as Docker does: the container goes anyway.
+    pub(crate) fn release_volumes(
+        &self,
+        id: &str,
+        remove_anonymous: bool,
+    ) -> Result<(), ContainerError> {
+        for released in self.volumes.release(id)? {
+            if !(remove_anonymous && released.anonymous) {
+                continue;
+            }
+            if let Err(error) = self.volumes.remove_anonymous_if_unused(&released.name) {
+                tracing::warn!(volume = released.name, %error, "anonymous volume stays");
+            }
+        }
+        Ok(())
+    }
+}

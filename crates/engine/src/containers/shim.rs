@@ -1,0 +1,256 @@
+//! The engine's side of shims: starting one, asking it, hearing from it.
+//!
+//! A container runs exactly as long as somebody holds `shim.lock` in its run directory; a pid proves nothing.
+
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+
+use shim_protocol::client::{CallError, answer, call};
+use shim_protocol::frame::{FrameError, encode, receive};
+use shim_protocol::{ExitRecord, Notice, Request, Response, RunSpec, StateRecord};
+
+use sys::socket::FdWriter;
+
+use super::cgroup::Group;
+use super::create::NEVER;
+use super::start::Attached;
+use super::{ContainerError, Containers, Status};
+
+/// A connection on which a shim sends its notices.
+#[derive(Debug)]
+pub(super) struct Shim {
+    pub(super) stream: UnixStream,
+    /// 0 for a shim that another engine started: it is no child of ours.
+    pub(super) pid: i32,
+}
+
+impl Shim {
+    /// Waits until the process has ended; it does, for its container has.
+    fn reap(&self) {
+        if self.pid != 0
+            && let Err(error) = sys::process::wait(self.pid)
+        {
+            tracing::debug!(pid = self.pid, %error, "shim was reaped by somebody else");
+        }
+    }
+}
+
+/// What Docker records when nobody knows how a container ended.
+const EXIT_UNKNOWN: i32 = 137;
+
+impl Containers {
+    /// Starts a shim and with it the container. When this returns Ok the container runs and does not need us.
+    pub(super) fn spawn_shim(
+        self: &Arc<Self>,
+        spec: &RunSpec,
+        sockets: Vec<OwnedFd>,
+        attached: Attached,
+    ) -> Result<(StateRecord, Shim), ContainerError> {
+        let failed = |what: &str| {
+            let action = format!("failed to create task for container: {what}");
+            move |source: std::io::Error| ContainerError::Io { action, source }
+        };
+        sys::durable::create_dir_all(&spec.run_dir, 0o700).map_err(failed("run directory"))?;
+        let (ours, theirs) = UnixStream::pair().map_err(failed("socket pair"))?;
+        let pid =
+            sys::command::spawn_with_control(&self.config.shim_program, &["shim"], theirs.as_fd())
+                .map_err(failed("starting the shim"))?;
+        drop(theirs);
+        let (attach, streams): (Vec<_>, Vec<_>) = attached.into_iter().unzip();
+        let request = Request::Start {
+            version: shim_protocol::VERSION,
+            spec: Box::new(spec.clone()),
+            attach,
+        };
+        let bytes = encode(&request)
+            .map_err(|error| ContainerError::Invalid(format!("container configuration: {error}")))?;
+        let descriptors: Vec<BorrowedFd<'_>> =
+            sockets.iter().chain(&streams).map(OwnedFd::as_fd).collect();
+        let sent = FdWriter::new(&ours, &descriptors).write_all(&bytes);
+        drop((sockets, streams));
+        let mut shim = Shim { stream: ours, pid };
+        let answered = match sent {
+            Ok(()) => answer(&mut shim.stream),
+            // It may have said why it left before it read the request.
+            Err(error) => answer(&mut shim.stream).map_err(|_| CallError::Send(FrameError::Io(error))),
+        };
+        if !matches!(answered, Ok(Response::Started { .. })) {
+            shim.reap();
+        }
+        match answered {
+            Ok(Response::Started { state }) => Ok((state, shim)),
+            Ok(other) => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
+            Err(CallError::StartFailed(error)) => {
+                Err(ContainerError::Start { message: error.message, code: error.code })
+            }
+            Err(error) => Err(ContainerError::Shim(format!(
+                "the shim ended before the container started ({error})"
+            ))),
+        }
+    }
+
+    /// One request, one answer. `NotRunning` when no shim is there.
+    pub(super) fn ask(&self, id: &str, request: &Request) -> Result<Response, ContainerError> {
+        self.converse(id, request).map(|(_, response)| response)
+    }
+
+    /// As [`Containers::ask`], keeping the connection for what follows the answer.
+    pub(super) fn converse(
+        &self,
+        id: &str,
+        request: &Request,
+    ) -> Result<(UnixStream, Response), ContainerError> {
+        let not_running = || ContainerError::NotRunning(id.to_owned());
+        let mut stream = sys::socket::connect(&self.paths.run(id).join("shim.sock"))
+            .map_err(|_| not_running())?;
+        match call(&mut stream, request) {
+            Ok(response) => Ok((stream, response)),
+            Err(CallError::StartFailed(error)) => {
+                Err(ContainerError::Start { message: error.message, code: error.code })
+            }
+            Err(CallError::Refused(reason)) => Err(ContainerError::Conflict(reason)),
+            // The shim left between our connect and its answer.
+            Err(CallError::Send(_) | CallError::Receive(_)) => Err(not_running()),
+        }
+    }
+
+    /// Whether a shim holds the container's lock.
+    pub(super) fn shim_lives(&self, id: &str) -> Result<bool, ContainerError> {
+        sys::lock::is_locked(&self.paths.run(id).join("shim.lock")).map_err(|source| {
+            ContainerError::Io { action: format!("cannot look at the lock of container {id}"), source }
+        })
+    }
+
+    /// Blocks until the shim of an earlier run has cleaned up and let go.
+    pub(super) fn wait_for_shim_end(&self, id: &str) -> Result<(), ContainerError> {
+        let lock = self.paths.run(id).join("shim.lock");
+        sys::lock::wait_unlocked(&lock).map_err(|source| ContainerError::Io {
+            action: format!("cannot wait for the shim of container {id}"),
+            source,
+        })
+    }
+
+    /// Hears the shim out in a thread of its own: it sleeps in a read and costs a few pages.
+    pub(super) fn hear(self: &Arc<Self>, id: &str, mut shim: Shim) {
+        let (containers, id) = (Arc::clone(self), id.to_owned());
+        let spawned = thread::Builder::new()
+            .name(format!("shim-{}", &id[..12]))
+            .stack_size(256 << 10)
+            .spawn(move || {
+                let result = containers.hear_out(&id, &mut shim.stream);
+                if let Err(error) = result {
+                    tracing::error!(container = id, %error, "end of a container could not be recorded");
+                }
+                shim.reap();
+            });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "no thread to hear a shim; the next start of the engine will look");
+        }
+    }
+
+    fn hear_out(self: &Arc<Self>, id: &str, stream: &mut UnixStream) -> Result<(), ContainerError> {
+        loop {
+            match receive::<Notice>(stream) {
+                Ok(Notice::Exited { exit, restarting: true }) => self.restarting(id, &exit)?,
+                Ok(Notice::Exited { exit, restarting: false }) => return self.ended(id, &exit),
+                Ok(Notice::Restarted { state }) => self.restarted(id, &state)?,
+                Ok(Notice::RestartFailed { error, restarting }) => {
+                    let exit = ExitRecord {
+                        code: error.code,
+                        oom_killed: false,
+                        finished_at: jiff::Timestamp::now().to_string(),
+                        restart_count: 0,
+                        error: error.message,
+                    };
+                    if !restarting {
+                        return self.ended(id, &exit);
+                    }
+                    self.restarting(id, &exit)?;
+                }
+                Ok(Notice::Oom) => self.publish(&self.find(id)?, "oom", &[]),
+                Ok(Notice::ExecExited { exec, code }) => self.exec_ended(&exec, code),
+                // Only verbs of ours pause, and they record it.
+                Ok(Notice::Paused | Notice::Unpaused) => {}
+                // The shim died: its container died with it.
+                Err(_) => return self.lost(id),
+            }
+        }
+    }
+
+    /// A shim that is gone without telling: what it left behind says how its container ended.
+    pub(super) fn lost(self: &Arc<Self>, id: &str) -> Result<(), ContainerError> {
+        self.wait_for_shim_end(id)?;
+        let row = match self.find(id) {
+            Ok(row) => row,
+            Err(ContainerError::NoSuch(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let exit = self.exit_record(id)?.unwrap_or_else(|| ExitRecord {
+            code: EXIT_UNKNOWN,
+            oom_killed: false,
+            finished_at: jiff::Timestamp::now().to_string(),
+            restart_count: row.restart_count,
+            error: "the container's shim ended without telling how; exit code unknown".to_owned(),
+        });
+        self.sweep_leftovers(id);
+        self.ended(id, &exit)
+    }
+
+    /// `exit.json`, when the shim came to write it for the run that the row tells of.
+    fn exit_record(&self, id: &str) -> Result<Option<ExitRecord>, ContainerError> {
+        let path = self.paths.run(id).join("exit.json");
+        let unreadable = |source| ContainerError::Io {
+            action: format!("cannot read {}", path.display()),
+            source,
+        };
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| unreadable(error.into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+
+    /// `state.json` of a living shim.
+    pub(super) fn state_record(&self, id: &str) -> Result<StateRecord, ContainerError> {
+        let path = self.paths.run(id).join("state.json");
+        let unreadable = |source| ContainerError::Io {
+            action: format!("cannot read {}", path.display()),
+            source,
+        };
+        let bytes = std::fs::read(&path).map_err(unreadable)?;
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.into()))
+    }
+
+    /// What a shim that was killed could not remove itself: processes, cgroups, run files.
+    pub(super) fn sweep_leftovers(&self, id: &str) {
+        let removed = Group::of(self.paths.tag(), id).and_then(|group| group.remove());
+        if let Err(error) = removed {
+            tracing::warn!(container = id, %error, "cgroup of a dead container stays");
+        }
+    }
+
+    /// The row's view of a shim that was found alive.
+    pub(super) fn adopt_state(&self, id: &str, state: &StateRecord) -> Result<(), ContainerError> {
+        let status = if state.restarting {
+            Status::Restarting
+        } else if state.paused {
+            Status::Paused
+        } else {
+            Status::Running
+        };
+        self.change_state(id, |row| {
+            status.as_str().clone_into(&mut row.status);
+            row.pid = state.pid;
+            row.restart_count = state.restart_count;
+            if row.started_at == NEVER || !state.started_at.is_empty() {
+                row.started_at.clone_from(&state.started_at);
+            }
+        })
+        .map(drop)
+    }
+}

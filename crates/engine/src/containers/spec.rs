@@ -1,1 +1,0 @@
-//! From a container's configuration to the [`shim_protocol::RunSpec`] of one start.

@@ -1,0 +1,54 @@
+//! `image prune`: images that no container uses; by default only those without a name.
+
+use super::{ImageError, ImageListRequest, ImagePruneReport, Images, Removed};
+use crate::containers::list::Filters;
+
+impl Images {
+    /// `filters`: `dangling` (default true), `label`, `label!`, `until`.
+    pub fn prune(&self, filters: &Filters) -> Result<ImagePruneReport, ImageError> {
+        if let Some(unknown) = filters
+            .0
+            .keys()
+            .find(|key| !matches!(key.as_str(), "dangling" | "label" | "label!" | "until"))
+        {
+            return Err(ImageError::Invalid(format!("invalid filter '{unknown}'")));
+        }
+        let dangling_only = filters
+            .0
+            .get("dangling")
+            .and_then(|values| values.first())
+            .is_none_or(|value| matches!(value.as_str(), "true" | "1"));
+        let until = filters.until().map_err(|error| ImageError::Invalid(error.to_string()))?;
+        let mut report = ImagePruneReport::default();
+        for image in self.list(&ImageListRequest { all: true, ..ImageListRequest::default() })? {
+            let wanted = (!dangling_only || image.tags.is_empty())
+                && image.containers == 0
+                && until.is_none_or(|until| image.created < until.as_second())
+                && filters.labels_match(&image.labels);
+            if !wanted {
+                continue;
+            }
+            for tag in &image.tags {
+                match self.remove(tag, false, true) {
+                    Ok(removed) => report.deleted.extend(removed),
+                    // A container took it meanwhile.
+                    Err(ImageError::Conflict(_) | ImageError::NoSuch(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if image.tags.is_empty() {
+                match self.delete(&image.id) {
+                    Ok(freed) => {
+                        report.reclaimed += freed;
+                        report.deleted.push(Removed::Deleted(image.id));
+                    }
+                    Err(ImageError::Conflict(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            } else {
+                report.reclaimed += image.size - image.shared_size;
+            }
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,113 @@
+//! Why the network could not do what it was asked.
+
+use std::io;
+use std::path::PathBuf;
+
+use sys::nftables::NftablesError;
+
+use crate::error::{ErrorKind, Fault};
+
+/// An error of the default bridge network.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    #[error("Bind for {host} failed: port is already allocated")]
+    PortAllocated { host: String },
+    #[error("Bind for {host} failed: all ports are allocated")]
+    RangeAllocated { host: String },
+    #[error("failed to bind host port for {host}: {reason}")]
+    Bind {
+        host: String,
+        /// The errno in the words that Docker's users know.
+        reason: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("invalid IP address: {0}")]
+    InvalidHostIp(String),
+    #[error("publishing {0} ports is not supported")]
+    UnsupportedProtocol(String),
+    #[error("invalid proto: {0}")]
+    InvalidProtocol(String),
+    #[error("invalid add-host: \"{0}\"")]
+    InvalidExtraHost(String),
+    #[error("unable to derive the IP value for host-gateway")]
+    NoHostGateway,
+    #[error("no available IPv4 addresses on this network's address pools: {bridge} ({subnet})")]
+    NoFreeAddress { bridge: String, subnet: String },
+    #[error(
+        "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network"
+    )]
+    NoFreeSubnet,
+    #[error("invalid bridge subnet `{0}`")]
+    InvalidSubnet(String),
+    #[error("invalid interface address `{0}`")]
+    InvalidInterface(String),
+    #[error("network device {0} exists and is not a bridge")]
+    NameTaken(String),
+    #[error("cannot read {}", path.display())]
+    Remembered {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot remember the network in {}", path.display())]
+    Remember {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot {action}")]
+    Device {
+        action: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot set {name} to {value}")]
+    Setting {
+        name: String,
+        value: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("firewall of the network cannot be changed")]
+    Firewall(#[from] NftablesError),
+}
+
+impl NetworkError {
+    /// For `map_err` around the kernel's devices.
+    pub(super) fn device(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        |source| Self::Device { action, source }
+    }
+}
+
+impl Fault for NetworkError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::PortAllocated { .. } | Self::RangeAllocated { .. } | Self::Bind { .. } => {
+                // Docker answers 500 to these; clients look at the sentence.
+                ErrorKind::Internal
+            }
+            Self::InvalidHostIp(_)
+            | Self::InvalidProtocol(_)
+            | Self::InvalidExtraHost(_)
+            | Self::NoHostGateway
+            | Self::InvalidSubnet(_) => ErrorKind::Invalid,
+            Self::UnsupportedProtocol(_) => ErrorKind::Unsupported,
+            Self::NoFreeAddress { .. } | Self::NoFreeSubnet => ErrorKind::NoSpace,
+            Self::NameTaken(_) => ErrorKind::Conflict,
+            Self::Remembered { .. } | Self::InvalidInterface(_) => ErrorKind::Corrupt,
+            Self::Remember { .. }
+            | Self::Lock { .. }
+            | Self::Device { .. }
+            | Self::Setting { .. }
+            | Self::Firewall(_) => ErrorKind::Internal,
+        }
+    }
+}
