@@ -1,22 +1,47 @@
 //! Firewall rules over NETLINK_NETFILTER, in the network namespace of the calling thread. No `nft` is spawned.
 //!
-//! Changes are collected in a [`Batch`], which the kernel carries out as a whole or not at all. Rules are written with
+//! A [`Netfilter`] is one socket, to be kept: closing such a socket waits until the kernel has freed what was deleted
+//! shortly before, 10 to 30 ms. Changes are collected in a [`Batch`], which the kernel carries out as a whole or not at all. Rules are written with
 //! [`Rule`], one method for each condition, in the same shape as `nft` and `iptables-nft` write theirs, so that both can
 //! print what they find. Reading asks the kernel each time.
 
 mod batch;
+mod flow;
 mod list;
 mod rule;
 
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use crate::netlink::socket::Refusal;
+use crate::netlink::socket::{NetlinkSocket, Refusal};
 
 pub use batch::{BaseChain, Batch, Hook, MapSpec, Place};
-pub use list::{ChainInfo, RuleInfo, chain, elements, map_exists, rules, tables};
+pub use list::{ChainInfo, RuleInfo};
 pub use rule::{Natted, PortMapKey, Rule};
+
+/// The firewall of the network namespace that the calling thread was in when this was opened.
+#[derive(Debug)]
+pub struct Netfilter {
+    socket: Mutex<NetlinkSocket>,
+}
+
+impl Netfilter {
+    /// # Errors
+    /// [`NftablesError::Unavailable`]
+    pub fn open() -> Result<Self, NftablesError> {
+        let socket = NetlinkSocket::netfilter().map_err(NftablesError::Unavailable)?;
+        Ok(Self {
+            socket: Mutex::new(socket),
+        })
+    }
+
+    /// Answers to an exchange that was given up are passed over by their sequence number.
+    fn socket(&self) -> MutexGuard<'_, NetlinkSocket> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Protocol family of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,7 +111,9 @@ impl NftablesError {
 
     /// What the step would add exists already, with another content.
     pub fn is_conflict(&self) -> bool {
-        self.errno() == Some(Errno::EXIST.raw_os_error())
+        [Errno::EXIST, Errno::BUSY]
+            .iter()
+            .any(|errno| self.errno() == Some(errno.raw_os_error()))
     }
 }
 

@@ -5,6 +5,8 @@
 //!    with its final name, hardware address and MTU.
 //! 2. The host end's bridge port gets hairpin mode, so that a container reaches itself through its published port.
 //! 3. Inside the namespace: addresses, link up, default routes, in one batch.
+//! 4. The two ends and the bridge pass packets: without waiting for that, a first packet that is sent at once may be
+//!    lost, and is only sent again after a second.
 //!
 //! A pair of the same name is a leftover whose namespace is still being torn down; it is deleted first. When a step
 //! fails, the pair is deleted.
@@ -20,6 +22,7 @@ use super::address::{Prefix, add_address};
 use super::link::{
     IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO,
     IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, NAME_MAX, RTM_NEWLINK, delete, find, header, set_up,
+    settle,
 };
 use super::message::{ACK, CREATE, EXCLUSIVE, Message};
 use super::namespace::in_namespace;
@@ -122,7 +125,12 @@ pub fn attach_container(spec: &VethSpec, netns: BorrowedFd<'_>) -> io::Result<()
             )
         })?;
     create_pair(&mut host, &plan, bridge.index, netns)?;
-    let configured = configure(&plan, netns);
+    let configured = configure(&plan, netns).and_then(|()| {
+        for name in [&spec.host_name, &spec.bridge] {
+            settled(&mut host, name)?;
+        }
+        Ok(())
+    });
     if configured.is_err()
         && let Err(refusal) = delete(&mut host, &spec.host_name)
     {
@@ -248,7 +256,17 @@ fn configure(plan: &Plan<'_>, netns: BorrowedFd<'_>) -> io::Result<()> {
         .map_err(|refusal| match names.get(refusal.index) {
             Some(step) => during(refusal, step, name),
             None => during(refusal, "configure", name),
-        })
+        })?;
+    settled(&mut inside, name)
+}
+
+/// Part of step 4. Later packets get through anyway, so lateness is no failure.
+fn settled(socket: &mut NetlinkSocket, name: &str) -> io::Result<()> {
+    let passes = settle(socket, name).map_err(|refusal| during(refusal, "look up", name))?;
+    if !passes {
+        tracing::debug!(name, "does not pass packets yet");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

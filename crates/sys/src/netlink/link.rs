@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::event::Timespec;
 use rustix::io::Errno;
 
 use super::address::{Prefix, add_address};
@@ -19,6 +20,7 @@ pub(super) const IFLA_MASTER: u16 = 10;
 pub(super) const IFLA_LINKINFO: u16 = 18;
 pub(super) const IFLA_AF_SPEC: u16 = 26;
 pub(super) const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_EXT_MASK: u16 = 29;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
 pub(super) const IFLA_INFO_DATA: u16 = 2;
@@ -28,6 +30,15 @@ const SKIP_STATISTICS: u32 = 1 << 3;
 
 pub(super) const IFF_UP: u32 = 0x1;
 const LINK_HEADER: usize = 16;
+
+const SETTLE_ATTEMPTS: u32 = 100;
+const SETTLE_PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000,
+};
+
+/// `IF_OPER_UP`
+const OPERSTATE_UP: u8 = 6;
 
 /// The longest name that a device may have.
 pub(super) const NAME_MAX: usize = 15;
@@ -45,6 +56,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// Set up by the administrator; says nothing about a carrier.
     pub up: bool,
+    /// Passes packets: up, with a carrier, and the kernel has finished acting on that.
+    pub operational: bool,
 }
 
 /// `struct ifinfomsg`.
@@ -79,6 +92,7 @@ fn parse(answer: &Answer) -> Option<Link> {
         mtu: attribute(body, IFLA_MTU).and_then(as_u32).unwrap_or(0),
         master: attribute(body, IFLA_MASTER).and_then(as_u32),
         up: as_u32(answer.body.get(8..)?)? & IFF_UP != 0,
+        operational: attribute(body, IFLA_OPERSTATE) == Some(&[OPERSTATE_UP]),
     })
 }
 
@@ -103,6 +117,30 @@ pub(super) fn find(socket: &mut NetlinkSocket, name: &str) -> Result<Option<Link
         Err(refusal) if refusal.is(Errno::NODEV) => Ok(None),
         Err(refusal) => Err(refusal),
     }
+}
+
+/// Waits until the device called `name` passes packets, for a bounded time; returns whether it does.
+///
+/// The kernel acts on a carrier in the background and drops what is sent before. Since Linux 6.14 the question itself
+/// makes it catch up, so that there is nothing to wait for.
+pub(super) fn settle(socket: &mut NetlinkSocket, name: &str) -> Result<bool, Refusal> {
+    for _ in 0..SETTLE_ATTEMPTS {
+        match find(socket, name)? {
+            None => return Ok(false),
+            Some(link) if link.operational => return Ok(true),
+            Some(_) => rustix::event::poll(&mut [], Some(&SETTLE_PAUSE))
+                .map(drop)
+                .or_else(|errno| {
+                    if errno == Errno::INTR {
+                        Ok(())
+                    } else {
+                        Err(errno)
+                    }
+                })
+                .map_err(io::Error::from)?,
+        }
+    }
+    Ok(false)
 }
 
 /// The device called `name`, if there is one.
@@ -171,7 +209,7 @@ pub fn bridge_create(
     socket
         .transact(&mut [message])
         .map_err(|refusal| refusal.during(format_args!("create bridge {name}")))?;
-    let finished = finish_bridge(&mut socket, name, addresses);
+    let finished = configure(&mut socket, name, addresses);
     if finished.is_err()
         && let Err(refusal) = delete(&mut socket, name)
     {
@@ -180,9 +218,15 @@ pub fn bridge_create(
     finished
 }
 
-fn finish_bridge(socket: &mut NetlinkSocket, name: &str, addresses: &[Prefix]) -> io::Result<()> {
+/// Gives an existing device these addresses, which it may have already, and brings it up. `NotFound` when there is no
+/// such device.
+pub fn link_configure(name: &str, addresses: &[Prefix]) -> io::Result<()> {
+    configure(&mut NetlinkSocket::route()?, name, addresses)
+}
+
+fn configure(socket: &mut NetlinkSocket, name: &str, addresses: &[Prefix]) -> io::Result<()> {
     let link = find(socket, name)
-        .map_err(|refusal| refusal.during(format_args!("look up bridge {name}")))?
+        .map_err(|refusal| refusal.during(format_args!("look up {name}")))?
         .ok_or(io::ErrorKind::NotFound)?;
     let mut steps: Vec<Message> = addresses
         .iter()
@@ -192,7 +236,7 @@ fn finish_bridge(socket: &mut NetlinkSocket, name: &str, addresses: &[Prefix]) -
     socket
         .transact(&mut steps)
         .map_err(|refusal| match addresses.get(refusal.index) {
-            Some(prefix) => refusal.during(format_args!("add address {prefix} to bridge {name}")),
-            None => refusal.during(format_args!("bring up bridge {name}")),
+            Some(prefix) => refusal.during(format_args!("add address {prefix} to {name}")),
+            None => refusal.during(format_args!("bring up {name}")),
         })
 }

@@ -1,16 +1,15 @@
 //! Changes to the firewall that take effect together or not at all.
 
 use crate::netlink::message::{ACK, APPEND, CREATE, Message};
-use crate::netlink::socket::NetlinkSocket;
 
 use super::{
     CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TABLE, CHAIN_TYPE, COMMENT, DATA_VALUE,
     DELETE_ELEMENT, DELETE_RULE, DELETE_TABLE, ELEMENT_DATA, ELEMENT_KEY, ELEMENTS_LIST,
     ELEMENTS_SET, ELEMENTS_TABLE, Family, HOOK_NUMBER, HOOK_PRIORITY, LIST_ELEMENT, NEW_CHAIN,
-    NEW_ELEMENT, NEW_RULE, NEW_SET, NEW_TABLE, NftablesError, POLICY_ACCEPT, POLICY_DROP,
-    RULE_CHAIN, RULE_EXPRESSIONS, RULE_HANDLE, RULE_TABLE, RULE_USERDATA, Rule, SET_DATA_LENGTH,
-    SET_DATA_TYPE, SET_FLAGS, SET_ID, SET_KEY_LENGTH, SET_KEY_TYPE, SET_NAME, SET_TABLE, SUBSYSTEM,
-    TABLE_NAME, header, kind,
+    NEW_ELEMENT, NEW_RULE, NEW_SET, NEW_TABLE, Netfilter, NftablesError, POLICY_ACCEPT,
+    POLICY_DROP, RULE_CHAIN, RULE_EXPRESSIONS, RULE_HANDLE, RULE_TABLE, RULE_USERDATA, Rule,
+    SET_DATA_LENGTH, SET_DATA_TYPE, SET_FLAGS, SET_ID, SET_KEY_LENGTH, SET_KEY_TYPE, SET_NAME,
+    SET_TABLE, SUBSYSTEM, TABLE_NAME, header, kind,
 };
 
 const BATCH_BEGIN: u16 = 0x10;
@@ -186,7 +185,7 @@ impl Batch {
             .put(RULE_USERDATA, &userdata);
     }
 
-    /// Deletes a rule by the handle that [`super::rules`] returned.
+    /// Deletes a rule by the handle that [`Netfilter::rules`] returned.
     pub fn delete_rule(&mut self, family: Family, table: &str, chain: &str, handle: u64) {
         let step = format!("delete rule {handle} of {} {table} {chain}", family.name());
         self.step(DELETE_RULE, 0, family, step)
@@ -229,15 +228,15 @@ impl Batch {
     ///
     /// # Errors
     /// The first step that was refused; then none took effect.
-    pub fn commit(mut self) -> Result<(), NftablesError> {
+    pub fn commit(mut self, netfilter: &Netfilter) -> Result<(), NftablesError> {
         if self.is_empty() {
             return Ok(());
         }
         let mut end = Message::new(BATCH_END, 0);
         end.fixed(&header(0, SUBSYSTEM));
         self.messages.push(end);
-        NetlinkSocket::netfilter()
-            .map_err(NftablesError::Unavailable)?
+        netfilter
+            .socket()
             .transact(&mut self.messages)
             .map_err(|refusal| {
                 let step = self.steps.get(refusal.index).unwrap_or(&self.steps[0]);

@@ -1,12 +1,12 @@
 //! What the kernel's firewall holds at this moment.
 
 use crate::netlink::message::{DUMP, Message, as_be32, as_be64, as_string, attribute, attributes};
-use crate::netlink::socket::{Answer, NetlinkSocket};
+use crate::netlink::socket::Answer;
 
 use super::{
     CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TABLE, COMMENT, DATA_VALUE, ELEMENT_DATA,
     ELEMENT_KEY, ELEMENTS_LIST, ELEMENTS_SET, ELEMENTS_TABLE, Family, GET_CHAIN, GET_ELEMENT,
-    GET_RULE, GET_SET, GET_TABLE, LIST_ELEMENT, NftablesError, POLICY_DROP, RULE_CHAIN,
+    GET_RULE, GET_SET, GET_TABLE, LIST_ELEMENT, Netfilter, NftablesError, POLICY_DROP, RULE_CHAIN,
     RULE_HANDLE, RULE_TABLE, RULE_USERDATA, SET_NAME, SET_TABLE, TABLE_NAME, header, kind,
 };
 
@@ -35,106 +35,141 @@ fn request(message: u16, flags: u16, family: Family) -> Message {
     request
 }
 
-fn socket() -> Result<NetlinkSocket, NftablesError> {
-    NetlinkSocket::netfilter().map_err(NftablesError::Unavailable)
-}
-
-/// Everything a dump yields; empty when what it asks about does not exist.
-fn dump(request: Message, step: String) -> Result<Vec<Answer>, NftablesError> {
-    match socket()?.dump(request) {
-        Ok(answers) => Ok(answers),
-        Err(refusal) => {
-            let error = NftablesError::refused(refusal, step);
-            if error.is_not_found() {
-                Ok(Vec::new())
-            } else {
-                Err(error)
+impl Netfilter {
+    /// Everything a dump yields; empty when what it asks about does not exist.
+    fn dump(&self, request: Message, step: String) -> Result<Vec<Answer>, NftablesError> {
+        match self.socket().dump(request) {
+            Ok(answers) => Ok(answers),
+            Err(refusal) => {
+                let error = NftablesError::refused(refusal, step);
+                if error.is_not_found() {
+                    Ok(Vec::new())
+                } else {
+                    Err(error)
+                }
             }
         }
     }
-}
 
-/// The answer to one question; `None` when what it asks about does not exist.
-fn ask(request: Message, step: String) -> Result<Option<Answer>, NftablesError> {
-    match socket()?.ask(request) {
-        Ok(answer) => Ok(Some(answer)),
-        Err(refusal) => {
-            let error = NftablesError::refused(refusal, step);
-            if error.is_not_found() {
-                Ok(None)
-            } else {
-                Err(error)
+    /// The answer to one question; `None` when what it asks about does not exist.
+    fn ask(&self, request: Message, step: String) -> Result<Option<Answer>, NftablesError> {
+        match self.socket().ask(request) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(refusal) => {
+                let error = NftablesError::refused(refusal, step);
+                if error.is_not_found() {
+                    Ok(None)
+                } else {
+                    Err(error)
+                }
             }
         }
     }
-}
 
-/// Names of the tables of a family.
-pub fn tables(family: Family) -> Result<Vec<String>, NftablesError> {
-    let answers = dump(
-        request(GET_TABLE, DUMP, family),
-        format!("list {} tables", family.name()),
-    )?;
-    let names = answers
-        .iter()
-        .filter_map(|answer| attribute(answer.body.get(HEADER..)?, TABLE_NAME).map(as_string));
-    Ok(names.collect())
-}
-
-/// One chain; `None` when it or its table does not exist.
-pub fn chain(family: Family, table: &str, name: &str) -> Result<Option<ChainInfo>, NftablesError> {
-    let mut message = request(GET_CHAIN, 0, family);
-    message
-        .put_str(CHAIN_TABLE, table)
-        .put_str(CHAIN_NAME, name);
-    let answer = ask(
-        message,
-        format!("look up chain {} {table} {name}", family.name()),
-    )?;
-    Ok(answer.map(|answer| {
-        let body = answer.body.get(HEADER..).unwrap_or_default();
-        ChainInfo {
-            hooked: attribute(body, CHAIN_HOOK).is_some(),
-            drops: attribute(body, CHAIN_POLICY).and_then(as_be32) == Some(POLICY_DROP),
-        }
-    }))
-}
-
-/// Whether a table has a map (or set) of this name.
-pub fn map_exists(family: Family, table: &str, map: &str) -> Result<bool, NftablesError> {
-    let mut message = request(GET_SET, 0, family);
-    message.put_str(SET_TABLE, table).put_str(SET_NAME, map);
-    let step = format!("look up map {} {table} {map}", family.name());
-    Ok(ask(message, step)?.is_some())
-}
-
-/// The rules of a table, or of one of its chains, in order. Empty when there is no such table.
-pub fn rules(
-    family: Family,
-    table: &str,
-    chain: Option<&str>,
-) -> Result<Vec<RuleInfo>, NftablesError> {
-    let mut message = request(GET_RULE, DUMP, family);
-    message.put_str(RULE_TABLE, table);
-    if let Some(chain) = chain {
-        message.put_str(RULE_CHAIN, chain);
+    /// Names of the tables of a family.
+    pub fn tables(&self, family: Family) -> Result<Vec<String>, NftablesError> {
+        let answers = self.dump(
+            request(GET_TABLE, DUMP, family),
+            format!("list {} tables", family.name()),
+        )?;
+        let names = answers
+            .iter()
+            .filter_map(|answer| attribute(answer.body.get(HEADER..)?, TABLE_NAME).map(as_string));
+        Ok(names.collect())
     }
-    let answers = dump(message, format!("list rules of {} {table}", family.name()))?;
-    let rules = answers.iter().filter_map(|answer| {
-        let body = answer.body.get(HEADER..)?;
-        // Old kernels pass over the filter.
-        let in_table = attribute(body, RULE_TABLE).map(as_string)?;
-        let in_chain = attribute(body, RULE_CHAIN).map(as_string)?;
-        if in_table != table || chain.is_some_and(|chain| chain != in_chain) {
-            return None;
+
+    /// One chain; `None` when it or its table does not exist.
+    pub fn chain(
+        &self,
+        family: Family,
+        table: &str,
+        name: &str,
+    ) -> Result<Option<ChainInfo>, NftablesError> {
+        let mut message = request(GET_CHAIN, 0, family);
+        message
+            .put_str(CHAIN_TABLE, table)
+            .put_str(CHAIN_NAME, name);
+        let answer = self.ask(
+            message,
+            format!("look up chain {} {table} {name}", family.name()),
+        )?;
+        Ok(answer.map(|answer| {
+            let body = answer.body.get(HEADER..).unwrap_or_default();
+            ChainInfo {
+                hooked: attribute(body, CHAIN_HOOK).is_some(),
+                drops: attribute(body, CHAIN_POLICY).and_then(as_be32) == Some(POLICY_DROP),
+            }
+        }))
+    }
+
+    /// Whether a table has a map (or set) of this name.
+    pub fn map_exists(
+        &self,
+        family: Family,
+        table: &str,
+        map: &str,
+    ) -> Result<bool, NftablesError> {
+        let mut message = request(GET_SET, 0, family);
+        message.put_str(SET_TABLE, table).put_str(SET_NAME, map);
+        let step = format!("look up map {} {table} {map}", family.name());
+        Ok(self.ask(message, step)?.is_some())
+    }
+
+    /// The rules of a table, or of one of its chains, in order. Empty when there is no such table.
+    pub fn rules(
+        &self,
+        family: Family,
+        table: &str,
+        chain: Option<&str>,
+    ) -> Result<Vec<RuleInfo>, NftablesError> {
+        let mut message = request(GET_RULE, DUMP, family);
+        message.put_str(RULE_TABLE, table);
+        if let Some(chain) = chain {
+            message.put_str(RULE_CHAIN, chain);
         }
-        Some(RuleInfo {
-            chain: in_chain,
-            handle: attribute(body, RULE_HANDLE).and_then(as_be64)?,
-            comment: attribute(body, RULE_USERDATA).and_then(comment),
-        })
-    });
-    Ok(rules.collect())
+        let answers = self.dump(message, format!("list rules of {} {table}", family.name()))?;
+        let rules = answers.iter().filter_map(|answer| {
+            let body = answer.body.get(HEADER..)?;
+            // Old kernels pass over the filter.
+            let in_table = attribute(body, RULE_TABLE).map(as_string)?;
+            let in_chain = attribute(body, RULE_CHAIN).map(as_string)?;
+            if in_table != table || chain.is_some_and(|chain| chain != in_chain) {
+                return None;
+            }
+            Some(RuleInfo {
+                chain: in_chain,
+                handle: attribute(body, RULE_HANDLE).and_then(as_be64)?,
+                comment: attribute(body, RULE_USERDATA).and_then(comment),
+            })
+        });
+        Ok(rules.collect())
+    }
+
+    /// Keys and values of a map. Empty when there is no such map.
+    pub fn elements(
+        &self,
+        family: Family,
+        table: &str,
+        map: &str,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, NftablesError> {
+        let mut message = request(GET_ELEMENT, DUMP, family);
+        message
+            .put_str(ELEMENTS_TABLE, table)
+            .put_str(ELEMENTS_SET, map);
+        let step = format!("list elements of {} {table} {map}", family.name());
+        let mut found = Vec::new();
+        for answer in self.dump(message, step)? {
+            let body = answer.body.get(HEADER..).unwrap_or_default();
+            let list = attribute(body, ELEMENTS_LIST).unwrap_or_default();
+            for (_, element) in attributes(list).filter(|(kind, _)| *kind == LIST_ELEMENT) {
+                let value = |kind| Some(attribute(attribute(element, kind)?, DATA_VALUE)?.to_vec());
+                if let (Some(key), Some(value)) = (value(ELEMENT_KEY), value(ELEMENT_DATA)) {
+                    found.push((key, value));
+                }
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// The comment in a rule's user data: a list of type, length and that many bytes.
@@ -147,31 +182,6 @@ fn comment(mut userdata: &[u8]) -> Option<String> {
         userdata = after;
     }
     None
-}
-
-/// Keys and values of a map. Empty when there is no such map.
-pub fn elements(
-    family: Family,
-    table: &str,
-    map: &str,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, NftablesError> {
-    let mut message = request(GET_ELEMENT, DUMP, family);
-    message
-        .put_str(ELEMENTS_TABLE, table)
-        .put_str(ELEMENTS_SET, map);
-    let step = format!("list elements of {} {table} {map}", family.name());
-    let mut found = Vec::new();
-    for answer in dump(message, step)? {
-        let body = answer.body.get(HEADER..).unwrap_or_default();
-        let list = attribute(body, ELEMENTS_LIST).unwrap_or_default();
-        for (_, element) in attributes(list).filter(|(kind, _)| *kind == LIST_ELEMENT) {
-            let value = |kind| Some(attribute(attribute(element, kind)?, DATA_VALUE)?.to_vec());
-            if let (Some(key), Some(value)) = (value(ELEMENT_KEY), value(ELEMENT_DATA)) {
-                found.push((key, value));
-            }
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]
