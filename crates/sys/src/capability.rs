@@ -55,7 +55,10 @@ pub type Bits = u64;
 /// The bit of a capability by its name (`CAP_CHOWN`).
 #[must_use]
 pub fn bit(name: &str) -> Option<Bits> {
-    NAMES.iter().position(|known| *known == name).map(|number| 1 << number)
+    NAMES
+        .iter()
+        .position(|known| *known == name)
+        .map(|number| 1 << number)
 }
 
 /// All names, in the kernel's numbering.

@@ -42,7 +42,9 @@ fn parse(mountinfo: &[u8]) -> Layout {
     let mut unified = None;
     for line in mountinfo.split(|byte| *byte == b'\n') {
         let mut fields = line.split(|byte| *byte == b' ');
-        let Some(mount_point) = fields.nth(4) else { continue };
+        let Some(mount_point) = fields.nth(4) else {
+            continue;
+        };
         let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
         let (Some(kind), _, Some(options)) = (rest.next(), rest.next(), rest.next()) else {
             continue;
@@ -60,8 +62,14 @@ fn parse(mountinfo: &[u8]) -> Layout {
                     .map(str::to_owned)
                     .collect();
                 // A hierarchy may be mounted in several places; the first is as good as any.
-                if !hierarchies.iter().any(|known| known.controllers == controllers) {
-                    hierarchies.push(Hierarchy { controllers, mount_point: unescape(mount_point) });
+                if !hierarchies
+                    .iter()
+                    .any(|known| known.controllers == controllers)
+                {
+                    hierarchies.push(Hierarchy {
+                        controllers,
+                        mount_point: unescape(mount_point),
+                    });
                 }
             }
             _ => {}
@@ -92,8 +100,15 @@ fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, tail @ ..] = rest {
-        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) =
-            (first, tail)
+        if let (
+            b'\\',
+            [
+                a @ b'0'..=b'3',
+                b @ b'0'..=b'7',
+                c @ b'0'..=b'7',
+                after @ ..,
+            ],
+        ) = (first, tail)
         {
             bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
             rest = after;
@@ -129,6 +144,9 @@ mod tests {
         );
         let pure = b"31 23 0:28 / /mnt/cg rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n";
         assert_eq!(parse(pure), Layout::V2("/mnt/cg".into()));
-        assert_eq!(parse(b"22 27 0:21 / /proc rw - proc proc rw\n"), Layout::Absent);
+        assert_eq!(
+            parse(b"22 27 0:21 / /proc rw - proc proc rw\n"),
+            Layout::Absent
+        );
     }
 }

@@ -50,7 +50,12 @@ const TYPE_BLOCK: i32 = 1;
 const TYPE_CHARACTER: i32 = 2;
 
 fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
-    Instruction { code, registers: to | from << 4, offset, immediate }
+    Instruction {
+        code,
+        registers: to | from << 4,
+        offset,
+        immediate,
+    }
 }
 
 /// r3 = type, r4 = access, r5 = major, r6 = minor; each rule either answers 1 or falls through to the next.
@@ -71,7 +76,11 @@ fn program(rules: &[Rule]) -> Vec<Instruction> {
             block.push(instruction(JUMP_UNLESS_EQUAL, register, 0, 0, value));
         };
         if let Some(kind) = rule.kind {
-            let value = if kind == Kind::Block { TYPE_BLOCK } else { TYPE_CHARACTER };
+            let value = if kind == Kind::Block {
+                TYPE_BLOCK
+            } else {
+                TYPE_CHARACTER
+            };
             unless_equal(&mut block, 3, value);
         }
         let refused = if rule.mknod { 0 } else { ACCESS_MKNOD }
@@ -92,7 +101,8 @@ fn program(rules: &[Rule]) -> Vec<Instruction> {
         block.push(instruction(EXIT, 0, 0, 0, 0));
         let end = block.len();
         for test in tests {
-            block[test].offset = i16::try_from(end - test - 1).expect("a rule is a few instructions");
+            block[test].offset =
+                i16::try_from(end - test - 1).expect("a rule is a few instructions");
         }
         code.extend(block);
     }
@@ -144,7 +154,8 @@ pub fn attach(cgroup: BorrowedFd<'_>, rules: &[Rule]) -> io::Result<()> {
         flags: 0,
     };
     // SAFETY: `load` has the layout that BPF_PROG_LOAD reads, and what it points to outlives the call.
-    let program = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<Load>()) };
+    let program =
+        unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<Load>()) };
     if program < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -158,9 +169,19 @@ pub fn attach(cgroup: BorrowedFd<'_>, rules: &[Rule]) -> io::Result<()> {
         flags: ALLOW_MULTI,
     };
     // SAFETY: `attach` has the layout that BPF_PROG_ATTACH reads.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, &raw const attach, size_of::<Attach>()) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            PROG_ATTACH,
+            &raw const attach,
+            size_of::<Attach>(),
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[cfg(test)]

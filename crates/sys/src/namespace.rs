@@ -1,7 +1,7 @@
 //! Entering and leaving namespaces, for single-threaded processes.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags};
 
@@ -65,22 +65,11 @@ pub fn new_session_keyring() -> io::Result<()> {
     }
 }
 
-/// Switches the loopback interface of the present network namespace on.
-pub fn loopback_up() -> io::Result<()> {
-    // SAFETY: socket takes plain numbers.
-    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if socket < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: `socket` is new and owned by nobody else.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    // SAFETY: all zeroes is a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    request.ifr_name[0] = b'l' as libc::c_char;
-    request.ifr_name[1] = b'o' as libc::c_char;
-    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-    // SAFETY: SIOCSIFFLAGS reads an ifreq, which `request` is.
-    let result =
-        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// New network and mount namespaces for the calling process; mounts made from now on stay in them.
+pub fn new_host() -> io::Result<()> {
+    use rustix::mount::{MountPropagationFlags as Flags, mount_change};
+    // SAFETY: neither flag touches the table of descriptors.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET | UnshareFlags::NEWNS) }?;
+    mount_change("/", Flags::DOWNSTREAM | Flags::REC)?;
+    crate::netlink::loopback_up_here()
 }

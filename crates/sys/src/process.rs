@@ -76,8 +76,7 @@ pub fn fork_with(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<
     }
     // SAFETY: `args` is a valid clone_args of the given size and `pidfd` outlives the call; without CLONE_VM and with a
     // null stack this is a fork, and the only thread of the process is the one that goes on in the copy.
-    let pid =
-        unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
@@ -92,7 +91,9 @@ pub fn fork_with(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<
 /// Number of threads of this process.
 pub fn thread_count() -> io::Result<u64> {
     // The link count of the directory is two plus the number of threads: one call, nothing to parse.
-    Ok(std::fs::metadata("/proc/self/task")?.nlink().saturating_sub(2))
+    Ok(std::fs::metadata("/proc/self/task")?
+        .nlink()
+        .saturating_sub(2))
 }
 
 /// Arguments and environment of a program, ready for the kernel.
@@ -111,14 +112,20 @@ impl Image {
                 .map(|text| CString::new(text.as_bytes()).map_err(io::Error::from))
                 .collect()
         };
-        Ok(Self { args: strings(args)?, env: strings(env)? })
+        Ok(Self {
+            args: strings(args)?,
+            env: strings(env)?,
+        })
     }
 
     /// Replaces this process by the program at `path`. Comes back only with the reason why not.
     #[must_use]
     pub fn execute(&self, path: &CStr) -> io::Error {
         let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-            list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+            list.iter()
+                .map(|text| text.as_ptr())
+                .chain([std::ptr::null()])
+                .collect()
         };
         let (args, env) = (pointers(&self.args), pointers(&self.env));
         // SAFETY: all three are NUL-terminated, the arrays end with a null pointer, and all live until the call ends.
@@ -187,7 +194,11 @@ pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
             0,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Sets user, group and supplementary groups of this (single-threaded) process, groups first.
@@ -210,19 +221,37 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
 
 /// Closes every descriptor from `first` on.
 pub fn close_from(first: u32) -> io::Result<()> {
-    // SAFETY: callers are about to execute a program or to loop in code that owns no descriptor from `first` on; the
-    // range is given as plain numbers.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    close_range(first, u32::MAX)
+}
+
+/// Closes the descriptors from `first` to `last`. Only for processes that are about to execute a program, or to loop
+/// in code that owns no descriptor in the range.
+pub fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: by the function's contract nobody will use or close these descriptors again.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Makes every descriptor from `first` on close at execve.
 pub fn close_from_on_exec(first: u32) -> io::Result<()> {
     // SAFETY: only sets flags of descriptors.
     let result = unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[cfg(test)]
@@ -235,7 +264,10 @@ mod tests {
         let first = start_time(pid).unwrap();
         assert!(first > 0);
         assert_eq!(first, start_time(pid).unwrap());
-        assert_eq!(start_time(i32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            start_time(i32::MAX).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 
     #[test]

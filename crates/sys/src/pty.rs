@@ -15,7 +15,12 @@ pub fn peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 
 /// Sets the size of the terminal.
 pub fn resize(terminal: impl AsFd, rows: u16, columns: u16) -> io::Result<()> {
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     Ok(rustix::termios::tcsetwinsize(terminal, size)?)
 }
 

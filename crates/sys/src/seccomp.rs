@@ -50,7 +50,9 @@ impl Arch {
     #[must_use]
     pub fn number(self, name: &str) -> Option<u32> {
         let calls = self.calls();
-        let index = calls.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
+        let index = calls
+            .binary_search_by(|(known, _)| (*known).cmp(name))
+            .ok()?;
         Some(calls[index].1)
     }
 
@@ -89,8 +91,13 @@ pub fn install(program: &[Instruction]) -> io::Result<()> {
         code: program.as_ptr(),
     };
     // SAFETY: `program` has the layout of sock_fprog; its pointer and length describe a slice that outlives the call.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, 0, &raw const program) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, 0, &raw const program) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -109,7 +116,11 @@ mod tests {
             ("mount_setattr", libc::SYS_mount_setattr),
             ("unshare", libc::SYS_unshare),
         ] {
-            assert_eq!(Arch::X86_64.number(name), u32::try_from(number).ok(), "{name}");
+            assert_eq!(
+                Arch::X86_64.number(name),
+                u32::try_from(number).ok(),
+                "{name}"
+            );
         }
         assert_eq!(Arch::I386.number("socketcall"), Some(102));
         assert_eq!(Arch::X86_64.number("socketcall"), None);
