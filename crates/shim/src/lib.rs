@@ -10,6 +10,7 @@
 //! * `detach`, `restart`, `records` - detach keys, restart policy, state and exit records.
 //! * `ports`, `relay`, `datagrams` - published ports where the firewall does not redirect.
 //! * `view` - a stopped container's files.
+//! * `sweep` - what a killed shim leaves.
 
 #![cfg_attr(
     test,
@@ -38,6 +39,7 @@ mod restart;
 mod source;
 mod streams;
 mod supervise;
+mod sweep;
 mod view;
 
 /// `orlop shim`: runs one container from the start request on descriptor 3 to its end. Returns the exit code.
@@ -52,4 +54,11 @@ pub fn run_shim() -> i32 {
 /// To be called like [`run_shim`].
 pub fn run_view() -> i32 {
     view::run()
+}
+
+/// `orlop shim-clean`: removes what a killed shim left of the container on descriptor 3. Returns the exit code.
+///
+/// To be called like [`run_shim`].
+pub fn run_clean() -> i32 {
+    sweep::run()
 }

@@ -389,6 +389,8 @@ fn a_dead_shim_is_seen_by_its_lock() -> Outcome {
         sys::process::kill(container.shim_pid(), signal)?;
     }
     assert!(container.state()?.pid > 0, "such signals do not end a shim");
+    let error = container.sweep().map_err(|error| error.to_string());
+    assert_eq!(error, Err("the shim lives".to_owned()));
     let lock = container.spec.run_dir.join("shim.lock");
     assert!(sys::lock::is_locked(&lock)?);
     sys::process::kill(container.shim_pid(), 9)?;
@@ -400,7 +402,11 @@ fn a_dead_shim_is_seen_by_its_lock() -> Outcome {
     );
     until("the container is dead too", || {
         Ok(sys::process::start_time(started.pid).ok() != Some(started.pid_start))
-    })
+    })?;
+    assert!(container.has_cgroups());
+    container.sweep()?;
+    assert!(!container.has_cgroups());
+    Ok(())
 }
 
 fn a_shared_pid_namespace_is_swept() -> Outcome {

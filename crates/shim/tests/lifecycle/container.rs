@@ -234,6 +234,25 @@ impl Container {
         self.reap()
     }
 
+    /// Has a helper process clean up after a killed shim.
+    pub(crate) fn sweep(&self) -> Result<()> {
+        let (mut ours, theirs) = sys::socket::pair()?;
+        let program = std::env::current_exe()?;
+        let pid = sys::command::spawn_with_control(&program, &["shim-clean"], theirs.as_fd())?;
+        drop(theirs);
+        send(&mut ours, &self.spec)?;
+        let answer = client::answer(&mut ours);
+        sys::process::wait(pid)?;
+        answer?;
+        Ok(())
+    }
+
+    pub(crate) fn has_cgroups(&self) -> bool {
+        cgroup_parents()
+            .iter()
+            .any(|parent| parent.join(&self.spec.id).exists())
+    }
+
     /// Waits for the end of the shim process.
     pub(crate) fn reap(&mut self) -> Result<()> {
         if let Some(pid) = self.shim.take() {
@@ -308,16 +327,22 @@ fn tag() -> String {
 
 /// Removes the parents of the containers' cgroups, which an engine would keep.
 pub(crate) fn remove_cgroups() {
+    for directory in cgroup_parents() {
+        // Most do not exist; one that is not empty belongs to a container that a failed case left.
+        std::fs::remove_dir(directory).unwrap_or_default();
+    }
+}
+
+/// Where the cgroups of this run may be: in each controller's hierarchy, or in the only one.
+fn cgroup_parents() -> Vec<PathBuf> {
     let name = format!("orlop-{}", tag());
     let top = Path::new("/sys/fs/cgroup");
     let controllers = std::fs::read_dir(top).into_iter().flatten().flatten();
-    for directory in controllers
+    controllers
         .map(|entry| entry.path())
         .chain([top.to_owned()])
-    {
-        // Most do not exist; one that is not empty belongs to a container that a failed case left.
-        std::fs::remove_dir(directory.join(&name)).unwrap_or_default();
-    }
+        .map(|directory| directory.join(&name))
+        .collect()
 }
 
 fn spec(directory: &Path, number: u32, script: &str) -> RunSpec {

@@ -1,6 +1,6 @@
 //! Real shims with real containers: start, streams, exec, restarts, an engine that dies, ends.
 //!
-//! The runner is also the shim: it executes itself with `shim` or `shim-view` as argument. Needs root and a static busybox; without
+//! The runner is also the shim: it executes itself with `shim` and the like as argument. Needs root and a static busybox; without
 //! them it says so and passes. An argument selects the cases whose name contains it.
 
 #![expect(
@@ -25,6 +25,9 @@ fn main() -> ExitCode {
     }
     if argument == "shim-view" {
         return ExitCode::from(u8::try_from(shim::run_view()).unwrap_or(255));
+    }
+    if argument == "shim-clean" {
+        return ExitCode::from(u8::try_from(shim::run_clean()).unwrap_or(255));
     }
     if argument == "--list" {
         return ExitCode::SUCCESS;
