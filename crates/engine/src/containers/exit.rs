@@ -14,6 +14,7 @@ impl Containers {
     /// pid 1 ended and its shim will not start it again.
     pub(crate) fn ended(self: &Arc<Self>, id: &str, exit: &ExitRecord) -> Result<(), ContainerError> {
         let live = self.live(id);
+        let teardown = live.teardown.lock().unwrap_or_else(PoisonError::into_inner);
         let row = match self.find(id) {
             Ok(row) => row,
             // Removed meanwhile.
@@ -42,6 +43,7 @@ impl Containers {
         self.forget_execs(id);
         self.nudge_followers(&row);
         self.refresh_hosts();
+        drop(teardown);
         if remove {
             let _verb = live.verb.lock().unwrap_or_else(PoisonError::into_inner);
             let request = RemoveRequest { force: true, volumes: true, link: false };

@@ -12,6 +12,8 @@ use super::wait::Waiter;
 pub(crate) struct Live {
     /// Held while a verb changes the container; never while waiting for it to end.
     pub(crate) verb: Mutex<()>,
+    /// Held from the record of an end until network and volumes are given back: the next start, and a removal, wait.
+    pub(crate) teardown: Mutex<()>,
     /// Connections made by `attach` before the start; handed to the shim with it.
     pub(crate) pending: Mutex<Vec<(AttachSpec, OwnedFd)>>,
     pub(crate) waiters: Mutex<Vec<Waiter>>,

@@ -95,6 +95,7 @@ impl Containers {
         row: &mut ContainerRow,
         request: RemoveRequest,
     ) -> Result<(), ContainerError> {
+        drop(self.live(&row.id).teardown.lock().unwrap_or_else(PoisonError::into_inner));
         // Step 1. The wish to remove volumes is kept with it, for a recovery must act alike.
         row.status = Status::Removing.as_str().to_owned();
         row.auto_remove = request.volumes;

@@ -50,6 +50,7 @@ impl Containers {
             }
             Status::Creating | Status::Created | Status::Exited => {}
         }
+        drop(self.live(id).teardown.lock().unwrap_or_else(PoisonError::into_inner));
         // The shim of the previous run may still be tearing down what the next one makes again.
         self.wait_for_shim_end(id)?;
         let result = self.launch(&mut row);
