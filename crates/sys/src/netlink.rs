@@ -19,7 +19,8 @@ pub use address::{Address, Prefix, addresses};
 pub use attach::{VethSpec, attach_container};
 pub use counters::{InterfaceCounters, interface_counters};
 pub use link::{
-    Link, bridge_create, link_configure, link_delete, link_exists, link_info, link_set_up, links,
+    Link, bridge_create, link_configure, link_delete, link_delete_index, link_exists, link_info,
+    links,
 };
 pub use namespace::{in_namespace, loopback_up, loopback_up_here, new_namespace};
 pub use route::{Route, default_route, routes};

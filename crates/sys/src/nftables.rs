@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use crate::netlink::socket::{NetlinkSocket, Refusal};
 
-pub use batch::{BaseChain, Batch, Hook, MapSpec, Place};
+pub use batch::{BaseChain, Batch, Hook, MapElement, MapSpec, Place};
 pub use list::{ChainInfo, RuleInfo};
 pub use rule::{Natted, PortMapKey, Rule};
 
@@ -129,7 +129,6 @@ const NEW_RULE: u16 = 6;
 const GET_RULE: u16 = 7;
 const DELETE_RULE: u16 = 8;
 const NEW_SET: u16 = 9;
-const GET_SET: u16 = 10;
 const NEW_ELEMENT: u16 = 12;
 const GET_ELEMENT: u16 = 13;
 const DELETE_ELEMENT: u16 = 14;

@@ -176,14 +176,15 @@ pub fn link_delete(name: &str) -> io::Result<bool> {
         .map_err(|refusal| refusal.during(format_args!("delete network device {name}")))
 }
 
-/// Brings up the device called `name`.
-pub fn link_set_up(name: &str) -> io::Result<()> {
-    let mut message = Message::new(RTM_NEWLINK, ACK);
-    message.fixed(&header(0, IFF_UP, IFF_UP));
-    message.put_str(IFLA_IFNAME, name);
-    NetlinkSocket::route()?
-        .transact(&mut [message])
-        .map_err(|refusal| refusal.during(format_args!("bring up network device {name}")))
+/// [`link_delete`] of the device with this index, which, unlike its name, is not given to a later one.
+pub fn link_delete_index(index: u32) -> io::Result<bool> {
+    let mut message = Message::new(RTM_DELLINK, ACK);
+    message.fixed(&header(index, 0, 0));
+    match NetlinkSocket::route()?.transact(&mut [message]) {
+        Ok(()) => Ok(true),
+        Err(refusal) if refusal.is(Errno::NODEV) => Ok(false),
+        Err(refusal) => Err(refusal.during(format_args!("delete network device {index}"))),
+    }
 }
 
 /// Makes a bridge with these addresses and brings it up. Fails with `AlreadyExists` when the name is taken; after any

@@ -64,6 +64,9 @@ pub struct MapSpec<'a> {
     pub value_length: u32,
 }
 
+/// Key and value of one element of a map, as long as the map's.
+pub type MapElement = (Vec<u8>, Vec<u8>);
+
 /// Which end of a chain a rule is added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -200,7 +203,7 @@ impl Batch {
         family: Family,
         table: &str,
         map: &str,
-        elements: &[(Vec<u8>, Vec<u8>)],
+        elements: &[MapElement],
     ) {
         for some in elements.chunks(ELEMENTS_AT_ONCE) {
             let step = format!("add elements to {} {table} {map}", family.name());
@@ -215,7 +218,7 @@ impl Batch {
         family: Family,
         table: &str,
         map: &str,
-        elements: &[(Vec<u8>, Vec<u8>)],
+        elements: &[MapElement],
     ) {
         for some in elements.chunks(ELEMENTS_AT_ONCE) {
             let step = format!("delete elements of {} {table} {map}", family.name());
@@ -246,7 +249,7 @@ impl Batch {
     }
 }
 
-fn put_elements(message: &mut Message, table: &str, map: &str, elements: &[(Vec<u8>, Vec<u8>)]) {
+fn put_elements(message: &mut Message, table: &str, map: &str, elements: &[MapElement]) {
     message
         .put_str(ELEMENTS_TABLE, table)
         .put_str(ELEMENTS_SET, map)

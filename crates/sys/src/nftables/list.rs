@@ -6,8 +6,8 @@ use crate::netlink::socket::Answer;
 use super::{
     CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TABLE, COMMENT, DATA_VALUE, ELEMENT_DATA,
     ELEMENT_KEY, ELEMENTS_LIST, ELEMENTS_SET, ELEMENTS_TABLE, Family, GET_CHAIN, GET_ELEMENT,
-    GET_RULE, GET_SET, GET_TABLE, LIST_ELEMENT, Netfilter, NftablesError, POLICY_DROP, RULE_CHAIN,
-    RULE_HANDLE, RULE_TABLE, RULE_USERDATA, SET_NAME, SET_TABLE, TABLE_NAME, header, kind,
+    GET_RULE, GET_TABLE, LIST_ELEMENT, MapElement, Netfilter, NftablesError, POLICY_DROP,
+    RULE_CHAIN, RULE_HANDLE, RULE_TABLE, RULE_USERDATA, TABLE_NAME, header, kind,
 };
 
 const HEADER: usize = 4;
@@ -102,19 +102,6 @@ impl Netfilter {
         }))
     }
 
-    /// Whether a table has a map (or set) of this name.
-    pub fn map_exists(
-        &self,
-        family: Family,
-        table: &str,
-        map: &str,
-    ) -> Result<bool, NftablesError> {
-        let mut message = request(GET_SET, 0, family);
-        message.put_str(SET_TABLE, table).put_str(SET_NAME, map);
-        let step = format!("look up map {} {table} {map}", family.name());
-        Ok(self.ask(message, step)?.is_some())
-    }
-
     /// The rules of a table, or of one of its chains, in order. Empty when there is no such table.
     pub fn rules(
         &self,
@@ -151,7 +138,7 @@ impl Netfilter {
         family: Family,
         table: &str,
         map: &str,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, NftablesError> {
+    ) -> Result<Vec<MapElement>, NftablesError> {
         let mut message = request(GET_ELEMENT, DUMP, family);
         message
             .put_str(ELEMENTS_TABLE, table)
