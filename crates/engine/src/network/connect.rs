@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
 use shim_protocol::spec::{Interface, PublishedPort};
-use sys::netlink::{link_delete, link_exists};
+use sys::netlink::{link_delete_index, link_exists, link_info};
 use sys::nftables::{Family, Netfilter, NftablesError};
 
 use super::bridge::with_length;
@@ -284,7 +284,7 @@ impl Network {
     /// in the background, because deleting takes the kernel tens of milliseconds.
     pub fn disconnect(&self, container_id: &str) -> Result<(), NetworkError> {
         let result = self.take_back(&mut self.state(), container_id);
-        self.delete_veth(self.names.veth(container_id));
+        self.delete_veth(&self.names.veth(container_id));
         result
     }
 
@@ -316,23 +316,26 @@ impl Network {
         Ok(())
     }
 
-    fn delete_veth(&self, name: String) {
-        match link_exists(&name) {
-            Ok(false) => {}
-            Ok(true) => {
-                let work = move || {
-                    if let Err(error) = link_delete(&name) {
-                        tracing::warn!(name, %error, "network device of a stopped container is left");
-                    }
-                };
-                if let Err(error) = std::thread::Builder::new()
-                    .name("delete-veth".to_owned())
-                    .spawn(work)
-                {
-                    tracing::warn!(%error, "no thread to delete a network device");
-                }
+    /// By index: a device of this name that appears meanwhile belongs to the container's next start.
+    fn delete_veth(&self, name: &str) {
+        let link = match link_info(name) {
+            Ok(None) => return,
+            Ok(Some(link)) => link,
+            Err(error) => {
+                tracing::warn!(name, %error, "network device could not be looked up");
+                return;
             }
-            Err(error) => tracing::warn!(name, %error, "network device could not be looked up"),
+        };
+        let work = move || {
+            if let Err(error) = link_delete_index(link.index) {
+                tracing::warn!(link.name, %error, "network device of a stopped container is left");
+            }
+        };
+        if let Err(error) = std::thread::Builder::new()
+            .name("delete-veth".to_owned())
+            .spawn(work)
+        {
+            tracing::warn!(%error, "no thread to delete a network device");
         }
     }
 }

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use shim_protocol::spec::PublishedPort;
 use sys::netlink::Prefix;
 use sys::nftables::{
-    BaseChain, Batch, Family, Hook, MapSpec, Natted, Netfilter, NftablesError, Place, PortMapKey,
-    Rule,
+    BaseChain, Batch, Family, Hook, MapElement, MapSpec, Natted, Netfilter, NftablesError, Place,
+    PortMapKey, Rule,
 };
 
 use super::NetworkError;
@@ -357,15 +357,13 @@ impl Firewall<'_> {
     }
 }
 
-fn pairs<'a>(all: impl Iterator<Item = &'a Element>) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn pairs<'a>(all: impl Iterator<Item = &'a Element>) -> Vec<MapElement> {
     all.map(|element| (element.key.clone(), element.value.clone()))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test")]
-
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@
 //! them. Tables of the old iptables cannot be reached that way; there, and only there, the old program is run.
 
 use std::io;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use sys::nftables::{Batch, Family, Netfilter, NftablesError, Place, Rule, RuleInfo};
 
@@ -188,9 +188,6 @@ fn legacy_chain(programs: [&'static str; 2]) -> Option<(&'static str, &'static s
 
 /// Waits for other writers of the tables.
 fn run(program: &str, arguments: &[&str]) -> io::Result<Output> {
-    Command::new(program)
-        .arg("-w")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
+    let all: Vec<&str> = [&["-w"], arguments].concat();
+    sys::command::run(program, &all)
 }

@@ -108,8 +108,6 @@ fn extra(entry: &str, input: &HostsInput) -> Result<(String, String), NetworkErr
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test")]
-
     use super::*;
 
     fn input() -> HostsInput {

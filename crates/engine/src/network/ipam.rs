@@ -88,8 +88,6 @@ pub(super) fn mac_text(address: Ipv4Addr) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test")]
-
     use std::collections::HashSet;
 
     use super::super::layout::from_config;

@@ -334,9 +334,10 @@ fn bind_error(host: SocketAddr, source: io::Error) -> NetworkError {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test")]
-
     use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd as _;
+
+    use sys::netlink::{in_namespace, loopback_up_here, new_namespace};
 
     use super::*;
 
@@ -351,21 +352,24 @@ mod tests {
         }
     }
 
-    /// A port that was free a moment ago, outside of what the kernel hands out by itself.
-    fn some_port(ports: &mut Ports) -> u16 {
-        let reserved = ports
-            .reserve(
-                "probe",
-                CONTAINER,
-                &[request(None, Some((20000, 30000)), "tcp")],
-            )
-            .unwrap();
-        ports.release("probe");
-        reserved.published[0].host_port
+    const PORT: u16 = 8080;
+
+    /// Runs where all ports are free.
+    fn alone(work: impl FnOnce()) {
+        let namespace = new_namespace().unwrap();
+        in_namespace(namespace.as_fd(), || {
+            loopback_up_here().unwrap();
+            work();
+        })
+        .unwrap();
     }
 
     #[test]
     fn both_families_get_the_same_port_and_listen() {
+        alone(both_families_get_the_same_port_and_listen_alone);
+    }
+
+    fn both_families_get_the_same_port_and_listen_alone() {
         let mut ports = Ports::new();
         let reserved = ports
             .reserve("a", CONTAINER, &[request(None, None, "tcp")])
@@ -388,8 +392,12 @@ mod tests {
 
     #[test]
     fn conflicts_are_told_apart() {
+        alone(conflicts_are_told_apart_alone);
+    }
+
+    fn conflicts_are_told_apart_alone() {
         let mut ports = Ports::new();
-        let port = some_port(&mut ports);
+        let port = PORT;
         let wanted = [request(None, Some((port, port)), "tcp")];
         let kept = ports.reserve("a", CONTAINER, &wanted).unwrap();
         for (host, shown) in [(None, "0.0.0.0"), (Some("127.0.0.1"), "127.0.0.1")] {
@@ -428,8 +436,12 @@ mod tests {
 
     #[test]
     fn all_or_nothing() {
+        alone(all_or_nothing_alone);
+    }
+
+    fn all_or_nothing_alone() {
         let mut ports = Ports::new();
-        let port = some_port(&mut ports);
+        let port = PORT;
         let foreign = UdpSocket::bind(("127.0.0.1", port)).unwrap();
         let wanted = [
             request(Some("127.0.0.1"), Some((port, port)), "tcp"),
@@ -443,8 +455,12 @@ mod tests {
 
     #[test]
     fn restored_ports_are_held() {
+        alone(restored_ports_are_held_alone);
+    }
+
+    fn restored_ports_are_held_alone() {
         let mut ports = Ports::new();
-        let port = some_port(&mut ports);
+        let port = PORT;
         let wanted = [request(Some("127.0.0.1"), Some((port, port)), "tcp")];
         let published = ports.reserve("a", CONTAINER, &wanted).unwrap().published;
         let mut later = Ports::new();
@@ -459,6 +475,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_published_is_refused() {
+        alone(what_cannot_be_published_is_refused_alone);
+    }
+
+    fn what_cannot_be_published_is_refused_alone() {
         let table = [
             (
                 request(Some("1.2.3"), None, "tcp"),

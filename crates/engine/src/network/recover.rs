@@ -144,9 +144,13 @@ impl Network {
     fn delete_veths(&self, keep: &HashSet<String>) -> Result<Vec<String>, NetworkError> {
         let mut deleted = Vec::new();
         let all = links().map_err(NetworkError::device("list network devices"))?;
+        let bridge = all.iter().find(|link| link.name == self.names.bridge);
+        let bridge = bridge.map(|link| link.index);
         for link in all {
             let ours = link.kind == "veth"
                 && link.name.starts_with(&self.names.veth_prefix)
+                // The tag is cut short in names; a port of another bridge is another engine's.
+                && (link.master.is_none() || link.master == bridge)
                 && link.name.len() == self.names.veth("00000000").len();
             if !ours || keep.contains(&link.name) {
                 continue;

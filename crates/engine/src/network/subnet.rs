@@ -77,8 +77,6 @@ pub(super) fn choose(taken: &[Prefix]) -> Result<Layout, NetworkError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test")]
-
     use super::*;
 
     #[test]
