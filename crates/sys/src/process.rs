@@ -236,24 +236,6 @@ pub fn close_range(first: u32, last: u32) -> io::Result<()> {
     }
 }
 
-/// Makes every descriptor from `first` on close at execve.
-pub fn close_from_on_exec(first: u32) -> io::Result<()> {
-    // SAFETY: only sets flags of descriptors.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

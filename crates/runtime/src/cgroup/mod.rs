@@ -217,6 +217,10 @@ impl Cgroup {
         }
         for directory in &directories {
             remove::remove(directory)?;
+            // The engine's own group goes with its last container; while there are others it is busy.
+            if let Some(parent) = directory.parent() {
+                rustix::fs::rmdir(parent).ok();
+            }
         }
         Ok(())
     }

@@ -67,23 +67,10 @@ impl Groups {
 
     pub(super) fn make(&self) -> Result<(), CgroupError> {
         for group in &self.0 {
-            let error = |path: &Path, errno: Errno| CgroupError::Make {
-                path: path.to_owned(),
+            group.make().map_err(|errno| CgroupError::Make {
+                path: group.path.clone(),
                 source: errno.into(),
-            };
-            match rustix::fs::mkdir(&group.path, Mode::from(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(Errno::NOENT) => {
-                    group
-                        .make_parent()
-                        .map_err(|errno| error(&group.parent, errno))?;
-                    match rustix::fs::mkdir(&group.path, Mode::from(0o755)) {
-                        Ok(()) | Err(Errno::EXIST) => {}
-                        Err(errno) => return Err(error(&group.path, errno)),
-                    }
-                }
-                Err(errno) => return Err(error(&group.path, errno)),
-            }
+            })?;
         }
         Ok(())
     }
@@ -291,31 +278,70 @@ impl Groups {
 }
 
 impl Group {
-    /// Makes the group of the engine. Happens once; containers inherit what is set here.
+    fn has(&self, controller: &str) -> bool {
+        self.hierarchy
+            .controllers
+            .iter()
+            .any(|known| known == controller)
+    }
+
+    fn make(&self) -> rustix::io::Result<()> {
+        loop {
+            match rustix::fs::mkdir(&self.path, Mode::from(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => break,
+                // The last container before this one takes the parent away when it goes, at any moment.
+                Err(Errno::NOENT) => self.make_parent()?,
+                Err(errno) => return Err(errno),
+            }
+        }
+        if self.has("cpuset") {
+            // Inherited, unless another start has just made the parent and not yet filled it.
+            for file in CPUSET {
+                fill(&self.parent, file, &self.hierarchy.mount_point)?;
+                fill(&self.path, file, &self.parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the group of the engine. Containers inherit what is set here.
     fn make_parent(&self) -> rustix::io::Result<()> {
         match rustix::fs::mkdir(&self.parent, Mode::from(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
-        let has = |name: &str| self.hierarchy.controllers.iter().any(|known| known == name);
-        if has("cpuset") {
-            // A new cpuset is empty and takes no process; containers' copy this one's.
-            for file in ["cpuset.cpus", "cpuset.mems"] {
-                let mine = self.parent.join(file);
-                let empty = std::fs::read_to_string(&mine).is_ok_and(|text| text.trim().is_empty());
-                if empty
-                    && let Ok(value) =
-                        std::fs::read_to_string(self.hierarchy.mount_point.join(file))
-                {
-                    write_raw(&mine, value.trim())?;
-                }
+        let set = |file: &str, value: &str| match write_raw(&self.parent.join(file), value) {
+            // Taken away again meanwhile: it will be made anew.
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        if self.has("cpuset") {
+            for file in CPUSET {
+                fill(&self.parent, file, &self.hierarchy.mount_point)?;
             }
-            write_raw(&self.parent.join("cgroup.clone_children"), "1")?;
+            set("cgroup.clone_children", "1")?;
         }
-        if has("memory") {
+        if self.has("memory") {
             // Kernels before 5.11 count a container's own groups apart without this; later ones have nothing to set.
-            write_raw(&self.parent.join("memory.use_hierarchy"), "1").ok();
+            set("memory.use_hierarchy", "1").ok();
         }
         Ok(())
     }
+}
+
+const CPUSET: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+
+/// A new cpuset is empty and takes no process: gives it what the group above has.
+fn fill(group: &Path, file: &str, above: &Path) -> rustix::io::Result<()> {
+    let own = group.join(file);
+    if std::fs::read_to_string(&own).is_ok_and(|text| text.trim().is_empty())
+        && let Ok(value) = std::fs::read_to_string(above.join(file))
+        && !value.trim().is_empty()
+    {
+        return match write_raw(&own, value.trim()) {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+    }
+    Ok(())
 }

@@ -61,11 +61,21 @@ impl Group {
         if rustix::fs::mkdir(&self.path, Mode::from(0o755)).is_ok() && self.enabled() {
             return Ok(());
         }
-        make(&self.parent)?;
-        for directory in [&self.mount_point, &self.parent] {
-            enable(directory, resources)?;
+        loop {
+            make(&self.parent)?;
+            match enable(&self.mount_point, resources)
+                .and_then(|()| enable(&self.parent, resources))
+                .and_then(|()| make(&self.path))
+            {
+                // The last container before this one has taken the parent away as it went.
+                Err(CgroupError::Make { source, .. } | CgroupError::Read { source, .. })
+                    if matches!(
+                        source.kind(),
+                        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                    ) && self.mount_point.join("cgroup.controllers").exists() => {}
+                other => return other,
+            }
         }
-        make(&self.path)
     }
 
     /// Whether the engine's own group passes controllers on already.

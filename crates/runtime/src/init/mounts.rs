@@ -77,7 +77,11 @@ pub(crate) fn mount(
             "mount",
             format!("no source for the mount on {}", mount.target),
         )),
-        (MountKind::Tmpfs { options }, _) => {
+        (MountKind::Tmpfs { .. }, Some(shared)) => {
+            place(root, mount, &shared)?;
+            Ok(None)
+        }
+        (MountKind::Tmpfs { options }, None) => {
             let mut options = Options::parse(options)?;
             let (place, existed) = directory(root, mount)?;
             if existed && !options.has("mode") {

@@ -20,10 +20,11 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use shim_protocol::StartError;
-use shim_protocol::spec::{NetworkNs, NsMode, Propagation, RunSpec};
+use shim_protocol::spec::{MountKind, NetworkNs, NsMode, Propagation, RunSpec};
 use sys::namespace::Kinds;
 
 use super::cwd::Cwd;
+use super::sources::Tree;
 use super::{
     attach, cgroup_view, cwd, dev, masks, mounts, pivot, program, root, sources, terminal,
 };
@@ -74,6 +75,7 @@ fn inside(plan: &Plan<'_>, channel: &Child) -> Result<(Option<OwnedFd>, Cwd), St
     }
 
     let mut trees = sources::open(&spec.mounts)?;
+    share_memory(plan, &mut trees)?;
     stop_sending_mounts()?;
     sources::enter_layers(&spec.root.layers_dir)?;
     root::mount_images(&spec.root.layers_dir, &spec.mounts, &mut trees)?;
@@ -125,6 +127,23 @@ fn inside(plan: &Plan<'_>, channel: &Child) -> Result<(Option<OwnedFd>, Cwd), St
     // The kernel takes no shared mount as a new root, so it becomes one afterwards.
     share_root(spec, top)?;
     Ok((slave, cwd))
+}
+
+/// Who joins an IPC namespace shares the other's memory files too, instead of getting new ones.
+fn share_memory(plan: &Plan<'_>, trees: &mut [Option<Tree>]) -> Result<(), StartError> {
+    let Some((process, _)) = plan
+        .joins
+        .iter()
+        .find(|(_, kinds)| *kinds == Kinds::INTER_PROCESS_COMMUNICATION)
+    else {
+        return Ok(());
+    };
+    for (mount, slot) in plan.spec.mounts.iter().zip(trees) {
+        if mount.target == sources::SHARED_MEMORY && matches!(mount.kind, MountKind::Tmpfs { .. }) {
+            *slot = Some(sources::shared_memory(process.as_fd())?);
+        }
+    }
+    Ok(())
 }
 
 /// What happens in this mount namespace from now on stays in it; what the host unmounts still goes away here.

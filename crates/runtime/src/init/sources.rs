@@ -112,6 +112,32 @@ fn bind(
     })
 }
 
+/// Where POSIX shared memory is.
+pub(crate) const SHARED_MEMORY: &str = "/dev/shm";
+
+/// The shared memory of the container behind `process`, for one that joins its IPC namespace.
+///
+/// A mount can only be copied from inside its own mount namespace, so this process goes there and comes back.
+pub(crate) fn shared_memory(process: BorrowedFd<'_>) -> Result<Tree, StartError> {
+    use sys::namespace::Kinds;
+    let what = || "cannot share the memory of another container".to_owned();
+    let own = rustix::fs::open(
+        "/proc/self/ns/mnt",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .during("mount", what)?;
+    sys::namespace::join(process, Kinds::MOUNT).during("mount", what)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let copied = rustix::fs::open(SHARED_MEMORY, flags, Mode::empty())
+        .and_then(|place| attach::copy(place.as_fd(), false));
+    sys::namespace::join_link(own.as_fd()).during("mount", what)?;
+    Ok(Tree {
+        mount: copied.during("mount", what)?,
+        directory: true,
+    })
+}
+
 /// Opens `subpath` inside `base`. Links inside are followed, but none may lead out.
 pub(crate) fn below(
     base: BorrowedFd<'_>,

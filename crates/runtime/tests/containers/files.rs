@@ -16,6 +16,10 @@ pub(crate) const CASES: &[Case] = &[
         changes_are_in_the_upper_directory,
     ),
     ("view_of_a_stopped_container", view_of_a_stopped_container),
+    (
+        "exit_does_not_wait_for_the_disk",
+        exit_does_not_wait_for_the_disk,
+    ),
 ];
 
 fn root_of_any_depth() {
@@ -126,4 +130,22 @@ fn view_of_a_stopped_container() {
     assert_eq!(sys::process::wait(child.pid).unwrap(), 0);
     assert!(volume.join("in-volume").exists());
     assert!(fixture.directory.join("c/upper/tmp/in-layer").exists());
+}
+
+fn exit_does_not_wait_for_the_disk() {
+    let fixture =
+        Fixture::shell("dd if=/dev/zero of=/big bs=1M count=300 2>/dev/null; echo running");
+    let (running, mut output) = fixture.start();
+    crate::fixture::read_until(&mut output, "running");
+    let begin = std::time::Instant::now();
+    assert_eq!(crate::fixture::wait(&running), 0);
+    let exited = begin.elapsed();
+    runtime::clean(&fixture.spec).unwrap();
+    // What the overlay's end costs (a sync of the file system below) is paid after the exit is known.
+    println!(
+        "note: exit {exited:?}, clean-up {:?}",
+        begin.elapsed() - exited
+    );
+    let overlay = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!overlay.contains("overlay"));
 }

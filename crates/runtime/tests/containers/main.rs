@@ -13,6 +13,7 @@ mod files;
 mod fixture;
 mod limits;
 mod mounting;
+mod network;
 mod processes;
 mod security;
 
@@ -31,6 +32,7 @@ fn main() {
         mounting::CASES,
         files::CASES,
         limits::CASES,
+        network::CASES,
     ]
     .concat();
     if let [flag, name] = args.as_slice()
