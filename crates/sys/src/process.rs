@@ -6,7 +6,6 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
 
 use rustix::process::Pid;
 
@@ -60,7 +59,7 @@ struct CloneArgs {
 /// # Errors
 /// The kernel's, or `EBUSY` when this process has more than one thread.
 pub fn fork_with(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
-    if thread_count()? != 1 {
+    if !has_one_thread() {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
     let mut pidfd: libc::c_int = -1;
@@ -88,12 +87,11 @@ pub fn fork_with(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<
     }
 }
 
-/// Number of threads of this process.
-pub fn thread_count() -> io::Result<u64> {
-    // The link count of the directory is two plus the number of threads: one call, nothing to parse.
-    Ok(std::fs::metadata("/proc/self/task")?
-        .nlink()
-        .saturating_sub(2))
+/// Whether this is the only thread of the process. Asks the kernel without /proc, which a container need not have.
+#[must_use]
+pub fn has_one_thread() -> bool {
+    // SAFETY: "unsharing" the thread group changes nothing; it is refused when there is more than one thread.
+    unsafe { libc::unshare(libc::CLONE_THREAD) == 0 }
 }
 
 /// Arguments and environment of a program, ready for the kernel.

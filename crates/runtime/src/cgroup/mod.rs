@@ -45,6 +45,12 @@ pub(crate) enum CgroupError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot signal process {pid}")]
+    Kill {
+        pid: i32,
+        #[source]
+        source: io::Error,
+    },
     #[error("this host has no {controller} control group, so the limit on {what} cannot be kept")]
     Missing {
         controller: &'static str,
@@ -189,12 +195,8 @@ impl Cgroup {
     pub(crate) fn signal(&self, signal: i32) -> Result<(), CgroupError> {
         match self {
             Self::V2(group) if signal == remove::SIGKILL && group.kill()? => Ok(()),
-            Self::V1(_) | Self::V2(_) => {
-                // The processes are the same in every hierarchy.
-                self.directories()
-                    .first()
-                    .map_or(Ok(()), |path| remove::signal(path, signal))
-            }
+            // One that may write to its cgroups can have left some of them, hardly all.
+            Self::V1(_) | Self::V2(_) => remove::signal(&self.directories(), signal),
             Self::Absent => Ok(()),
         }
     }
@@ -202,10 +204,7 @@ impl Cgroup {
     /// Kills what is left and removes the groups. Nothing there is success.
     pub(crate) fn remove(&self) -> Result<(), CgroupError> {
         let directories = self.directories();
-        let Some(first) = directories.first() else {
-            return Ok(());
-        };
-        if !remove::processes(first)?.is_empty() {
+        if !remove::processes(&directories)?.is_empty() {
             // A frozen process does not die.
             if let Err(error) = self.freeze(false)
                 && !matches!(error, CgroupError::Missing { .. })
@@ -213,7 +212,7 @@ impl Cgroup {
                 return Err(error);
             }
             self.signal(remove::SIGKILL)?;
-            remove::wait_until_empty(first)?;
+            remove::wait_until_empty(&directories)?;
         }
         for directory in &directories {
             remove::remove(directory)?;

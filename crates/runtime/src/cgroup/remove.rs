@@ -1,8 +1,9 @@
 //! Ending the processes of a group and taking its directory away.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -17,15 +18,23 @@ pub(super) const SIGKILL: i32 = 9;
 /// How long killed processes may take to be gone: only ones that hang in the kernel take more than a moment.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Process ids in the group and the groups below it.
-pub(super) fn processes(path: &Path) -> Result<Vec<i32>, CgroupError> {
+/// Process ids in the groups and the groups below them.
+pub(super) fn processes(groups: &[PathBuf]) -> Result<BTreeSet<i32>, CgroupError> {
+    let mut pids = BTreeSet::new();
+    for group in groups {
+        pids.extend(processes_of(group)?);
+    }
+    Ok(pids)
+}
+
+fn processes_of(path: &Path) -> Result<Vec<i32>, CgroupError> {
     let mut pids: Vec<i32> = match read(&path.join("cgroup.procs")) {
         Ok(text) => text.lines().filter_map(|line| line.parse().ok()).collect(),
         Err(CgroupError::Read { source, .. }) if gone(&source) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     for below in directories(path)? {
-        pids.extend(processes(&below)?);
+        pids.extend(processes_of(&below)?);
     }
     // Zero stands for a process of another pid namespace, which has no name here.
     pids.retain(|pid| *pid > 0);
@@ -37,7 +46,7 @@ fn gone(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(Errno::NODEV.raw_os_error())
 }
 
-fn directories(path: &Path) -> Result<Vec<std::path::PathBuf>, CgroupError> {
+fn directories(path: &Path) -> Result<Vec<PathBuf>, CgroupError> {
     let error = |source| CgroupError::Read {
         path: path.to_owned(),
         source,
@@ -57,14 +66,11 @@ fn directories(path: &Path) -> Result<Vec<std::path::PathBuf>, CgroupError> {
     Ok(below)
 }
 
-/// Sends `signal` to every process of the group; with SIGKILL until no new ones appear.
-pub(super) fn signal(path: &Path, signal: i32) -> Result<(), CgroupError> {
-    let mut done: Vec<i32> = Vec::new();
+/// Sends `signal` to every process of the groups once; with SIGKILL until no new ones appear.
+pub(super) fn signal(groups: &[PathBuf], signal: i32) -> Result<(), CgroupError> {
+    let mut done = BTreeSet::new();
     loop {
-        let fresh: Vec<i32> = processes(path)?
-            .into_iter()
-            .filter(|pid| !done.contains(pid))
-            .collect();
+        let fresh: Vec<i32> = processes(groups)?.difference(&done).copied().collect();
         if fresh.is_empty() {
             return Ok(());
         }
@@ -72,14 +78,9 @@ pub(super) fn signal(path: &Path, signal: i32) -> Result<(), CgroupError> {
             match sys::process::kill(pid, signal) {
                 Ok(()) => {}
                 Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
-                Err(source) => {
-                    return Err(CgroupError::Read {
-                        path: path.to_owned(),
-                        source,
-                    });
-                }
+                Err(source) => return Err(CgroupError::Kill { pid, source }),
             }
-            done.push(pid);
+            done.insert(pid);
         }
         if signal != SIGKILL {
             return Ok(());
@@ -87,18 +88,17 @@ pub(super) fn signal(path: &Path, signal: i32) -> Result<(), CgroupError> {
     }
 }
 
-/// Waits until the killed processes of the group have left it.
-pub(super) fn wait_until_empty(path: &Path) -> Result<(), CgroupError> {
+/// Waits until the killed processes of the groups have left them.
+pub(super) fn wait_until_empty(groups: &[PathBuf]) -> Result<(), CgroupError> {
     let end = Instant::now() + PATIENCE;
     loop {
-        let left = processes(path)?;
-        let Some(pid) = left.first().and_then(|pid| Pid::from_raw(*pid)) else {
+        let left = processes(groups)?;
+        let Some(pid) = left.first().copied().and_then(Pid::from_raw) else {
             return Ok(());
         };
         if Instant::now() >= end {
-            return Err(CgroupError::InUse {
-                path: path.to_owned(),
-            });
+            let path = groups.first().cloned().unwrap_or_default();
+            return Err(CgroupError::InUse { path });
         }
         if let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             let patience = Timespec {
