@@ -12,6 +12,8 @@ use crate::dir::Stat;
 
 /// Up to here reading and writing is faster than asking the kernel to copy.
 const SMALL: usize = 128 * 1024;
+/// Below that, sharing costs more than the bytes: it changes two files and the filesystem's reference counts.
+const WORTH_SHARING: u64 = 64 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SMALL]);
@@ -33,7 +35,7 @@ pub(crate) fn copy(
     if stat.size == 0 {
         return Ok(());
     }
-    if !reflink.impossible.load(Ordering::Relaxed) {
+    if stat.size >= WORTH_SHARING && !reflink.impossible.load(Ordering::Relaxed) {
         match rustix::fs::ioctl_ficlone(dst, src) {
             Ok(()) => return Ok(()),
             Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV | Errno::NOSYS) => {
