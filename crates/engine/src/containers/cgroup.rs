@@ -1,4 +1,4 @@
-//! A container's control groups, as the engine reads them and, when a shim was killed, removes them.
+//! A container's control groups, as the engine reads them.
 
 use std::fs;
 use std::io;
@@ -34,16 +34,6 @@ impl Group {
         }
     }
 
-    fn all(&self) -> Vec<PathBuf> {
-        match &self.layout {
-            Layout::V2(root) => vec![root.join(&self.name)],
-            Layout::V1(hierarchies) => {
-                hierarchies.iter().map(|hierarchy| hierarchy.mount_point.join(&self.name)).collect()
-            }
-            Layout::Absent => Vec::new(),
-        }
-    }
-
     /// Host pids of all processes in the container; empty when it has none.
     pub(crate) fn pids(&self) -> io::Result<Vec<i32>> {
         let Some(directory) = ["pids", "freezer", "memory", "cpu"].iter().find_map(|name| self.path(name)) else {
@@ -54,17 +44,5 @@ impl Group {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
-    }
-
-    /// Removes the groups of a container whose processes are gone. Groups that are gone already are no error.
-    pub(crate) fn remove(&self) -> io::Result<()> {
-        for directory in self.all() {
-            match fs::remove_dir(&directory) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }

@@ -98,7 +98,7 @@ impl Containers {
     }
 
     /// Answers everybody who waits for an end (not for a removal).
-    pub(crate) fn tell_exit(&self, id: &str, code: i32, error: Option<String>) {
+    pub(crate) fn tell_exit(&self, id: &str, code: i32, error: Option<&str>) {
         self.tell(id, code, error, |condition| condition != WaitCondition::Removed);
         // Those who wait for the removal learn this code then.
         *self.live(id).last_exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
@@ -108,7 +108,7 @@ impl Containers {
         &self,
         id: &str,
         code: i32,
-        error: Option<String>,
+        error: Option<&str>,
         which: impl Fn(WaitCondition) -> bool,
     ) {
         let live = self.live(id);
@@ -121,7 +121,7 @@ impl Containers {
             told
         };
         for waiter in told {
-            (waiter.tell)(WaitOutcome { code, error: error.clone() });
+            (waiter.tell)(WaitOutcome { code, error: error.map(str::to_owned) });
         }
     }
 }

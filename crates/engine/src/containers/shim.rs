@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::thread;
 
 use shim_protocol::client::{CallError, answer, call};
-use shim_protocol::frame::{FrameError, encode, receive};
+use shim_protocol::frame::{FrameError, encode, receive, send};
 use shim_protocol::{ExitRecord, Notice, Request, Response, RunSpec, StateRecord};
 
+use store::ContainerRow;
 use sys::socket::FdWriter;
 
-use super::cgroup::Group;
 use super::create::NEVER;
 use super::start::Attached;
 use super::{ContainerError, Containers, Status};
@@ -119,7 +119,7 @@ impl Containers {
 
     /// Whether a shim holds the container's lock.
     pub(super) fn shim_lives(&self, id: &str) -> Result<bool, ContainerError> {
-        sys::lock::is_locked(&self.paths.run(id).join("shim.lock")).map_err(|source| {
+        sys::lock::is_locked(self.paths.shim_lock(id)).map_err(|source| {
             ContainerError::Io { action: format!("cannot look at the lock of container {id}"), source }
         })
     }
@@ -195,7 +195,10 @@ impl Containers {
             restart_count: row.restart_count,
             error: "the container's shim ended without telling how; exit code unknown".to_owned(),
         });
-        self.sweep_leftovers(id);
+        if let Err(error) = self.sweep_leftovers(&row) {
+            // The exit is told all the same; a removal of the container tries again.
+            tracing::warn!(container = id, %error, "a dead shim left something behind");
+        }
         self.ended(id, &exit)
     }
 
@@ -215,22 +218,23 @@ impl Containers {
         }
     }
 
-    /// `state.json` of a living shim.
-    pub(super) fn state_record(&self, id: &str) -> Result<StateRecord, ContainerError> {
-        let path = self.paths.run(id).join("state.json");
-        let unreadable = |source| ContainerError::Io {
-            action: format!("cannot read {}", path.display()),
+    /// Has a helper remove what a shim that was killed could not: processes, cgroups, run files.
+    fn sweep_leftovers(&self, row: &ContainerRow) -> Result<(), ContainerError> {
+        let spec = self.files_spec(row, Vec::new())?;
+        let failed = |source| ContainerError::Io {
+            action: format!("cannot clean up after container {}", row.id),
             source,
         };
-        let bytes = std::fs::read(&path).map_err(unreadable)?;
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.into()))
-    }
-
-    /// What a shim that was killed could not remove itself: processes, cgroups, run files.
-    pub(super) fn sweep_leftovers(&self, id: &str) {
-        let removed = Group::of(self.paths.tag(), id).and_then(|group| group.remove());
-        if let Err(error) = removed {
-            tracing::warn!(container = id, %error, "cgroup of a dead container stays");
+        let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
+        let pid = sys::command::spawn_with_control(&self.config.shim_program, &["shim-clean"], theirs.as_fd())
+            .map_err(failed)?;
+        drop(theirs);
+        let answered = send(&mut ours, &spec).and_then(|()| receive::<Response>(&mut ours));
+        Shim { stream: ours, pid }.reap();
+        match answered {
+            Ok(Response::Ok) => Ok(()),
+            Ok(other) => Err(ContainerError::Shim(format!("leftovers of a dead shim: {other:?}"))),
+            Err(error) => Err(ContainerError::Shim(format!("leftovers of a dead shim: {error}"))),
         }
     }
 

@@ -177,7 +177,7 @@ impl Containers {
         // Attached clients of a start that failed see the end of their streams.
         self.live(&row.id).pending.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.store.write(|tx| Ok::<_, ContainerError>(tx.update_container(row)?))?;
-        self.tell_exit(&row.id, code, Some(row.error.clone()));
+        self.tell_exit(&row.id, code, Some(&row.error));
         if row.auto_remove {
             self.remove_locked(
                 row,

@@ -20,14 +20,15 @@ impl Images {
         let mut removed = Vec::new();
         if let Some(name) = &found.by_tag {
             let last = names.len() <= 1;
-            if last && let Some((container, running)) = users.first() {
-                if *running || !force {
-                    let must = if *running { "cannot be forced" } else { "must force" };
-                    return Err(ImageError::Conflict(format!(
-                        "conflict: unable to remove repository reference \"{reference}\" ({must}) - container {} is using its referenced image {short}",
-                        &container[..12]
-                    )));
-                }
+            if last
+                && let Some((container, running)) = users.first()
+                && (*running || !force)
+            {
+                let must = if *running { "cannot be forced" } else { "must force" };
+                return Err(ImageError::Conflict(format!(
+                    "conflict: unable to remove repository reference \"{reference}\" ({must}) - container {} is using its referenced image {short}",
+                    &container[..12]
+                )));
             }
             self.untag(name, &mut removed)?;
             if !last || !users.is_empty() {

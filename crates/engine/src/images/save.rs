@@ -1,7 +1,7 @@
 //! `save`: one archive that is both an OCI layout and a docker-archive; layers that images share are in it once.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write};
 
 use serde_json::{Value, json};
 

@@ -113,7 +113,6 @@ impl Containers {
         let plain = archive::decompress(tar).map_err(|error| ContainerError::Invalid(error.to_string()))?;
         let unpack = archive::UnpackOptions {
             keep_directories: options.no_overwrite_dir_non_dir,
-            owner: if options.copy_uid_gid { archive::Owner::Keep } else { archive::Owner::Keep },
             ..archive::UnpackOptions::default()
         };
         archive::unpack(plain, directory.as_fd(), &unpack)

@@ -12,7 +12,6 @@ use sys::socket::FdReader;
 
 use super::super::find::Columns as _;
 use super::super::mounts::realise::volume_names;
-use super::super::spec::Prepared;
 use super::super::{ContainerError, Containers, Status};
 
 /// Keeps the files visible as long as it lives.
@@ -72,7 +71,6 @@ impl Containers {
                 Err(error) => return Err(failed(error.into())),
             }
         }
-        let config = row.config()?;
         let host = row.host_config()?;
         let mounts = self.stored_mounts(row)?;
         let mut helper = Helper {
@@ -84,13 +82,7 @@ impl Containers {
         };
         let realised = self.realise_mounts(&row.id, &mounts, &host)?;
         helper.volumes = volume_names(&mounts).map(str::to_owned).collect();
-        let prepared = Prepared {
-            mounts: realised,
-            interface: None,
-            published: Vec::new(),
-            link_env: Vec::new(),
-        };
-        let spec = self.run_spec(row, &config, &without_joins(host), prepared)?;
+        let spec = self.files_spec(row, realised)?;
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         helper.pid = sys::command::spawn_with_control(&self.config.shim_program, &["shim-view"], theirs.as_fd())
             .map_err(failed)?;
@@ -111,14 +103,4 @@ impl Containers {
             (other, _) => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
         }
     }
-}
-
-/// Namespaces of other containers do not matter for files, and those containers may be gone.
-fn without_joins(mut host: super::super::HostConfig) -> super::super::HostConfig {
-    for mode in [&mut host.network_mode, &mut host.pid_mode, &mut host.ipc_mode] {
-        if mode.starts_with("container:") {
-            "none".clone_into(mode);
-        }
-    }
-    host
 }

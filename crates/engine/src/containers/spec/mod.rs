@@ -8,6 +8,7 @@ use shim_protocol::spec::{
 use store::ContainerRow;
 
 use super::config::{Config, HostConfig};
+use super::find::Columns as _;
 use super::{ContainerError, Containers, Status};
 
 mod capabilities;
@@ -104,6 +105,20 @@ impl Containers {
             wake: self.config.wake.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
             engine_socket: self.config.socket.clone(),
         })
+    }
+
+    /// A spec that is not started: for helpers that look at a container's files, or clean up after it. Namespaces of
+    /// other containers do not matter then, and those containers may be gone.
+    pub(crate) fn files_spec(&self, row: &ContainerRow, mounts: Vec<Mount>) -> Result<RunSpec, ContainerError> {
+        let mut host = row.host_config()?;
+        for mode in [&mut host.network_mode, &mut host.pid_mode, &mut host.ipc_mode] {
+            if mode.starts_with("container:") {
+                "none".clone_into(mode);
+            }
+        }
+        let prepared =
+            Prepared { mounts, interface: None, published: Vec::new(), link_env: Vec::new() };
+        self.run_spec(row, &row.config()?, &host, prepared)
     }
 
     fn namespaces(&self, host: &HostConfig) -> Result<Namespaces, ContainerError> {
