@@ -5,10 +5,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
-use rustix::fs::{AtFlags, FileType, Mode, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::process::{Gid, Uid};
 
 use crate::dir::{self, Stat, Time};
@@ -59,12 +59,10 @@ pub(crate) fn to_entry(
     };
     extended(Subject::Entry(src, name), Subject::Entry(dst, name), acl)?;
     if stat.kind() != FileType::Symlink {
-        rustix::fs::chmodat(
-            dst,
-            name,
-            Mode::from_raw_mode(stat.permissions()),
-            AtFlags::empty(),
-        )?;
+        // Through a descriptor, as changing the mode by name follows links.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let node = rustix::fs::openat(dst, name, flags, Mode::empty())?;
+        dir::chmod_path(node.as_fd(), stat.permissions())?;
     }
     rustix::fs::utimensat(dst, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(())
