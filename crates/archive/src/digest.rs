@@ -23,7 +23,7 @@ impl<R> DigestReader<R> {
     }
 
     /// How many bytes were read.
-    pub fn bytes(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.bytes
     }
 
@@ -60,7 +60,7 @@ impl<W> DigestWriter<W> {
     }
 
     /// How many bytes were written.
-    pub fn bytes(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.bytes
     }
 
@@ -101,7 +101,7 @@ mod tests {
         let mut reader = DigestReader::new(&b"abc"[..]);
         let mut writer = DigestWriter::new(Vec::new());
         assert_eq!(io::copy(&mut reader, &mut writer).unwrap(), 3);
-        assert_eq!((reader.bytes(), writer.bytes()), (3, 3));
+        assert_eq!((reader.length(), writer.length()), (3, 3));
         assert_eq!(reader.finish().0, expected);
         assert_eq!(writer.finish(), (expected.to_owned(), b"abc".to_vec()));
     }
