@@ -1,1 +1,32 @@
-//! (to be written)
+//! What end-to-end tests stand on: a private host, an engine in it, and the clients that drive it.
+//!
+//! * [`Host`] - network and mount namespaces of the test run, so that nothing of it is seen outside.
+//! * [`Engine`] - a real `orlop serve` on a state directory of its own.
+//! * [`Client`] - `orlop` or the stock `docker` CLI, run as a user would.
+//! * [`Output`] - what a command said, with assertions that show all of it when they fail.
+//! * [`Running`] - a command beside the test; [`Terminal`] - one on a pseudo-terminal, with somebody who types.
+//! * [`until`] - waiting for a condition, bounded; nothing sleeps for a fixed time.
+
+#![expect(clippy::print_stderr, reason = "a test tells what it skips and keeps")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests use the standard library's way to files and processes"
+)]
+
+mod client;
+mod engine;
+mod host;
+mod output;
+mod running;
+mod terminal;
+mod wait;
+
+pub use client::Client;
+pub use engine::{Engine, binary, images_dir, target_dir};
+pub use host::Host;
+pub use libtest_mimic;
+pub use output::Output;
+pub use running::Running;
+pub use terminal::Terminal;
+pub use wait::{until, until_or_late};

@@ -1,0 +1,258 @@
+//! A real engine on a state directory of its own.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::client::Client;
+use crate::wait::until;
+
+/// `orlop serve` in the foreground. Dropping it removes its containers, ends it and removes its directory.
+#[derive(Debug)]
+pub struct Engine {
+    pub root: PathBuf,
+    process: Option<Child>,
+}
+
+/// Where cargo puts what it builds.
+pub fn target_dir() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    // target/<profile>/deps/<test>
+    test.ancestors().nth(3).unwrap().to_owned()
+}
+
+/// The program under test, of the same profile as the test.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let binary = test.ancestors().nth(2).unwrap().join("orlop");
+    assert!(
+        binary.exists(),
+        "{} is not built: run cargo build first",
+        binary.display()
+    );
+    binary
+}
+
+/// Base images made by tests/fixtures/images.sh.
+pub fn images_dir() -> PathBuf {
+    std::env::var_os("ORLOP_TEST_IMAGES").map_or_else(|| target_dir().join("images"), PathBuf::from)
+}
+
+impl Engine {
+    /// Starts one on a new directory and waits until it answers.
+    pub fn start(name: &str) -> Self {
+        let mut engine = Self::new(name);
+        engine.resume();
+        engine
+    }
+
+    /// A new directory on which no engine runs yet.
+    pub fn new(name: &str) -> Self {
+        let root = PathBuf::from(format!("/var/tmp/orlop-test-{name}-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        Self {
+            root,
+            process: None,
+        }
+    }
+
+    /// Starts the engine again on the same directory.
+    pub fn resume(&mut self) {
+        self.resume_until(None);
+    }
+
+    /// As [`Engine::resume`]; the engine kills itself when it reaches `step`.
+    pub fn resume_until(&mut self, step: Option<&str>) {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .unwrap();
+        let mut command = Command::new(binary());
+        if let Some(step) = step {
+            command.env("ORLOP_FAULT_STEP", step);
+        }
+        let child = command
+            .arg("serve")
+            .arg("--root")
+            .arg(&self.root)
+            .env_remove("DOCKER_HOST")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(child);
+        let socket = self.socket();
+        until("the engine answers", || {
+            std::os::unix::net::UnixStream::connect(&socket)
+                .ok()
+                .map(drop)
+                .or_else(|| {
+                    let ended = self.process.as_mut().unwrap().try_wait().unwrap();
+                    assert!(
+                        ended.is_none(),
+                        "the engine ended: {}",
+                        fs::read_to_string(self.log()).unwrap()
+                    );
+                    None
+                })
+        });
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Process id of the engine itself.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    /// Waits until the engine has ended by itself.
+    #[track_caller]
+    pub fn wait_for_end(&mut self) {
+        let mut process = self.process.take().unwrap();
+        until("the engine ends", || process.try_wait().unwrap());
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process
+            .as_mut()
+            .is_none_or(|process| process.try_wait().unwrap().is_some())
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn terminate(&mut self) {
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
+        let pid = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        process.wait().unwrap();
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("docker.sock")
+    }
+
+    /// Beside the root, which is removed at the end.
+    pub fn log(&self) -> PathBuf {
+        self.root.with_extension("log")
+    }
+
+    /// The tag that marks this engine's cgroups, interfaces and tables.
+    pub fn tag(&self) -> String {
+        let runs = fs::read_dir("/run/orlop").unwrap();
+        let tags: Vec<String> = runs
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        let output = Command::new("sha256sum")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .and_then(|mut child| {
+                use std::io::Write as _;
+                child
+                    .stdin
+                    .take()
+                    .unwrap()
+                    .write_all(self.root.canonicalize()?.as_os_str().as_encoded_bytes())?;
+                child.wait_with_output()
+            })
+            .unwrap();
+        let tag = String::from_utf8_lossy(&output.stdout)[..12].to_owned();
+        assert!(tags.contains(&tag), "{tag} is none of {tags:?}");
+        tag
+    }
+
+    /// Imports the base images under the names that scenarios use.
+    pub fn load_images(&self) {
+        self.load_busybox();
+        let servers = image_file("servers.tar");
+        Client::Orlop
+            .run(
+                self,
+                &["import", "-c", "CMD [\"bash\"]", path(&servers), "debian"],
+            )
+            .ok();
+    }
+
+    /// Only the small one.
+    pub fn load_busybox(&self) {
+        let busybox = image_file("busybox.tar");
+        Client::Orlop
+            .run(
+                self,
+                &["import", "-c", "CMD [\"sh\"]", path(&busybox), "busybox"],
+            )
+            .ok();
+    }
+
+    /// The process that watches over a container, found by the one thing that only it does: holding the lock.
+    pub fn shim_of(&self, container: &str) -> i32 {
+        let lock = PathBuf::from("/run/orlop")
+            .join(self.tag())
+            .join(container)
+            .join("shim.lock");
+        let inode = fs::metadata(&lock).unwrap().ino();
+        until("the shim holds its lock", || {
+            fs::read_to_string("/proc/locks")
+                .unwrap()
+                .lines()
+                .find_map(|line| {
+                    let fields: Vec<&str> = line.split_whitespace().collect();
+                    let held = fields.get(5)?.rsplit(':').next()?.parse() == Ok(inode);
+                    held.then(|| fields[4].parse().unwrap())
+                })
+        })
+    }
+}
+
+fn image_file(name: &str) -> PathBuf {
+    let file = images_dir().join(name);
+    assert!(
+        file.exists(),
+        "{} is missing: run tests/fixtures/images.sh {}",
+        file.display(),
+        images_dir().display()
+    );
+    file
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.process.is_some() {
+            let listed = Client::Orlop.run(self, &["ps", "-aq"]);
+            let ids: Vec<&str> = listed.stdout.lines().collect();
+            if !ids.is_empty() {
+                let removed = Client::Orlop.run(self, &[&["rm", "-fv"], ids.as_slice()].concat());
+                if removed.code != 0 {
+                    eprintln!("{removed}");
+                }
+            }
+            self.terminate();
+        }
+        if std::thread::panicking() {
+            eprintln!(
+                "kept for a look: {} and {}",
+                self.root.display(),
+                self.log().display()
+            );
+            return;
+        }
+        // Best effort: a scratch directory that stays is no failure of the test.
+        drop(fs::remove_dir_all(&self.root));
+        drop(fs::remove_file(self.log()));
+    }
+}

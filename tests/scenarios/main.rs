@@ -1,0 +1,261 @@
+//! The scenarios that users know from Docker's own tutorials, each driven once through `orlop` and once through the
+//! stock `docker` CLI, against one real engine with real servers.
+//!
+//! Names in the code (S01 …) number the scenarios of the project's specification. At the end nothing may be left on the
+//! host: the last trial looks for interfaces, firewall tables, mounts and cgroups.
+
+#![expect(clippy::unwrap_used, reason = "a test program")]
+#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::exit, reason = "a test program")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use testkit::libtest_mimic::{Arguments, Trial};
+use testkit::{Client, Engine, Host, Output, Running, Terminal};
+
+mod backup;
+mod containers;
+mod data_containers;
+mod files;
+mod images;
+mod limits;
+mod mounts;
+mod networks;
+mod processes;
+mod servers;
+mod streams;
+mod volume_commands;
+
+/// What a scenario works with.
+#[derive(Clone)]
+struct Scene {
+    engine: Arc<Engine>,
+    client: Client,
+    /// Unique for scenario and client: names of one never meet those of another.
+    prefix: String,
+}
+
+impl Scene {
+    /// A name for a container or volume of this scenario.
+    fn name(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    /// Runs a command line; `%x` stands for [`Scene::name`]`("x")`, words are separated by blanks.
+    fn run(&self, line: &str) -> Output {
+        self.client.run(&self.engine, &self.words(line))
+    }
+
+    /// As [`Scene::run`], with arguments that may hold blanks after the line's words.
+    fn run_and(&self, line: &str, more: &[&str]) -> Output {
+        let mut words = self.words(line);
+        words.extend(more.iter().map(|&word| word.to_owned()));
+        self.client.run(&self.engine, &words)
+    }
+
+    fn run_with(&self, line: &str, input: &[u8]) -> Output {
+        self.client.run_with(&self.engine, &self.words(line), input)
+    }
+
+    /// A shell command inside a running container.
+    fn sh(&self, container: &str, script: &str) -> Output {
+        self.run_and(&format!("exec %{container} sh -c"), &[script])
+    }
+
+    fn fill(&self, word: &str) -> String {
+        word.replace('%', &format!("{}-", self.prefix))
+    }
+
+    /// A scratch directory on the host, removed with the scene.
+    fn directory(&self, name: &str) -> PathBuf {
+        let path = self
+            .engine
+            .root
+            .with_extension("scratch")
+            .join(self.name(name));
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// A command line that goes on beside the test.
+    fn start(&self, line: &str) -> Running {
+        Running::start(&mut self.client.command(&self.engine, &self.words(line)))
+    }
+
+    /// A command line on a terminal.
+    fn terminal(&self, line: &str) -> Terminal {
+        Terminal::start(&self.client.command(&self.engine, &self.words(line)))
+    }
+
+    /// A command line whose standard output is a file.
+    fn run_into(&self, line: &str, path: &Path) {
+        let file = std::fs::File::create(path).unwrap();
+        let output = self
+            .client
+            .command(&self.engine, &self.words(line))
+            .stdout(file)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn words(&self, line: &str) -> Vec<String> {
+        line.split_whitespace()
+            .map(|word| self.fill(word))
+            .collect()
+    }
+
+    /// Waits until a value of `inspect --format` is `wanted`.
+    #[track_caller]
+    fn until_inspect(&self, container: &str, format: &str, wanted: &str) {
+        testkit::until(&format!("{container} {format} is {wanted}"), || {
+            (self.inspect(container, format) == wanted).then_some(())
+        });
+    }
+
+    /// Waits until the container's log holds `text`.
+    #[track_caller]
+    fn until_logs(&self, container: &str, text: &str) {
+        testkit::until(&format!("{container} logs {text}"), || {
+            let output = self.run(&format!("logs %{container}"));
+            (output.stdout.contains(text) || output.stderr.contains(text)).then_some(())
+        });
+    }
+
+    /// A host port for this client alone; `number` is below 100.
+    fn port(&self, number: u16) -> u16 {
+        if self.client == Client::Orlop {
+            18_000 + number
+        } else {
+            18_100 + number
+        }
+    }
+
+    /// The minor version of the API that the client and the engine speak: stock clients of some age lack some flags.
+    fn api(&self) -> u32 {
+        let version = self.run("version --format {{.Client.APIVersion}}").ok();
+        version.rsplit('.').next().unwrap().parse().unwrap()
+    }
+
+    /// Where a volume's bytes are on the host.
+    fn data(&self, volume: &str) -> PathBuf {
+        self.engine
+            .root
+            .join("volumes")
+            .join(self.name(volume))
+            .join("_data")
+    }
+
+    /// One value of `inspect --format`.
+    fn inspect(&self, container: &str, format: &str) -> String {
+        self.run_and(&format!("inspect %{container} --format"), &[format])
+            .ok()
+    }
+}
+
+type Scenario = (&'static str, fn(&Scene));
+
+fn http(url: &str) -> Option<String> {
+    let output = Command::new("curl")
+        .args(["-sS", "-g", "--max-time", "10", url])
+        .output()
+        .unwrap();
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A host command; its standard output.
+#[track_caller]
+fn host(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Most of a scenario is waiting for other processes.
+    arguments.test_threads.get_or_insert(4);
+    let shared = [
+        mounts::SCENARIOS,
+        volume_commands::SCENARIOS,
+        data_containers::SCENARIOS,
+        backup::SCENARIOS,
+        servers::SCENARIOS,
+        containers::SCENARIOS,
+        processes::SCENARIOS,
+        limits::SCENARIOS,
+        streams::SCENARIOS,
+        files::SCENARIOS,
+        networks::SCENARIOS,
+        images::SCENARIOS,
+    ]
+    .concat();
+    // What the stock client has no command for.
+    let own = volume_commands::OWN;
+    let both = [Client::Orlop, Client::Docker];
+    let runs = shared
+        .iter()
+        .flat_map(|scenario| both.map(|client| (scenario, client)))
+        .chain(own.iter().map(|scenario| (scenario, Client::Orlop)));
+    if arguments.list || !rustix::process::geteuid().is_root() {
+        let trials = runs.map(|((name, _), client)| {
+            Trial::test(format!("{name}::{client}"), || Ok(())).with_ignored_flag(true)
+        });
+        // Without root nothing of this can run: the trials are counted as ignored.
+        arguments.ignored = false;
+        arguments.include_ignored = false;
+        testkit::libtest_mimic::run(&arguments, trials.collect()).exit();
+    }
+    let host = Host::enter();
+    let engine = Engine::start("scenarios");
+    engine.load_images();
+    let tag = engine.tag();
+    let engine = Arc::new(engine);
+    let mut trials = Vec::new();
+    for (&(name, scenario), client) in runs {
+        let number = name.split('_').next().unwrap();
+        let scene = Scene {
+            engine: Arc::clone(&engine),
+            client,
+            prefix: format!(
+                "{number}{}",
+                if client == Client::Orlop { "o" } else { "d" }
+            ),
+        };
+        trials.push(Trial::test(format!("{name}::{client}"), move || {
+            scenario(&scene);
+            Ok(())
+        }));
+    }
+    let conclusion = testkit::libtest_mimic::run(&arguments, trials);
+    drop(std::fs::remove_dir_all(
+        engine.root.with_extension("scratch"),
+    ));
+    // The trials' handles are gone: dropping ours removes the containers and ends the engine.
+    drop(Arc::into_inner(engine).expect("no trial runs any more"));
+    let last = Trial::test("nothing_is_left_on_the_host", move || {
+        let left = Mutex::new(Vec::new());
+        let clean = testkit::until_or_late(|| {
+            *left.lock().unwrap() = host.leftovers(&tag);
+            left.lock().unwrap().is_empty().then_some(())
+        });
+        assert!(clean.is_some(), "left behind: {:#?}", left.lock().unwrap());
+        Ok(())
+    });
+    let clean = testkit::libtest_mimic::run(&arguments, vec![last]);
+    if conclusion.has_failed() || clean.has_failed() {
+        std::process::exit(101);
+    }
+}
