@@ -30,7 +30,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let mut map = b"2\n0\n3\n4096\n3\n".to_vec();
     map.resize(512, 0);
     map.extend_from_slice(b"onetwo");
-    let row = [b"00000000000\0", b"00000000003\0"].concat();
+    let row = [&b"00000000000\0"[..], b"00000000003\0"].concat();
     vec![
         tar(&[
             Raw::dir("d"),
