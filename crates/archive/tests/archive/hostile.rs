@@ -412,7 +412,7 @@ fn limits_hold_while_reading() {
     let error = trap.unpack(&tar(&many), &options).unwrap_err();
     assert_eq!(error.to_string(), "the archive holds more than 3 entries");
     // Holes do not count, and take no space.
-    let mut row = [[b"00000000000\0", b"00000000000\0"].concat()b"00000000000\0"[..], b"00000000000\0"].concat();
+    let mut row = [&b"00000000000\0"[..], b"00000000000\0"].concat();
     row.resize(24, 0);
     let hole = Raw::new(b'S', "hole")
         .patch(386, row)

@@ -1,6 +1,7 @@
 //! Archives against the real kernel and against GNU tar. Needs root; other users skip what they may not do.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 #![expect(
     clippy::tests_outside_test_module,
     reason = "the whole program is a test"
