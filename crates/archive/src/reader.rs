@@ -13,8 +13,8 @@ use crate::header::{BLOCK, Header, number, text};
 use crate::pax;
 use crate::sparse::{self, MOST_PIECES, Piece};
 
-/// Bounds one extended header or long name.
-const MOST_EXTENSION: u64 = 8 << 20;
+/// Bounds extended headers and long names of one member.
+const MOST_EXTENSION: u64 = 1 << 20;
 
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,7 @@ impl<R: Read> Members<R> {
     pub(crate) fn next(&mut self) -> Result<Option<Member>, ReadError> {
         let mut before = Before::default();
         let mut expected = false;
+        let mut budget = MOST_EXTENSION;
         loop {
             self.skip_data()?;
             let Some(header) = self.header()? else {
@@ -118,7 +119,7 @@ impl<R: Read> Members<R> {
             self.expect_data(size);
             match header.kind() {
                 b'x' | b'X' => {
-                    let records = self.collect()?;
+                    let records = self.collect(&mut budget)?;
                     let records =
                         pax::parse(&records).ok_or_else(|| self.invalid("a malformed record"))?;
                     before.records.extend(
@@ -129,11 +130,11 @@ impl<R: Read> Members<R> {
                     expected = true;
                 }
                 b'L' => {
-                    before.name = Some(text(&self.collect()?).to_vec());
+                    before.name = Some(text(&self.collect(&mut budget)?).to_vec());
                     expected = true;
                 }
                 b'K' => {
-                    before.link = Some(text(&self.collect()?).to_vec());
+                    before.link = Some(text(&self.collect(&mut budget)?).to_vec());
                     expected = true;
                 }
                 // Defaults for all that follows, which nobody needs; labels of tapes.
@@ -215,11 +216,11 @@ impl<R: Read> Members<R> {
         Ok(Some(Header(block)))
     }
 
-    /// All data of the current member.
-    fn collect(&mut self) -> Result<Vec<u8>, ReadError> {
-        if self.data > MOST_EXTENSION {
-            return Err(self.invalid("an oversized extension"));
-        }
+    /// All data of the current member, which must be within the budget.
+    fn collect(&mut self, budget: &mut u64) -> Result<Vec<u8>, ReadError> {
+        *budget = budget
+            .checked_sub(self.data)
+            .ok_or_else(|| self.invalid("an oversized extension"))?;
         let mut all = Vec::new();
         let mut buffer = [0; 16 * BLOCK];
         loop {

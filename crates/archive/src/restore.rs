@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -171,12 +172,20 @@ struct Pending {
 }
 
 impl Directories {
+    /// Sets extended attributes at once, so that they do not fill the memory; only ACLs wait, because new entries of the
+    /// directory would inherit them.
     pub(crate) fn add(
         &mut self,
         path: PathBuf,
         opened: BorrowedFd<'_>,
-        attributes: Attributes,
+        mut attributes: Attributes,
     ) -> io::Result<()> {
+        let (acls, others): (Vec<_>, Vec<_>) = attributes
+            .extended
+            .into_iter()
+            .partition(|(name, _)| name.as_bytes().starts_with(b"system."));
+        extended::set(Subject::Open(opened), FileType::Directory, &others)?;
+        attributes.extended = acls;
         let stat = dir::stat(opened)?;
         self.0.push(Pending {
             path,

@@ -304,7 +304,7 @@ impl<R: Read> Unpacking<'_, R> {
 
     /// The path in the target for a name in the archive: relative, without `.` and `..`.
     fn place(&self, name: &[u8]) -> Result<PathBuf, UnpackError> {
-        let given = || PathBuf::from(OsStr::from_bytes(name));
+        let given = || PathBuf::from(OsStr::from_bytes(&name[..name.len().min(LONGEST_PATH)]));
         let mut path = PathBuf::new();
         for step in name.split(|byte| *byte == b'/') {
             match step {

@@ -25,12 +25,13 @@ pub struct View {
 }
 
 impl View {
-    /// Merges `lowers`, topmost first, relative to `layers_dir` or absolute. With `upper` (upper and work directory)
-    /// the view can be written to and the changes go there; without, it is read-only. The upper directory of a stopped
-    /// container can be given as the first of the `lowers` to look at the container's files.
+    /// Merges `lowers`, topmost first, each absolute or relative to `layers_dir`, which is absolute. With `upper` (upper
+    /// and work directory) the view can be written to and the changes go there; without, it is read-only. The upper
+    /// directory of a stopped container can be given as the first of the `lowers` to look at the container's files.
     ///
     /// # Errors
-    /// `InvalidInput` for no lowers at all, or so many or long ones that a mount does not take them.
+    /// `InvalidInput` for a relative `layers_dir`, for no lowers at all, and for so many or so long ones that a mount does
+    /// not take them.
     pub fn new(
         layers_dir: &Path,
         lowers: &[PathBuf],
@@ -41,6 +42,9 @@ impl View {
                 root: dir::open(&layers_dir.join(only))?,
                 _mount: None,
             });
+        }
+        if !layers_dir.is_absolute() {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
         let options = options(lowers, upper)?;
         let mount = thread::scope(|scope| {

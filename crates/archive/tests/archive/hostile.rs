@@ -351,6 +351,38 @@ fn refused_with_a_reason() {
 }
 
 #[test]
+fn extensions_do_not_fill_the_memory() {
+    let trap = Trap::new();
+    let mut members = vec![Raw::pax(&[("comment", &[b'x'; 300_000])]); 4];
+    members.push(Raw::file("f", ""));
+    let error = trap
+        .unpack(&tar(&members), &UnpackOptions::default())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("invalid archive, an oversized extension"),
+        "{error}"
+    );
+    // For each member anew.
+    let members: Vec<Raw> = (0..4)
+        .flat_map(|number| [members[0].clone(), Raw::file(format!("{number}"), "")])
+        .collect();
+    trap.unpack(&tar(&members), &UnpackOptions::default())
+        .unwrap();
+    let long = Raw::pax(&[("path", &[b'x'; 5000])]);
+    let error = trap
+        .unpack(&tar(&[long, Raw::file("f", "")]), &UnpackOptions::default())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("a path of the archive is not usable: xxx"),
+        "{error}"
+    );
+}
+
+#[test]
 fn truncation_is_noticed() {
     let trap = Trap::new();
     let whole = unfinished(&[Raw::file("a", [1; 700]), Raw::file("b", [2; 700])]);
