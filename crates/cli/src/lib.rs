@@ -1,1 +1,50 @@
-//! (to be written)
+//! The client: Docker's command grammar over Docker's HTTP API, against any engine that speaks it.
+//!
+//! * [`commands`] - one file a command: its flags with their help, then what it does.
+//! * [`http`] - a small blocking HTTP/1.1 client for unix sockets, with streams in both directions.
+//! * [`parse`] - what people write in flags: mounts, ports, sizes.
+//! * [`render`] - tables, templates, sizes and durations as people know them.
+//!
+//! What goes wrong ends as one [`Failure`]: a sentence for standard error, and an exit code.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the client talks to a person"
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their own scratch files"
+    )
+)]
+
+mod commands;
+mod endpoint;
+mod failure;
+mod http;
+mod parse;
+mod render;
+mod streams;
+mod terminal;
+
+use clap::Parser as _;
+
+/// Runs the command line of this process; the result is the exit code.
+#[must_use]
+pub fn main() -> i32 {
+    let cli = match commands::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return commands::usage_error(&error),
+    };
+    match cli.run() {
+        Ok(code) => code,
+        Err(failure) => {
+            if !failure.text.is_empty() {
+                eprintln!("{}", failure.text);
+            }
+            failure.code
+        }
+    }
+}

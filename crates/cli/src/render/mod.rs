@@ -1,3 +1,6 @@
-//! How the client shows what the engine answered.
+//! What people see: tables, templates, sizes, durations.
 
+pub(crate) mod list;
+pub(crate) mod progress;
 pub(crate) mod template;
+pub(crate) mod units;

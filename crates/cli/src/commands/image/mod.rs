@@ -1,0 +1,71 @@
+//! Images.
+
+use clap::Subcommand;
+
+use crate::failure::Outcome;
+use crate::http::Client;
+
+mod history;
+mod import;
+pub(crate) use import::open as open_input;
+mod load;
+pub(crate) mod ls;
+pub(crate) mod prune;
+pub(crate) mod rm;
+pub(crate) mod save;
+mod tag;
+
+/// Commands that docker has both with and without `image` in front.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Import the contents from a tarball to create a filesystem image
+    Import(import::Args),
+    /// Load an image from a tar archive or STDIN
+    Load(load::Args),
+    /// Save one or more images to a tar archive (streamed to STDOUT by default)
+    Save(save::Args),
+    /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+    Tag(tag::Args),
+    /// Show the history of an image
+    History(history::Args),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Verb(Verb),
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(ls::Args),
+    /// Remove one or more images
+    #[command(visible_alias = "remove")]
+    Rm(rm::Args),
+    /// Display detailed information on one or more images
+    Inspect(ls::InspectArgs),
+    /// Remove unused images
+    Prune(prune::Args),
+}
+
+impl Verb {
+    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+        match self {
+            Self::Import(args) => args.run(client),
+            Self::Load(args) => args.run(client),
+            Self::Save(args) => args.run(client),
+            Self::Tag(args) => args.run(client),
+            Self::History(args) => args.run(client),
+        }
+    }
+}
+
+impl Command {
+    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+        match self {
+            Self::Verb(verb) => verb.run(client),
+            Self::Ls(args) => args.run(client),
+            Self::Rm(args) => args.run(client),
+            Self::Inspect(args) => args.run(client),
+            Self::Prune(args) => args.run(client),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `save`, and writing a stream to a file or standard output.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+
+use crate::failure::{Failure, Outcome};
+use crate::http::{Body, Client, Query};
+use crate::render::progress::{Counted, bar};
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Write to a file, instead of STDOUT
+    #[arg(short, long, value_name = "string")]
+    output: Option<PathBuf>,
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+impl Args {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        write_out(self.output.as_deref(), "Saving", || {
+            let mut path = Query::new("/images/get");
+            for image in &self.images {
+                path = path.set("names", image);
+            }
+            Ok(client.send("GET", &path.build(), Body::Empty)?.body)
+        })?;
+        Ok(0)
+    }
+}
+
+/// Writes what `open` gives to `output`, or to standard output if that is no terminal. A file appears only when it is
+/// complete.
+pub(crate) fn write_out<R: Read>(
+    output: Option<&Path>,
+    action: &str,
+    open: impl FnOnce() -> Outcome<R>,
+) -> Outcome<()> {
+    let Some(output) = output else {
+        if crate::terminal::stdout_is_terminal() {
+            return Err(Failure::new(
+                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+            ));
+        }
+        let mut reader = Counted {
+            reader: open()?,
+            bar: bar(action, 0),
+        };
+        io::copy(&mut reader, &mut io::stdout().lock())?;
+        return Ok(());
+    };
+    let failed =
+        |error: io::Error| Failure::new(format!("failed to write {}: {error}", output.display()));
+    let mut reader = Counted {
+        reader: open()?,
+        bar: bar(action, 0),
+    };
+    let mut part = output.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&part)
+        .and_then(|mut file| io::copy(&mut reader, &mut file).and_then(|_| file.sync_all()));
+    publish(written, &part, output).map_err(failed)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file of the user's, not of the engine's state"
+)]
+fn publish(written: io::Result<()>, part: &Path, output: &Path) -> io::Result<()> {
+    match written {
+        Ok(()) => std::fs::rename(part, output),
+        Err(error) => {
+            // What is incomplete shall not be taken for an archive.
+            drop(std::fs::remove_file(part));
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Completion scripts, man pages, and the flags of `serve`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap_complete::Shell;
+
+use crate::failure::Outcome;
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Leave when idle; started by a client
+    #[arg(long, hide = true)]
+    embedded: bool,
+    /// Descriptor on which readiness is told
+    #[arg(long, hide = true)]
+    ready_fd: Option<i32>,
+    /// Seconds of idleness before an embedded engine leaves
+    #[arg(long, hide = true)]
+    idle_exit: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    shell: Shell,
+}
+
+impl CompletionArgs {
+    pub(crate) fn run(&self, command: &mut clap::Command) -> Outcome<i32> {
+        clap_complete::generate(self.shell, command, "orlop", &mut std::io::stdout());
+        Ok(0)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    directory: PathBuf,
+}
+
+impl ManArgs {
+    pub(crate) fn run(&self, command: clap::Command) -> Outcome<i32> {
+        clap_mangen::generate_to(command, &self.directory)?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,74 @@
+//! The engine as a whole.
+
+use std::io::{self, BufRead as _, Write as _};
+
+use clap::Subcommand;
+
+use crate::failure::{Failure, Outcome};
+use crate::http::Client;
+
+mod df;
+mod events;
+mod info;
+pub(crate) mod inspect;
+mod prune;
+mod version;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Get real time events from the server
+    Events(events::Args),
+    /// Display system-wide information
+    Info(info::Args),
+    /// Show the version information
+    Version(version::Args),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show disk usage
+    Df(df::Args),
+    /// Get real time events from the server
+    Events(events::Args),
+    /// Display system-wide information
+    Info(info::Args),
+    /// Remove unused data
+    Prune(prune::Args),
+}
+
+impl Verb {
+    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+        match self {
+            Self::Events(args) => args.run(client),
+            Self::Info(args) => args.run(client),
+            Self::Version(args) => args.run(client),
+        }
+    }
+}
+
+impl Command {
+    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+        match self {
+            Self::Df(args) => args.run(client),
+            Self::Events(args) => args.run(client),
+            Self::Info(args) => args.run(client),
+            Self::Prune(args) => args.run(client),
+        }
+    }
+}
+
+/// Asks before something is removed.
+pub(crate) fn confirm(force: bool, warning: &str) -> Outcome<()> {
+    if force {
+        return Ok(());
+    }
+    print!("{warning}\nAre you sure you want to continue? [y/N] ");
+    io::stdout().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::new("operation cancelled"))
+    }
+}

@@ -1,0 +1,63 @@
+//! `system prune`.
+
+use clap::Args as ClapArgs;
+
+use super::confirm;
+use crate::commands::{container_prune, image_prune, volume_prune};
+use crate::failure::{Failure, Outcome};
+use crate::http::Client;
+use crate::render::units::human_size;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Remove all unused images not just dangling ones
+    #[arg(short, long)]
+    all: bool,
+    /// Provide filter values (e.g. "label=<key>=<value>")
+    #[arg(long, value_name = "filter")]
+    filter: Vec<String>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+    /// Prune anonymous volumes
+    #[arg(long)]
+    volumes: bool,
+}
+
+impl Args {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        if self.volumes
+            && self
+                .filter
+                .iter()
+                .any(|filter| filter.starts_with("until="))
+        {
+            return Err(Failure::new(
+                "ERROR: The \"until\" filter is not supported with \"--volumes\"",
+            ));
+        }
+        let volumes = if self.volumes {
+            "  - all anonymous volumes not used by at least one container\n"
+        } else {
+            ""
+        };
+        let images = if self.all {
+            "all images without at least one container associated to them"
+        } else {
+            "all dangling images"
+        };
+        confirm(
+            self.force,
+            &format!(
+                "WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {images}\n"
+            ),
+        )?;
+        let mut reclaimed = container_prune(client, &self.filter)?;
+        if self.volumes {
+            reclaimed += volume_prune(client, false, &self.filter)?;
+        }
+        reclaimed += image_prune(client, self.all, &self.filter)?;
+        println!("Total reclaimed space: {}", human_size(reclaimed));
+        Ok(0)
+    }
+}

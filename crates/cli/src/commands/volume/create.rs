@@ -1,0 +1,54 @@
+//! `volume create`.
+
+use std::collections::BTreeMap;
+
+use clap::Args as ClapArgs;
+use serde_json::json;
+
+use crate::failure::{Failure, Outcome};
+use crate::http::Client;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Specify volume driver name
+    #[arg(short, long, value_name = "string", default_value = "local")]
+    driver: String,
+    /// Set metadata for a volume
+    #[arg(long, value_name = "list")]
+    label: Vec<String>,
+    /// Specify volume name
+    #[arg(long, value_name = "string", hide = true)]
+    name: Option<String>,
+    /// Set driver specific options
+    #[arg(short, long, value_name = "map")]
+    opt: Vec<String>,
+    #[arg(value_name = "VOLUME")]
+    volume: Option<String>,
+}
+
+impl Args {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        if self.name.is_some() && self.volume.is_some() {
+            return Err(Failure::new(
+                "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+            ));
+        }
+        let pairs = |list: &[String]| -> BTreeMap<String, String> {
+            list.iter()
+                .map(|entry| {
+                    let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
+                    (key.to_owned(), value.to_owned())
+                })
+                .collect()
+        };
+        let body = json!({
+            "Name": self.volume.as_ref().or(self.name.as_ref()),
+            "Driver": self.driver,
+            "DriverOpts": pairs(&self.opt),
+            "Labels": pairs(&self.label),
+        });
+        let volume = client.post("/volumes/create", &body)?;
+        println!("{}", volume["Name"].as_str().unwrap_or_default());
+        Ok(0)
+    }
+}

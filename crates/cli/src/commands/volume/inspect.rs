@@ -1,0 +1,28 @@
+//! `volume inspect`.
+
+use clap::Args as ClapArgs;
+
+use crate::failure::{Outcome, for_each};
+use crate::http::{Client, encode};
+use crate::render::list::print_inspected;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Format output using a custom template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+    #[arg(required = true, value_name = "VOLUME")]
+    volumes: Vec<String>,
+}
+
+impl Args {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        let mut found = Vec::new();
+        let code = for_each(&self.volumes, |name| {
+            found.push(client.get(&format!("/volumes/{}", encode(name)))?);
+            Ok(())
+        })?;
+        print_inspected(&found, self.format.as_deref())?;
+        Ok(code)
+    }
+}

@@ -1,0 +1,8 @@
+//! What people write in flags, read by docker's rules and refused in its words.
+
+pub(crate) mod devices;
+pub(crate) mod environment;
+pub(crate) mod mount;
+pub(crate) mod ports;
+pub(crate) mod size;
+pub(crate) mod volume;
