@@ -5,7 +5,12 @@
 //! host: the last trial looks for interfaces, firewall tables, mounts and cgroups.
 
 #![expect(clippy::unwrap_used, reason = "a test program")]
-#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::exit, reason = "a test program")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::exit,
+    reason = "a test program"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,9 +1,12 @@
 //! A real engine on a state directory of its own.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal};
 
 use crate::client::Client;
 use crate::wait::until;
@@ -132,8 +135,8 @@ impl Engine {
         let Some(mut process) = self.process.take() else {
             return;
         };
-        let pid = rustix::process::Pid::from_child(&process);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let pid = Pid::from_child(&process);
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
         process.wait().unwrap();
     }
 
@@ -148,28 +151,20 @@ impl Engine {
 
     /// The tag that marks this engine's cgroups, interfaces and tables.
     pub fn tag(&self) -> String {
-        let runs = fs::read_dir("/run/orlop").unwrap();
-        let tags: Vec<String> = runs
-            .flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        let output = Command::new("sha256sum")
+        let mut child = Command::new("sha256sum")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .and_then(|mut child| {
-                use std::io::Write as _;
-                child
-                    .stdin
-                    .take()
-                    .unwrap()
-                    .write_all(self.root.canonicalize()?.as_os_str().as_encoded_bytes())?;
-                child.wait_with_output()
-            })
             .unwrap();
-        let tag = String::from_utf8_lossy(&output.stdout)[..12].to_owned();
-        assert!(tags.contains(&tag), "{tag} is none of {tags:?}");
-        tag
+        let path = self.root.canonicalize().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(path.as_os_str().as_encoded_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        String::from_utf8_lossy(&output.stdout)[..12].to_owned()
     }
 
     /// Imports the base images under the names that scenarios use.
@@ -197,22 +192,37 @@ impl Engine {
 
     /// The process that watches over a container, found by the one thing that only it does: holding the lock.
     pub fn shim_of(&self, container: &str) -> i32 {
-        let lock = PathBuf::from("/run/orlop")
+        let lock = Path::new("/run/orlop")
             .join(self.tag())
             .join(container)
             .join("shim.lock");
-        let inode = fs::metadata(&lock).unwrap().ino();
-        until("the shim holds its lock", || {
-            fs::read_to_string("/proc/locks")
-                .unwrap()
-                .lines()
-                .find_map(|line| {
-                    let fields: Vec<&str> = line.split_whitespace().collect();
-                    let held = fields.get(5)?.rsplit(':').next()?.parse() == Ok(inode);
-                    held.then(|| fields[4].parse().unwrap())
-                })
-        })
+        until("the shim holds its lock", || holder(&lock))
     }
+
+    /// Kills every shim of this engine, and with it its container.
+    fn kill_shims(&self) {
+        let containers = fs::read_dir(Path::new("/run/orlop").join(self.tag()));
+        for container in containers.into_iter().flatten().flatten() {
+            let shim = holder(&container.path().join("shim.lock")).and_then(Pid::from_raw);
+            if let Some(shim) = shim {
+                // It may have ended by itself meanwhile.
+                rustix::process::kill_process(shim, Signal::KILL).ok();
+            }
+        }
+    }
+}
+
+/// Who holds the lock on a file.
+fn holder(lock: &Path) -> Option<i32> {
+    let inode = fs::metadata(lock).ok()?.ino();
+    fs::read_to_string("/proc/locks")
+        .ok()?
+        .lines()
+        .find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let held = fields.get(5)?.rsplit(':').next()?.parse() == Ok(inode);
+            held.then(|| fields[4].parse().ok())?
+        })
 }
 
 fn image_file(name: &str) -> PathBuf {
@@ -243,6 +253,7 @@ impl Drop for Engine {
             }
             self.terminate();
         }
+        self.kill_shims();
         if std::thread::panicking() {
             eprintln!(
                 "kept for a look: {} and {}",
@@ -252,6 +263,7 @@ impl Drop for Engine {
             return;
         }
         // Best effort: a scratch directory that stays is no failure of the test.
+        drop(fs::remove_dir_all(Path::new("/run/orlop").join(self.tag())));
         drop(fs::remove_dir_all(&self.root));
         drop(fs::remove_file(self.log()));
     }

@@ -1,0 +1,312 @@
+//! The engine dies at each step of each operation.
+//!
+//! The names of the steps are read from the sources, so a step that nobody thought of here makes a failing trial.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use testkit::libtest_mimic::Trial;
+use testkit::{Client, Running, images_dir};
+
+use super::Scene;
+
+/// What to do before, the operation that dies, and what must hold after the next start.
+struct Operation {
+    prefix: &'static str,
+    prepare: fn(&Scene),
+    run: &'static str,
+    check: fn(&Scene),
+}
+
+const CREATE: &str = "create --name it -v named:/named -v /anonymous busybox cat /etc/passwd";
+
+const OPERATIONS: &[Operation] = &[
+    Operation {
+        prefix: "container-create",
+        prepare: |_| {},
+        run: CREATE,
+        check: |scene| {
+            // Absent or complete; then the name is free or taken.
+            if scene.run("inspect --type container it").code == 0 {
+                scene.run("start -a it").ok();
+                scene.run("rm -v it").ok();
+            }
+            scene.check_invariants();
+            scene.run(CREATE).ok();
+            scene.run("start -a it").ok();
+            scene.run("rm -v it").ok();
+            assert!(
+                scene
+                    .run("volume ls -q")
+                    .ok()
+                    .lines()
+                    .all(|name| name == "named")
+            );
+        },
+    },
+    Operation {
+        prefix: "container-start",
+        prepare: |scene| {
+            scene
+                .run("create --name it -v named:/named -p 127.0.0.1::80 busybox sleep 1000")
+                .ok();
+        },
+        run: "start it",
+        check: |scene| {
+            scene.run("start it").ok();
+            assert_eq!(scene.inspect("it", "{{.State.Status}}"), "running");
+            scene.run("exec it true").ok();
+            scene.run("stop -t 0 it").ok();
+            assert_eq!(
+                scene.inspect("it", "{{.State.Status}} {{.State.ExitCode}}"),
+                "exited 137"
+            );
+            scene.run("start it").ok();
+            scene.run("rm -f it").ok();
+        },
+    },
+    Operation {
+        prefix: "container-exit",
+        prepare: |scene| {
+            scene
+                .run("run -d --name it -v /anonymous busybox sleep 1000")
+                .ok();
+        },
+        run: "kill it",
+        check: |scene| {
+            scene.until_inspect("it", "{{.State.Status}} {{.State.ExitCode}}", "exited 137");
+            scene.run("start it").ok();
+            scene.run("rm -fv it").ok();
+            assert_eq!(scene.run("volume ls -q").ok(), "");
+        },
+    },
+    Operation {
+        prefix: "container-remove",
+        prepare: |scene| {
+            scene.run(CREATE).ok();
+            scene.run("start -a it").ok();
+        },
+        run: "rm -v it",
+        check: |scene| {
+            // Every step comes after the commit point.
+            scene
+                .run("inspect --type container it")
+                .fails(1, "o such container");
+            assert_eq!(scene.run("volume ls -q").ok(), "named");
+            scene.run("volume rm named").ok();
+            scene.run("create --name it busybox true").ok();
+            scene.run("rm it").ok();
+        },
+    },
+    Operation {
+        prefix: "layer",
+        prepare: |_| {},
+        run: "import IMAGE second",
+        check: image_is_there_or_not,
+    },
+    Operation {
+        prefix: "image",
+        prepare: |_| {},
+        run: "import IMAGE second",
+        check: image_is_there_or_not,
+    },
+    Operation {
+        prefix: "image-remove",
+        prepare: |scene| {
+            second_image(scene);
+        },
+        run: "rmi second",
+        check: |scene| {
+            if scene.run("image inspect second").code == 0 {
+                scene.run("run --rm second cat /second").ok();
+                scene.run("rmi second").ok();
+            }
+            scene.check_invariants();
+            second_image(scene);
+            scene.run("rmi second").ok();
+        },
+    },
+    Operation {
+        prefix: "volume-create",
+        prepare: |_| {},
+        run: "volume create --label l=v made",
+        check: |scene| {
+            if scene.run("volume inspect made").code == 0 {
+                scene
+                    .run("run --rm -v made:/data busybox touch /data/x")
+                    .ok();
+            }
+            scene.check_invariants();
+            scene.run("volume create --label l=v made").ok();
+            assert_eq!(
+                scene
+                    .run_and("volume inspect made --format", &["{{.Labels}}"])
+                    .ok(),
+                "map[l:v]"
+            );
+            scene.run("volume rm made").ok();
+        },
+    },
+    Operation {
+        prefix: "volume-remove",
+        prepare: |scene| {
+            scene
+                .run("run --rm -v made:/data busybox touch /data/x")
+                .ok();
+        },
+        run: "volume rm made",
+        check: |scene| {
+            // Complete with its content, or gone.
+            if scene.run("volume inspect made").code == 0 {
+                scene.run("run --rm -v made:/data busybox ls /data/x").ok();
+                scene.run("volume rm made").ok();
+            }
+            scene.check_invariants();
+            scene
+                .run("run --rm -v made:/data busybox ls /data/x")
+                .fails(1, "No such file");
+            scene.run("volume rm made").ok();
+        },
+    },
+];
+
+fn second_image(scene: &Scene) {
+    scene
+        .run_and("run --name base busybox sh -c", &["echo two > /second"])
+        .ok();
+    scene.run("commit base second").ok();
+    scene.run("rm base").ok();
+}
+
+fn image_is_there_or_not(scene: &Scene) {
+    if scene.run("image inspect second").code == 0 {
+        scene.run("run --rm second cat /new").ok();
+        scene.run("rmi second").ok();
+    }
+    scene.check_invariants();
+    scene.run("run --rm busybox true").ok();
+    import(scene);
+    scene.run("run --rm second cat /new").ok();
+    scene.run("rmi second").ok();
+}
+
+/// An image whose layer is not there yet.
+fn other_image(scene: &Scene) -> PathBuf {
+    let path = scene.engine.root.with_extension("tar");
+    if !path.exists() {
+        let script = "set -e; d=$(mktemp -d); tar -C $d -xf $1; echo new > $d/new; tar -C $d -cf $2 .; rm -rf $d";
+        let made = std::process::Command::new("sh")
+            .args(["-c", script, "sh"])
+            .args([&images_dir().join("busybox.tar"), &path])
+            .status()
+            .unwrap();
+        assert!(made.success());
+    }
+    path
+}
+
+fn import(scene: &Scene) {
+    let path = other_image(scene);
+    scene
+        .run_and("import", &[path.to_str().unwrap(), "second"])
+        .ok();
+}
+
+pub(super) fn trials(tags: &Arc<Mutex<Vec<String>>>) -> Vec<Trial> {
+    steps()
+        .into_iter()
+        .map(|step| {
+            let tags = Arc::clone(tags);
+            Trial::test(format!("killed_at::{step}"), move || {
+                die_at(&step, &tags);
+                Ok(())
+            })
+        })
+        .collect()
+}
+
+fn die_at(step: &str, tags: &Arc<Mutex<Vec<String>>>) {
+    let prefix = step.split(':').next().unwrap();
+    let operation = OPERATIONS
+        .iter()
+        .find(|operation| operation.prefix == prefix)
+        .unwrap_or_else(|| panic!("no operation in {} reaches the step {step}", file!()));
+    let mut scene = Scene::new(step, tags);
+    (operation.prepare)(&scene);
+    scene.check_invariants();
+    scene.engine.terminate();
+    scene.engine.resume_until(Some(step));
+    let image = other_image(&scene);
+    let words: Vec<&str> = operation
+        .run
+        .split_whitespace()
+        .map(|word| {
+            if word == "IMAGE" {
+                image.to_str().unwrap()
+            } else {
+                word
+            }
+        })
+        .collect();
+    let client = Running::start(&mut Client::Orlop.command(&scene.engine, &words));
+    scene.engine.wait_for_end();
+    drop(client.finish());
+    scene.engine.resume();
+    (operation.check)(&scene);
+    scene.check_invariants();
+    // Starting once more finds nothing to do.
+    scene.engine.terminate();
+    scene.engine.resume();
+    scene.check_invariants();
+    fs::remove_file(image).unwrap();
+}
+
+/// Every step that the sources name.
+fn steps() -> BTreeSet<String> {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join("crates");
+    let mut steps = BTreeSet::new();
+    for name in ["engine", "volumes"] {
+        read_steps(&crates.join(name).join("src"), &mut steps);
+    }
+    steps
+}
+
+fn read_steps(directory: &Path, steps: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            read_steps(&path, steps);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            steps.extend(
+                text.split("fault::step(\"")
+                    .skip(1)
+                    .map(|rest| until_quote(rest).to_owned()),
+            );
+            // A journaled operation: its kind, then the names of its steps.
+            for part in text.split("const KIND: &'static str = \"").skip(1) {
+                let kind = until_quote(part);
+                let names = part
+                    .split("const STEPS")
+                    .nth(1)
+                    .and_then(|rest| rest.split("];").next());
+                steps.insert(format!("{kind}:begin"));
+                for name in names.unwrap_or_default().split("(\"").skip(1) {
+                    let name = until_quote(name);
+                    steps.insert(format!("{kind}:{name}"));
+                    steps.insert(format!("{kind}:{name}:done"));
+                }
+                steps.insert(format!("{kind}:end"));
+            }
+        }
+    }
+}
+
+fn until_quote(text: &str) -> &str {
+    text.split('"').next().unwrap()
+}
