@@ -3,11 +3,11 @@
 //! Opening recovers, in this order, under the instance lock: volumes, images, containers, network. Nothing is served
 //! before that is done.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use store::{InstanceLock, Paths, Store};
-use volumes::Volumes;
+use volumes::{VolumeAction, Volumes};
 
 use crate::config::EngineConfig;
 use crate::containers::{ContainerError, Containers};
@@ -104,9 +104,20 @@ impl Engine {
     }
 }
 
+/// Creations and removals; mounts are told by containers, which know where and how.
 fn publish_volume_events(volumes: &Volumes, events: &Events) {
     let events = events.clone();
     volumes.on_event(Box::new(move |event| {
-        events.publish("volume", event.action, event.volume, event.attributes);
+        let mut attributes = BTreeMap::from([("driver".to_owned(), event.driver)]);
+        let action = match event.action {
+            VolumeAction::Create => "create",
+            VolumeAction::Destroy => "destroy",
+            VolumeAction::Prune { reclaimed } => {
+                attributes = BTreeMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
+                "prune"
+            }
+            VolumeAction::Mount { .. } | VolumeAction::Unmount { .. } => return,
+        };
+        events.publish("volume", action, event.name, attributes);
     }));
 }

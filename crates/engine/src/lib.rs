@@ -27,4 +27,7 @@ pub use config::EngineConfig;
 pub use engine::{Engine, OpenError};
 pub use error::{ErrorKind, Fault};
 pub use store::DEFAULT_ROOT;
+pub use volumes::{
+    CreateVolume, Created as CreatedVolume, PruneRequest, Pruned, Volume, VolumeError, Volumes,
+};
 pub use progress::{Progress, Silent};

@@ -1,1 +1,144 @@
-//! (to be written)
+//! Volumes: named directories that outlive the containers that use them. The heart of the product.
+//!
+//! This crate knows no containers, images or HTTP. Who uses a volume is a *lease* that the caller takes for a *holder*,
+//! an opaque id; what a volume's bytes are stored on is the affair of a [`driver`].
+//!
+//! The life of a volume, and the file that has each verb:
+//!
+//! * [`create`] takes a name and makes an empty volume, or finds the one that has the name;
+//! * [`lease`] says who needs it: a leased volume is never removed;
+//! * [`populate`] fills an empty volume from a directory, [`import`] and [`export`] move tar archives;
+//! * [`mount`] makes its bytes reachable for one more user and gives the path, unmount takes that back;
+//! * [`inspect`] and [`usage`] tell;
+//! * [`remove`] deletes one, [`prune`] those that nobody needs;
+//! * [`recover`] completes or undoes at start what a crash has cut short.
+//!
+//! Guarantees, for every call that changes something:
+//! * it has happened completely or not at all, after an error as well as after a crash ([`store::journal`]);
+//! * once it returns success it survives a power cut;
+//! * the bytes of a volume are deleted only by `remove` or `prune` of that volume, never because something is missing,
+//!   unknown or unreadable.
+//!
+//! One volume is changed by one caller at a time; different volumes never wait for each other.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rustix::fs::{Mode, OFlags};
+use store::{Paths, Store, VolumeRow, VolumeState};
+
+pub mod create;
+pub mod driver;
+pub mod export;
+pub mod import;
+pub mod inspect;
+pub mod lease;
+pub mod mount;
+pub mod populate;
+pub mod prune;
+pub mod recover;
+pub mod remove;
+pub mod usage;
+
+mod error;
+mod event;
+mod link;
+mod merge;
+mod mount_table;
+mod volume;
+
+pub use create::{CreateVolume, Created};
+pub use driver::{Capabilities, Driver, DriverError, Drivers, Scope};
+pub use error::VolumeError;
+pub use event::{VolumeAction, VolumeEvent};
+pub use lease::Released;
+pub use prune::{PruneCandidate, PrunePlan, PruneRequest, Pruned};
+pub use volume::Volume;
+
+type Hook = Box<dyn Fn(VolumeEvent) + Send + Sync>;
+
+/// All volumes of one state directory.
+pub struct Volumes {
+    store: Arc<Store>,
+    paths: Arc<Paths>,
+    drivers: Drivers,
+    /// One lock for each name that is being worked on.
+    names: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    pruning: Mutex<()>,
+    hook: OnceLock<Hook>,
+}
+
+impl fmt::Debug for Volumes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Volumes").field("root", &self.paths.root()).finish_non_exhaustive()
+    }
+}
+
+impl Volumes {
+    /// The volumes of a state directory whose skeleton exists. Call [`Volumes::recover`] before anything else.
+    ///
+    /// # Errors
+    /// None today; opening may come to check what drivers need.
+    pub fn open(store: Arc<Store>, paths: Arc<Paths>) -> Result<Self, VolumeError> {
+        Ok(Self {
+            store,
+            paths,
+            drivers: Drivers::builtin(),
+            names: Mutex::default(),
+            pruning: Mutex::default(),
+            hook: OnceLock::new(),
+        })
+    }
+
+    /// Tells `hook` of every change from now on. There is one hook; later ones are ignored.
+    pub fn on_event(&self, hook: Hook) {
+        if self.hook.set(hook).is_err() {
+            tracing::debug!("volume events have a listener already");
+        }
+    }
+
+    fn publish(&self, name: &str, driver: &str, action: VolumeAction) {
+        if let Some(hook) = self.hook.get() {
+            hook(VolumeEvent { name: name.to_owned(), driver: driver.to_owned(), action });
+        }
+    }
+
+    /// The lock of one name. Nothing that holds it may ask for another one.
+    fn name_lock(&self, name: &str) -> Arc<Mutex<()>> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(names.entry(name.to_owned()).or_default())
+    }
+
+    /// The complete volume called `name`.
+    fn row(&self, name: &str) -> Result<VolumeRow, VolumeError> {
+        self.store
+            .read(|tx| tx.volume_by_name(name))?
+            .filter(|row| row.state == VolumeState::Ready)
+            .ok_or_else(|| VolumeError::NotFound(name.to_owned()))
+    }
+
+    /// Opens the directory that holds a volume's bytes.
+    fn open_content(&self, row: &VolumeRow) -> Result<OwnedFd, VolumeError> {
+        let path = self.paths.volume_content(&row.id);
+        open_directory(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                VolumeError::Unavailable { name: row.name.clone(), path }
+            }
+            _ => VolumeError::io("open", path)(source),
+        })
+    }
+}
+
+fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// A lock that a panic of its last holder does not close: what was cut short is in the journal.
+fn held(lock: &Mutex<()>) -> MutexGuard<'_, ()> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -6,11 +6,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, OFlags, readlinkat, statat};
 
 use super::find::Columns as _;
 use super::mounts::clean;
@@ -36,12 +36,11 @@ pub struct PutOptions {
     pub copy_uid_gid: bool,
 }
 
-/// A path in a container, resolved but for its last component.
+/// A path in a container.
 struct Place {
-    parent: OwnedFd,
-    name: OsString,
-    stat: Stat,
     shown: ArchiveStat,
+    /// The path ends in a slash or dot: a link there is followed.
+    through: bool,
 }
 
 impl Containers {
@@ -67,23 +66,15 @@ impl Containers {
         };
         // `/x/.` names the contents of x, and the archive says so.
         let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        let base = if last == "." { OsStr::new(".") } else { OsStr::new(&place.shown.name) };
-        let options = archive::PackOptions { rename_base: Some(base.to_owned()), ..Default::default() };
-        let mut out = begin(place.shown.clone());
-        let is_directory = FileType::from_raw_mode(place.stat.st_mode) == FileType::Directory;
-        let packed = if is_directory {
-            let directory = rustix::fs::openat(
-                &place.parent,
-                &place.name,
-                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-            .map_err(|error| failed(error.into()))?;
-            archive::pack(directory.as_fd(), &mut out, &options)
-        } else {
-            archive::pack_one(place.parent.as_fd(), &place.name, &mut out, &options)
+        let name = if last == "." { PathBuf::from(".") } else { PathBuf::from(&place.shown.name) };
+        let options = archive::PackOptions {
+            path: PathBuf::from(clean(&format!("/{path}"))),
+            follow: place.through,
+            name: Some(name),
+            ..archive::PackOptions::default()
         };
-        packed.map_err(|error| failed(io::Error::other(error)))?;
+        let mut out = begin(place.shown);
+        archive::pack(view.root(), &mut out, &options).map_err(|error| failed(io::Error::other(error)))?;
         self.publish(&row, "archive-path", &[]);
         Ok(())
     }
@@ -112,7 +103,7 @@ impl Containers {
         })?;
         let plain = archive::decompress(tar).map_err(|error| ContainerError::Invalid(error.to_string()))?;
         let unpack = archive::UnpackOptions {
-            keep_directories: options.no_overwrite_dir_non_dir,
+            no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
             ..archive::UnpackOptions::default()
         };
         archive::unpack(plain, directory.as_fd(), &unpack)
@@ -187,7 +178,7 @@ fn place(root: BorrowedFd<'_>, path: &str, id: &str) -> Result<Place, ContainerE
         mtime: mtime.to_string(),
         link_target,
     };
-    Ok(Place { parent, name, stat, shown })
+    Ok(Place { shown, through })
 }
 
 /// From st_mode to the bits of Go's `os.FileMode`, which the API shows.

@@ -1,0 +1,194 @@
+//! `create`: a new, empty volume, or the one that has the name already.
+//!
+//! Steps of the journaled operation:
+//! 1. begin: row `creating`; the name is taken
+//! 2. `build`: the driver makes `data/<id>` with `_data`, durable up to its entry in `data`; the link by name
+//! 3. commit, with step 2's record: row `ready`
+//!
+//! Before 3 everything is undone: nobody has seen the volume, so nothing of a user's can be in it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use store::journal::{self, Operation};
+use store::names::{anonymous_volume_name, check_volume_name};
+use store::{OpId, Paths, VolumeId, VolumeRow, VolumeState, WriteTx};
+
+use crate::driver::{Drivers, Options, Place};
+use crate::{Volume, VolumeAction, VolumeError, Volumes, held, link};
+
+/// Label of volumes whose name nobody chose; `prune` looks for it, as Docker's does.
+pub(crate) const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+
+/// What a new volume shall be.
+#[derive(Debug, Clone, Default)]
+pub struct CreateVolume {
+    /// `None`: a made-up name of 64 hexadecimal digits.
+    pub name: Option<String>,
+    /// `None`: whichever driver has a volume of that name, else the local one.
+    pub driver: Option<String>,
+    pub options: Options,
+    pub labels: BTreeMap<String, String>,
+    /// Made without a name for a container.
+    pub anonymous: bool,
+}
+
+/// A volume, and whether this call made it.
+#[derive(Debug, Clone)]
+pub struct Created {
+    pub volume: Volume,
+    pub fresh: bool,
+}
+
+impl Volumes {
+    /// Makes a volume; idempotent by name, whatever the options of the existing one.
+    ///
+    /// # Errors
+    /// [`VolumeError::Name`], [`VolumeError::UnknownDriver`], [`VolumeError::DriverConflict`],
+    /// [`VolumeError::Options`], and what the disk says. Nothing is left of a create that failed.
+    pub fn create(&self, request: CreateVolume) -> Result<Created, VolumeError> {
+        let nameless = request.name.as_ref().is_none_or(String::is_empty);
+        let name = request.name.filter(|name| !name.is_empty()).unwrap_or_else(anonymous_volume_name);
+        check_volume_name(&name)
+            .map_err(|reason| VolumeError::Name { name: name.clone(), reason })?;
+        let driver_name = request.driver.filter(|driver| !driver.is_empty());
+        let lock = self.name_lock(&name);
+        let _held = held(&lock);
+        if let Some(row) = self.store.read(|tx| tx.volume_by_name(&name))? {
+            if row.state == VolumeState::Creating {
+                return Err(VolumeError::Unfinished(name));
+            }
+            return match driver_name {
+                Some(wanted) if wanted != row.driver => {
+                    Err(VolumeError::DriverConflict { name, driver: row.driver })
+                }
+                _ => Ok(Created { volume: self.shown(row), fresh: false }),
+            };
+        }
+        let driver_name = driver_name.unwrap_or_else(|| crate::driver::DEFAULT.to_owned());
+        let driver = self.drivers.find(&driver_name).ok_or_else(|| VolumeError::UnknownDriver {
+            name: name.clone(),
+            driver: driver_name.clone(),
+        })?;
+        driver
+            .check(&request.options)
+            .map_err(|reason| VolumeError::Options { name: name.clone(), reason })?;
+        let mut labels = request.labels;
+        if nameless {
+            labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
+        }
+        let create = Create {
+            id: VolumeId::random(),
+            name,
+            driver: driver_name,
+            options: request.options,
+            labels,
+            anonymous: request.anonymous || nameless,
+        };
+        journal::execute(&self.store, &create, &Context { paths: &self.paths, drivers: &self.drivers })?;
+        let row = self.row(&create.name)?;
+        self.publish(&row.name, &row.driver, VolumeAction::Create);
+        Ok(Created { volume: self.shown(row), fresh: true })
+    }
+
+    pub(crate) fn shown(&self, row: VolumeRow) -> Volume {
+        Volume::new(row, &self.paths, &self.drivers)
+    }
+}
+
+/// What the steps of create and remove work with.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub(crate) paths: &'a Paths,
+    pub(crate) drivers: &'a Drivers,
+}
+
+/// The journaled operation.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Create {
+    id: VolumeId,
+    name: String,
+    driver: String,
+    options: Options,
+    labels: BTreeMap<String, String>,
+    anonymous: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Build,
+}
+
+impl Create {
+    fn with_driver<T>(
+        &self,
+        context: &Context<'_>,
+        act: impl FnOnce(&dyn crate::driver::Driver, Place<'_>) -> Result<T, crate::driver::DriverError>,
+    ) -> Result<T, VolumeError> {
+        let driver = context.drivers.find(&self.driver).ok_or_else(|| VolumeError::UnknownDriver {
+            name: self.name.clone(),
+            driver: self.driver.clone(),
+        })?;
+        let (directory, content) = (context.paths.volume(&self.id), context.paths.volume_content(&self.id));
+        let mountpoint = context.paths.mountpoint(&self.name);
+        let place = Place {
+            directory: &directory,
+            content: &content,
+            mountpoint: &mountpoint,
+            options: &self.options,
+        };
+        act(driver, place).map_err(|reason| VolumeError::Options { name: self.name.clone(), reason })
+    }
+}
+
+impl Operation for Create {
+    const KIND: &'static str = "volume-create";
+    const STEPS: &'static [(&'static str, Step)] = &[("build", Step::Build)];
+    const COMMIT: Option<Step> = Some(Step::Build);
+    type Step = Step;
+    type Context<'a> = Context<'a>;
+    type Error = VolumeError;
+
+    fn object(&self) -> &str {
+        &self.name
+    }
+
+    fn begin(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        let some = |map: &BTreeMap<String, String>| (!map.is_empty()).then(|| map.clone());
+        let now = Timestamp::now();
+        Ok(tx.insert_volume(&VolumeRow {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            driver: self.driver.clone(),
+            options: some(&self.options),
+            labels: some(&self.labels),
+            anonymous: self.anonymous,
+            state: VolumeState::Creating,
+            // Whole seconds, as Docker shows them.
+            created_at: Timestamp::from_second(now.as_second()).unwrap_or(now).to_string(),
+        })?)
+    }
+
+    fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
+        self.with_driver(context, |driver, place| driver.build(place))?;
+        let data = context.paths.data();
+        sys::durable::sync_dir(&data).map_err(VolumeError::io("sync", data))?;
+        link::make(context.paths, &self.name, &self.id)
+            .map_err(VolumeError::io("link", context.paths.volume_link(&self.name)))
+    }
+
+    fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        Ok(tx.set_volume_state(&self.id, VolumeState::Ready)?)
+    }
+
+    fn undo(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
+        link::remove(context.paths, &self.name, &self.id)
+            .map_err(VolumeError::io("unlink", context.paths.volume_link(&self.name)))?;
+        self.with_driver(context, |driver, place| driver.unbuild(place))
+    }
+
+    fn abandon(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        Ok(tx.delete_volume(&self.id)?)
+    }
+}

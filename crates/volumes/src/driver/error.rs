@@ -1,0 +1,86 @@
+//! What drivers refuse and what fails in them, in Docker's words.
+
+use std::io;
+use std::path::PathBuf;
+
+use store::ErrorKind;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    #[error("invalid option: {0:?}")]
+    InvalidOption(String),
+    #[error("missing required option: {0:?}")]
+    MissingOption(&'static str),
+    #[error("invalid size: '{0}'")]
+    InvalidSize(String),
+    #[error("quota size requested but no quota support")]
+    NoQuota,
+    #[error("port not allowed in CIFS device URL, include 'port' in 'o='")]
+    CifsPort,
+    #[error("error resolving passed in network volume address: {address}: {}", system_words(.source))]
+    Resolve {
+        address: String,
+        #[source]
+        source: io::Error,
+    },
+    /// `call` is what was asked of the kernel, without secrets.
+    #[error("failed to mount local volume: {call}: {}", system_words(.source))]
+    Mount {
+        call: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot {action} {}: {}", path.display(), system_words(.source))]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl DriverError {
+    pub(super) fn io(
+        action: &'static str,
+        path: &std::path::Path,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// What the error means to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidOption(_)
+            | Self::MissingOption(_)
+            | Self::InvalidSize(_)
+            | Self::NoQuota
+            | Self::CifsPort => ErrorKind::Invalid,
+            Self::Resolve { .. } | Self::Mount { .. } => ErrorKind::Internal,
+            Self::Io { source, .. } => ErrorKind::from(source),
+        }
+    }
+}
+
+/// The words of the C library as Go prints them: what scripts that read Docker's errors look for.
+fn system_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let Some(words) = error.raw_os_error().and_then(|_| text.split(" (os error").next()) else {
+        return text;
+    };
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(letters).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_the_system() {
+        assert_eq!(system_words(&io::Error::from_raw_os_error(2)), "no such file or directory");
+        assert_eq!(system_words(&io::Error::other("Some Text")), "Some Text");
+    }
+}

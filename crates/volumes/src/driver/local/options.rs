@@ -1,0 +1,120 @@
+//! Which options the local driver accepts.
+
+use super::super::{DriverError, Options};
+
+const KNOWN: [&str; 4] = ["type", "o", "device", "size"];
+
+/// Each option, and those that make no sense without it being there too.
+const REQUIRED: [(&str, &[&str]); 3] =
+    [("type", &["device"]), ("device", &["type"]), ("o", &["device", "type"])];
+
+pub(super) fn check(options: &Options) -> Result<(), DriverError> {
+    if let Some(unknown) = options.keys().find(|option| !KNOWN.contains(&option.as_str())) {
+        return Err(DriverError::InvalidOption(unknown.clone()));
+    }
+    if let (Some("cifs"), Some(device)) =
+        (options.get("type").map(String::as_str), options.get("device"))
+        && host_of(device).is_some_and(|host| host.contains(':'))
+    {
+        return Err(DriverError::CifsPort);
+    }
+    if let Some(size) = options.get("size") {
+        let bytes = parse_size(size).ok_or_else(|| DriverError::InvalidSize(size.clone()))?;
+        // The size of the whole volume would need project quotas, which this driver does not set up.
+        if bytes > 0 {
+            return Err(DriverError::NoQuota);
+        }
+    }
+    for (option, required) in REQUIRED {
+        if options.contains_key(option)
+            && let Some(missing) = required.iter().find(|required| !options.contains_key(**required))
+        {
+            return Err(DriverError::MissingOption(missing));
+        }
+    }
+    Ok(())
+}
+
+/// `host[:port]` of `//host[:port]/share`.
+pub(super) fn host_of(device: &str) -> Option<&str> {
+    let (_, rest) = device.split_once("//")?;
+    rest.split('/').next().filter(|host| !host.is_empty())
+}
+
+/// A number with an optional unit of 1024: `10`, `1.5g`, `512 MB`, `1GiB`.
+fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let unit_at = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let unit = unit.trim().to_ascii_lowercase();
+    let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
+    let shift = match unit {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        "p" => 50,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = whole.parse().ok()?;
+    let tenths: u64 = match fraction.bytes().next() {
+        None => 0,
+        Some(digit @ b'0'..=b'9') => u64::from(digit - b'0'),
+        Some(_) => return None,
+    };
+    let unit = 1_u64 << shift;
+    whole.checked_mul(unit)?.checked_add(tenths * (unit / 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(pairs: &[(&str, &str)]) -> String {
+        let options =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        check(&options).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn dockers_rules_and_words() {
+        for (pairs, error) in [
+            (&[][..], ""),
+            (&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=10m")], ""),
+            (&[("type", "tmpfs"), ("device", "tmpfs")], ""),
+            (&[("size", "0")], ""),
+            (&[("color", "red")], "invalid option: \"color\""),
+            (&[("type", "tmpfs")], "missing required option: \"device\""),
+            (&[("device", "/dev/sda")], "missing required option: \"type\""),
+            (&[("o", "ro")], "missing required option: \"device\""),
+            (&[("size", "10G")], "quota size requested but no quota support"),
+            (&[("size", "much")], "invalid size: 'much'"),
+            (
+                &[("type", "cifs"), ("device", "//host:445/share")],
+                "port not allowed in CIFS device URL, include 'port' in 'o='",
+            ),
+        ] {
+            assert_eq!(words(pairs), error, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("10", Some(10)),
+            ("10k", Some(10 << 10)),
+            ("512 MB", Some(512 << 20)),
+            ("1GiB", Some(1 << 30)),
+            ("1.5k", Some(1024 + 510)),
+            ("", None),
+            ("k", None),
+            ("1x", None),
+            ("-1", None),
+            ("99999999999p", None),
+        ] {
+            assert_eq!(parse_size(text), bytes, "{text}");
+        }
+    }
+}

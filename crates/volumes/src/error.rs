@@ -1,0 +1,128 @@
+//! Why a verb on a volume failed, in Docker's words where Docker has some.
+
+use std::io;
+use std::path::PathBuf;
+
+use store::names::NameError;
+use store::{ErrorKind, StoreError};
+
+use crate::driver::DriverError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    #[error("get {0}: no such volume")]
+    NotFound(String),
+    #[error("create {name}: {reason}")]
+    Name { name: String, reason: NameError },
+    #[error(
+        "create {name}: driver '{driver}' already has volume '{name}': volume name must be unique"
+    )]
+    DriverConflict { name: String, driver: String },
+    #[error(
+        "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+    )]
+    UnknownDriver { name: String, driver: String },
+    #[error("create {name}: {reason}")]
+    Options { name: String, reason: DriverError },
+    /// A create of this name could neither be completed nor undone; it waits for the next start.
+    #[error("create {0}: an earlier create of this volume is unfinished")]
+    Unfinished(String),
+    #[error("remove {name}: volume is in use - [{}]", holders.join(", "))]
+    InUse { name: String, holders: Vec<String> },
+    #[error("remove {0}: volume has active mounts")]
+    ActiveMounts(String),
+    #[error("error while mounting volume '{}': {reason}", path.display())]
+    Mount { path: PathBuf, reason: DriverError },
+    #[error("error while unmounting volume '{}': {reason}", path.display())]
+    Unmount { path: PathBuf, reason: DriverError },
+    /// The record is there, the directory is not. The record stays.
+    #[error("volume {name} has no data directory at {}", path.display())]
+    Unavailable { name: String, path: PathBuf },
+    #[error("a prune operation is already running")]
+    PruneRunning,
+    #[error("cannot open {subpath} in volume {name}")]
+    Subpath {
+        name: String,
+        subpath: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot fill volume {name}")]
+    Populate {
+        name: String,
+        #[source]
+        source: sys::copy_tree::CopyError,
+    },
+    #[error("cannot import into volume {name}")]
+    Import {
+        name: String,
+        #[source]
+        source: archive::UnpackError,
+    },
+    #[error("cannot export volume {name}")]
+    Export {
+        name: String,
+        #[source]
+        source: archive::PackError,
+    },
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl VolumeError {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// What the error means to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound(_) | Self::UnknownDriver { .. } => ErrorKind::NotFound,
+            Self::Name { .. } => ErrorKind::Invalid,
+            Self::Options { reason, .. } => reason.kind(),
+            Self::DriverConflict { .. } | Self::PruneRunning | Self::Unfinished(_) => {
+                ErrorKind::Conflict
+            }
+            Self::InUse { .. } => ErrorKind::InUse,
+            // Docker answers 500 here, and clients that retry on 409 would retry in vain.
+            Self::ActiveMounts(_) => ErrorKind::Internal,
+            Self::Mount { .. } | Self::Unmount { .. } => ErrorKind::Internal,
+            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Subpath { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ErrorKind::NotFound
+            }
+            Self::Subpath { source, .. } | Self::Io { source, .. } => ErrorKind::from(source),
+            Self::Populate { source, .. } => kind_of_cause(source),
+            Self::Import { source, .. } => match kind_of_cause(source) {
+                // What is not the host's fault is the archive's.
+                ErrorKind::Internal => ErrorKind::Invalid,
+                kind => kind,
+            },
+            Self::Export { source, .. } => kind_of_cause(source),
+            Self::Store(error) => error.kind(),
+        }
+    }
+}
+
+/// The kind of the first I/O error below `error`.
+fn kind_of_cause(error: &(dyn std::error::Error + 'static)) -> ErrorKind {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return ErrorKind::from(error);
+        }
+        cause = error.source();
+    }
+    ErrorKind::Internal
+}

@@ -1,0 +1,19 @@
+//! `usage`: what a volume takes on the disk.
+
+use std::os::fd::AsFd as _;
+
+use crate::{VolumeError, Volumes};
+
+impl Volumes {
+    /// Bytes of the blocks that its files take, hard links counted once. Walks the whole tree.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`], [`VolumeError::Unavailable`].
+    pub fn usage(&self, name: &str) -> Result<u64, VolumeError> {
+        let row = self.row(name)?;
+        let content = self.open_content(&row)?;
+        let size = sys::dir::tree_size_at(content.as_fd())
+            .map_err(VolumeError::io("measure", self.paths.volume_content(&row.id)))?;
+        Ok(size.bytes)
+    }
+}
