@@ -26,7 +26,7 @@ mod progress;
 pub use config::EngineConfig;
 pub use engine::{Engine, OpenError};
 pub use error::{ErrorKind, Fault};
-pub use store::DEFAULT_ROOT;
+pub use store::{DEFAULT_ROOT, Paths};
 pub use volumes::{
     CreateVolume, Created as CreatedVolume, PruneRequest, Pruned, Volume, VolumeError, Volumes,
 };

@@ -1,2 +1,112 @@
-//! x
-fn main() {}
+//! `orlop`: one program with three faces. Which one is decided before any thread exists, for two of them fork.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use server::ServeOptions;
+
+/// How long an engine that a client started stays without anything to do.
+const IDLE: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let code = match arguments.next().as_deref().and_then(|word| word.to_str()) {
+        Some("shim") => shim::run_shim(),
+        Some("shim-view") => shim::run_view(),
+        Some("shim-clean") => shim::run_clean(),
+        _ => match serve_arguments(std::env::args_os().skip(1)) {
+            Some(Ok(options)) => run_engine(options),
+            Some(Err(error)) => {
+                eprintln!("orlop: {error}");
+                1
+            }
+            None => cli::main(),
+        },
+    };
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
+}
+
+fn run_engine(options: ServeOptions) -> i32 {
+    // For tests of what survives a crash at a named step.
+    if let Some(step) = std::env::var_os("ORLOP_FAULT_STEP") {
+        sys::fault::kill_process_at(&step.to_string_lossy());
+    }
+    server::serve(options)
+}
+
+/// `None`: the command line is not `serve`, or asks for help. Flags may stand before the word, as for other commands.
+fn serve_arguments(arguments: impl Iterator<Item = OsString>) -> Option<Result<ServeOptions, String>> {
+    let arguments: Vec<OsString> = arguments.collect();
+    let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let mut root = std::env::var_os("ORLOP_ROOT").map(PathBuf::from);
+    let mut host = std::env::var("ORLOP_HOST").ok();
+    let (mut serve, mut embedded, mut ready, mut idle, mut socket) = (false, false, None, IDLE, None);
+    let mut index = 0;
+    while index < words.len() {
+        let (flag, inline) = match words[index].split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => (flag.to_owned(), Some(value.to_owned())),
+            _ => (words[index].clone(), None),
+        };
+        let mut value = || {
+            inline.clone().or_else(|| {
+                index += 1;
+                words.get(index).cloned()
+            })
+        };
+        let missing = || Some(Err(format!("flag needs an argument: {flag}")));
+        match flag.as_str() {
+            "serve" => serve = true,
+            "--embedded" => embedded = true,
+            "--root" => match value() {
+                Some(text) => root = Some(PathBuf::from(text)),
+                None => return missing(),
+            },
+            "-H" | "--host" => match value() {
+                Some(text) => host = Some(text),
+                None => return missing(),
+            },
+            "--socket" => match value() {
+                Some(text) => socket = Some(PathBuf::from(text)),
+                None => return missing(),
+            },
+            "--ready-fd" => match value().and_then(|text| text.parse().ok()) {
+                Some(number) => ready = Some(number),
+                None => return missing(),
+            },
+            "--idle-exit" => match value().and_then(|text| text.parse().ok()) {
+                Some(seconds) => idle = Duration::from_secs(seconds),
+                None => return missing(),
+            },
+            // Another command, help, or something that only the client can explain.
+            other if !serve => {
+                let _ = other;
+                return None;
+            }
+            "--help" => return None,
+            other => return Some(Err(format!("unknown argument for serve: {other}"))),
+        }
+        index += 1;
+    }
+    if !serve {
+        return None;
+    }
+    let root = root.unwrap_or_else(|| PathBuf::from("/var/lib/orlop"));
+    let socket = match (socket, host) {
+        (Some(socket), _) => socket,
+        (None, Some(host)) => match host.strip_prefix("unix://") {
+            Some(path) => PathBuf::from(path),
+            None => return Some(Err(format!("unable to serve on '{host}': only unix:// endpoints are possible"))),
+        },
+        (None, None) if root == Path::new("/var/lib/orlop") => PathBuf::from("/run/orlop/docker.sock"),
+        (None, None) => root.join("docker.sock"),
+    };
+    let ready: Option<OwnedFd> = match ready.map(sys::fd::inherited).transpose() {
+        Ok(ready) => ready,
+        Err(error) => return Some(Err(format!("--ready-fd: {error}"))),
+    };
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    Some(Ok(ServeOptions { root, socket, embedded, ready, idle, program }))
+}

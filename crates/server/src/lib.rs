@@ -1,1 +1,137 @@
-//! (to be written)
+//! The HTTP face of the engine: Docker's Engine API on a unix socket. The only async crate.
+//!
+//! * [`listen`] - the socket, its life, and leaving when idle.
+//! * [`dispatch`] - API versions, the route tables, headers that every answer has.
+//! * [`routes`] - one file for each kind of object: a `ROUTES` table and its handlers.
+//! * [`convert`] - between the engine's values and what travels.
+//! * [`bridge`] - the only way from here into blocking code.
+//! * [`hijack`] - connections that become streams.
+
+#![recursion_limit = "256"]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own scratch files"))]
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Engine, EngineConfig, OpenError};
+
+mod bridge;
+mod convert;
+mod dispatch;
+mod errors;
+mod filters;
+mod hijack;
+mod listen;
+mod request;
+mod routes;
+mod stream;
+
+/// What an engine process is told.
+#[derive(Debug)]
+pub struct ServeOptions {
+    pub root: PathBuf,
+    pub socket: PathBuf,
+    /// Started by a client: logs into the root and leaves when idle.
+    pub embedded: bool,
+    /// Told `ready`, `already running`, or an error, as one line.
+    pub ready: Option<OwnedFd>,
+    /// How long an embedded engine stays without anything to do.
+    pub idle: Duration,
+    /// This very program, which is also the shim.
+    pub program: PathBuf,
+}
+
+/// Larger logs of earlier runs are dropped at a start.
+const MAX_LOG: u64 = 10 << 20;
+
+/// Runs until it is told to stop, or is idle. The result is the exit code.
+#[must_use]
+pub fn serve(options: ServeOptions) -> i32 {
+    let mut ready = options.ready.map(File::from);
+    let mut tell = |word: &str| {
+        if let Some(mut pipe) = ready.take() {
+            // A client that went away needs no word.
+            writeln!(pipe, "{word}").unwrap_or_default();
+        }
+    };
+    if let Err(error) = log_to(options.embedded.then_some(options.root.as_path())) {
+        tell(&format!("cannot open the log: {error}"));
+        return 1;
+    }
+    let config = EngineConfig {
+        wake: ["serve", "--embedded", "--root"]
+            .into_iter()
+            .map(Into::into)
+            .chain([options.root.clone().into_os_string(), "--socket".into(), options.socket.clone().into_os_string()])
+            .collect(),
+        root: options.root.clone(),
+        socket: options.socket.clone(),
+        shim_program: options.program.clone(),
+        bridge_subnet: None,
+        bridge_mtu: None,
+    };
+    let wake = std::iter::once(options.program.into_os_string()).chain(config.wake.clone()).collect();
+    let engine = match Engine::open(EngineConfig { wake, ..config }) {
+        Ok(engine) => engine,
+        Err(OpenError::AlreadyRunning(root)) if options.embedded => {
+            tracing::debug!(root, "another engine is running");
+            tell("already running");
+            return 0;
+        }
+        Err(error) => {
+            let text = errors::chain(&error);
+            tracing::error!("{text}");
+            tell(&text);
+            return 1;
+        }
+    };
+    for sentence in &engine.repaired {
+        tracing::info!("repaired: {sentence}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(bridge::THREADS)
+        .thread_stack_size(1 << 20)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tell(&format!("cannot start: {error}"));
+            return 1;
+        }
+    };
+    let idle = options.embedded.then_some(options.idle);
+    let ended = runtime.block_on(listen::run(Arc::new(engine), &options.socket, idle, || tell("ready")));
+    // What still runs on other threads ends with the process; the containers do not.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!(%error, "cannot serve");
+            tell(&format!("cannot listen on {}: {error}", options.socket.display()));
+            1
+        }
+    }
+}
+
+/// Logs go to standard error, or for an embedded engine to a file in the root.
+fn log_to(root: Option<&Path>) -> std::io::Result<()> {
+    let builder = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_ansi(false).with_target(false);
+    let Some(root) = root else {
+        builder.with_writer(std::io::stderr).init();
+        return Ok(());
+    };
+    std::fs::DirBuilder::new().recursive(true).create(root)?;
+    let path = root.join("engine.log");
+    let file = File::options().create(true).append(true).open(path)?;
+    if file.metadata()?.len() > MAX_LOG {
+        file.set_len(0)?;
+    }
+    builder.with_writer(file).init();
+    Ok(())
+}

@@ -94,6 +94,12 @@ const FILTERS: [&str; 17] = [
 const STATES: [&str; 7] = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
 
 impl Containers {
+    /// Whether any container runs, is paused, or waits to restart.
+    pub fn any_active(&self) -> Result<bool, ContainerError> {
+        let rows = self.store.read(|tx| Ok::<_, ContainerError>(tx.containers()?))?;
+        Ok(rows.iter().any(|row| Status::parse(&row.status).is_some_and(Status::is_active)))
+    }
+
     /// Newest first.
     pub fn list(&self, request: &ListRequest) -> Result<Vec<ContainerSummary>, ContainerError> {
         let filters = &request.filters;

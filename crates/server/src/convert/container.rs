@@ -1,0 +1,331 @@
+//! Containers.
+
+use api::version::ApiVersion;
+use engine::containers::{ContainerDetail, ContainerSummary, NetworkSettings, Sample, Status};
+use serde_json::{Map, Value, json};
+use engine::Paths;
+
+use crate::errors::Refusal;
+use crate::request::Request;
+use crate::routes::networks;
+
+/// `h` and `w` of a resize.
+pub(crate) fn size(request: &Request) -> Result<(u16, u16), Refusal> {
+    let number = |key: &str| -> Result<u16, Refusal> {
+        request.number(key)?.ok_or_else(|| Refusal::invalid(format!("invalid resize {key}: value is missing")))
+    };
+    Ok((number("h")?, number("w")?))
+}
+
+/// What older versions of the API meant by a host configuration.
+pub(crate) fn gated(mut host: Value, version: ApiVersion) -> Result<Value, Refusal> {
+    let before = |minor| version < ApiVersion::v1(minor);
+    let mounts = host.get_mut("Mounts").and_then(Value::as_array_mut);
+    for mount in mounts.into_iter().flatten() {
+        let Some(mount) = mount.as_object_mut() else {
+            return Err(Refusal::invalid("invalid JSON: a mount is an object"));
+        };
+        let kind = mount.get("Type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let readonly = mount.get("ReadOnly") == Some(&Value::Bool(true));
+        if before(42) {
+            for (block, owner) in [("BindOptions", "bind"), ("VolumeOptions", "volume"), ("TmpfsOptions", "tmpfs")] {
+                if owner != kind {
+                    mount.remove(block);
+                }
+            }
+        }
+        if kind == "image" && before(48) {
+            return Err(Refusal::invalid("mount type \"image\" needs API version 1.48"));
+        }
+        if before(44) && kind == "bind" && readonly {
+            let options = mount.entry("BindOptions").or_insert_with(|| json!({}));
+            if options.get("ReadOnlyForceRecursive").is_some() {
+                return Err(Refusal::invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"));
+            }
+            options["ReadOnlyNonRecursive"] = json!(true);
+        }
+        if let Some(Value::Object(options)) = mount.get_mut("BindOptions") {
+            if before(40) {
+                options.remove("NonRecursive");
+            }
+            if before(42) {
+                options.remove("CreateMountpoint");
+            }
+        }
+        let subpath = mount.get("VolumeOptions").and_then(|options| options.get("Subpath")).is_some();
+        if subpath && before(45) {
+            return Err(Refusal::invalid("VolumeOptions.Subpath needs API v1.45 or newer"));
+        }
+    }
+    Ok(host)
+}
+
+/// `.Networks`: the one network of the container.
+fn endpoints(network: &NetworkSettings) -> Value {
+    let name = match network.mode.as_str() {
+        "bridge" | "host" | "none" => network.mode.as_str(),
+        _ => return json!({}),
+    };
+    json!({
+        name: {
+            "IPAMConfig": null,
+            "Links": null,
+            "Aliases": null,
+            "MacAddress": network.mac,
+            "DriverOpts": null,
+            "GwPriority": 0,
+            "NetworkID": networks::id(name),
+            "EndpointID": "",
+            "Gateway": network.gateway,
+            "IPAddress": network.ip,
+            "IPPrefixLen": network.prefix_len,
+            "IPv6Gateway": network.gateway6,
+            "GlobalIPv6Address": network.ip6,
+            "GlobalIPv6PrefixLen": network.prefix_len6,
+            "DNSNames": null,
+        }
+    })
+}
+
+pub(crate) fn detail(detail: &ContainerDetail, paths: &Paths) -> Value {
+    let state = &detail.state;
+    let network = &detail.network;
+    let is = |status: Status| state.status == status;
+    let upper = paths.container_upper(&detail.id);
+    let mut host = serde_json::to_value(&detail.host_config).expect("a configuration serialises");
+    shown_host_config(&mut host);
+    let mut config = serde_json::to_value(&detail.config).expect("a configuration serialises");
+    config["OnBuild"] = config.get("OnBuild").cloned().unwrap_or(Value::Null);
+    let mut value = json!({
+        "Id": detail.id,
+        "Created": detail.created,
+        "Path": detail.path,
+        "Args": detail.args,
+        "State": {
+            "Status": state.status.as_str(),
+            "Running": state.status.is_active(),
+            "Paused": is(Status::Paused),
+            "Restarting": is(Status::Restarting),
+            "OOMKilled": state.oom_killed,
+            "Dead": is(Status::Dead),
+            "Pid": state.pid,
+            "ExitCode": state.exit_code,
+            "Error": state.error,
+            "StartedAt": state.started_at,
+            "FinishedAt": state.finished_at,
+        },
+        "Image": detail.image_id,
+        "ResolvConfPath": detail.resolv_conf_path,
+        "HostnamePath": detail.hostname_path,
+        "HostsPath": detail.hosts_path,
+        "LogPath": detail.log_path,
+        "Name": format!("/{}", detail.name),
+        "RestartCount": detail.restart_count,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": (!detail.exec_ids.is_empty()).then_some(&detail.exec_ids),
+        "HostConfig": host,
+        "GraphDriver": {
+            "Name": "overlay2",
+            "Data": {
+                "LowerDir": paths.layers().display().to_string(),
+                "MergedDir": "",
+                "UpperDir": upper.display().to_string(),
+                "WorkDir": paths.container_work(&detail.id).display().to_string(),
+            },
+        },
+        "Mounts": detail.mounts,
+        "Config": config,
+        "NetworkSettings": {
+            "Bridge": "",
+            "SandboxID": "",
+            "SandboxKey": if state.pid > 0 { format!("/proc/{}/ns/net", state.pid) } else { String::new() },
+            "Ports": ports_map(network),
+            "HairpinMode": false,
+            "LinkLocalIPv6Address": "",
+            "LinkLocalIPv6PrefixLen": 0,
+            "SecondaryIPAddresses": null,
+            "SecondaryIPv6Addresses": null,
+            "EndpointID": "",
+            "Gateway": network.gateway,
+            "GlobalIPv6Address": network.ip6,
+            "GlobalIPv6PrefixLen": network.prefix_len6,
+            "IPAddress": network.ip,
+            "IPPrefixLen": network.prefix_len,
+            "IPv6Gateway": network.gateway6,
+            "MacAddress": network.mac,
+            "Networks": endpoints(network),
+        },
+    });
+    if let Some(size) = detail.size_rw {
+        value["SizeRw"] = json!(size);
+    }
+    if let Some(size) = detail.size_root_fs {
+        value["SizeRootFs"] = json!(size);
+    }
+    value
+}
+
+fn ports_map(network: &NetworkSettings) -> Value {
+    let map: Map<String, Value> = network
+        .ports
+        .iter()
+        .map(|(port, bindings)| (port.clone(), serde_json::to_value(bindings).expect("bindings serialise")))
+        .collect();
+    Value::Object(map)
+}
+
+/// Fields that clients expect whatever was asked for.
+fn shown_host_config(host: &mut Value) {
+    let Some(fields) = host.as_object_mut() else {
+        return;
+    };
+    for (key, value) in [
+        ("AutoRemove", json!(false)),
+        ("BlkioDeviceReadBps", Value::Null),
+        ("CgroupParent", json!("")),
+        ("Cgroup", json!("")),
+        ("CpuCount", json!(0)),
+        ("CpuPercent", json!(0)),
+        ("CpuRealtimePeriod", json!(0)),
+        ("CpuRealtimeRuntime", json!(0)),
+        ("IOMaximumBandwidth", json!(0)),
+        ("IOMaximumIOps", json!(0)),
+        ("Isolation", json!("")),
+        ("BlkioWeightDevice", json!([])),
+    ] {
+        fields.entry(key).or_insert(value);
+    }
+}
+
+pub(crate) fn summary(container: &ContainerSummary) -> Value {
+    let mut ports: Vec<Value> = Vec::new();
+    for (port, bindings) in &container.network.ports {
+        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+        let private: u16 = number.parse().unwrap_or(0);
+        match bindings {
+            None => ports.push(json!({ "PrivatePort": private, "Type": protocol })),
+            Some(bindings) => ports.extend(bindings.iter().map(|binding| {
+                json!({
+                    "IP": binding.host_ip,
+                    "PrivatePort": private,
+                    "PublicPort": binding.host_port.parse::<u16>().unwrap_or(0),
+                    "Type": protocol,
+                })
+            })),
+        }
+    }
+    let mut value = json!({
+        "Id": container.id,
+        "Names": [format!("/{}", container.name)],
+        "Image": container.image_ref,
+        "ImageID": container.image_id,
+        "Command": container.command,
+        "Created": container.created,
+        "Ports": ports,
+        "Labels": container.labels,
+        "State": container.status.as_str(),
+        "Status": container.status_text,
+        "HostConfig": { "NetworkMode": container.network.mode },
+        "NetworkSettings": { "Networks": endpoints(&container.network) },
+        "Mounts": container.mounts,
+    });
+    if let Some(size) = container.size_rw {
+        value["SizeRw"] = json!(size);
+    }
+    if let Some(size) = container.size_root_fs {
+        value["SizeRootFs"] = json!(size);
+    }
+    value
+}
+
+fn cpu(sample: Option<&Sample>) -> Value {
+    let Some(sample) = sample else {
+        return json!({
+            "cpu_usage": { "total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0 },
+            "throttling_data": { "periods": 0, "throttled_periods": 0, "throttled_time": 0 },
+        });
+    };
+    json!({
+        "cpu_usage": {
+            "total_usage": sample.cpu_total,
+            "usage_in_kernelmode": sample.cpu_kernel,
+            "usage_in_usermode": sample.cpu_user,
+        },
+        "system_cpu_usage": sample.system_cpu,
+        "online_cpus": sample.online_cpus,
+        "throttling_data": { "periods": 0, "throttled_periods": 0, "throttled_time": 0 },
+    })
+}
+
+/// One answer of `stats`; `before` is the reading that percentages are reckoned from.
+pub(crate) fn stats(sample: &Sample, before: Option<&Sample>, unified: bool) -> Value {
+    let networks: Map<String, Value> = sample
+        .networks
+        .iter()
+        .map(|(name, counters)| {
+            let [rx, rx_packets, rx_errors, rx_dropped, tx, tx_packets, tx_errors, tx_dropped] = counters;
+            let shown = json!({
+                "rx_bytes": rx, "rx_packets": rx_packets, "rx_errors": rx_errors, "rx_dropped": rx_dropped,
+                "tx_bytes": tx, "tx_packets": tx_packets, "tx_errors": tx_errors, "tx_dropped": tx_dropped,
+            });
+            (name.clone(), shown)
+        })
+        .collect();
+    let block_io: Vec<Value> = sample
+        .block_io
+        .iter()
+        .map(|(major, minor, operation, bytes)| {
+            json!({ "major": major, "minor": minor, "op": operation, "value": bytes })
+        })
+        .collect();
+    let mut memory = json!({});
+    if sample.running {
+        memory = json!({ "usage": sample.memory_usage, "stats": sample.memory_stats, "limit": sample.memory_limit });
+        if !unified {
+            memory["max_usage"] = json!(sample.memory_max_usage);
+        }
+    }
+    let mut pids = json!({});
+    if sample.running {
+        pids = json!({ "current": sample.pids });
+        if sample.pids_limit > 0 {
+            pids["limit"] = json!(sample.pids_limit);
+        }
+    }
+    json!({
+        "id": sample.id,
+        "name": format!("/{}", sample.name),
+        "read": sample.read.to_string(),
+        "preread": before.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |before| before.read.to_string()),
+        "pids_stats": pids,
+        "blkio_stats": { "io_service_bytes_recursive": block_io },
+        "num_procs": 0,
+        "storage_stats": {},
+        "cpu_stats": cpu(Some(sample)),
+        "precpu_stats": cpu(before),
+        "memory_stats": memory,
+        "networks": networks,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_versions_of_mounts() {
+        let host = || json!({ "Mounts": [{ "Type": "bind", "ReadOnly": true, "VolumeOptions": {}, "BindOptions": { "CreateMountpoint": true } }] });
+        let old = gated(host(), ApiVersion::v1(41)).expect("accepted");
+        let mount = &old["Mounts"][0];
+        assert!(mount.get("VolumeOptions").is_none());
+        assert_eq!(mount["BindOptions"], json!({ "ReadOnlyNonRecursive": true }));
+        let new = gated(host(), ApiVersion::v1(47)).expect("accepted");
+        assert_eq!(new, host());
+        let image = json!({ "Mounts": [{ "Type": "image" }] });
+        assert!(gated(image, ApiVersion::v1(47)).is_err());
+    }
+}

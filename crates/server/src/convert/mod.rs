@@ -1,0 +1,127 @@
+//! Between the engine's values and what travels.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use engine::containers::list::Filters;
+use engine::events::Event;
+use engine::system::Info;
+use serde_json::{Value, json};
+
+pub(crate) mod container;
+pub(crate) mod image;
+pub(crate) mod network;
+pub(crate) mod volume;
+
+/// Go's name of an architecture.
+pub(crate) fn architecture(machine: &str) -> &str {
+    match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+pub(crate) fn event(event: &Event) -> Value {
+    let mut value = json!({
+        "Type": event.kind,
+        "Action": event.action,
+        "Actor": { "ID": event.actor, "Attributes": event.attributes },
+        "scope": "local",
+        "time": event.time.as_second(),
+        "timeNano": i64::try_from(event.time.as_nanosecond()).unwrap_or(i64::MAX),
+    });
+    // Older clients look here.
+    if matches!(event.kind, "container" | "image") {
+        value["status"] = json!(event.action);
+        value["id"] = json!(event.actor);
+        if let Some(image) = event.attributes.get("image") {
+            value["from"] = json!(image);
+        }
+    }
+    value
+}
+
+pub(crate) fn event_passes(event: &Event, filters: &Filters) -> bool {
+    let any = |key: &str, fits: &dyn Fn(&str) -> bool| {
+        filters.0.get(key).is_none_or(|values| values.is_empty() || values.iter().any(|value| fits(value)))
+    };
+    let named = |kind: &str, value: &str| {
+        event.kind == kind
+            && (event.actor == value
+                || event.actor.starts_with(value) && value.len() >= 12
+                || event.attributes.get("name").is_some_and(|name| name == value || name.starts_with(&format!("{value}:"))))
+    };
+    any("type", &|value| event.kind == value)
+        && any("event", &|value| event.action == value || event.action.starts_with(&format!("{value}:")))
+        && any("container", &|value| named("container", value) || event.attributes.get("container").is_some_and(|id| id == value))
+        && any("image", &|value| named("image", value) || event.attributes.get("image").is_some_and(|image| image == value))
+        && any("volume", &|value| named("volume", value))
+        && any("network", &|value| named("network", value))
+        && any("label", &|value| match value.split_once('=') {
+            Some((key, value)) => event.attributes.get(key).is_some_and(|known| known == value),
+            None => event.attributes.contains_key(value),
+        })
+        && any("scope", &|value| value == "local")
+        && any("daemon", &|_| false)
+}
+
+pub(crate) fn info(info: &Info, root: &Path) -> Value {
+    let status: BTreeMap<&str, &str> = BTreeMap::new();
+    json!({
+        "ID": "orlop",
+        "Containers": info.containers,
+        "ContainersRunning": info.running,
+        "ContainersPaused": info.paused,
+        "ContainersStopped": info.stopped,
+        "Images": info.images,
+        "Driver": "overlay2",
+        "DriverStatus": [["Backing", "overlayfs"]],
+        "SystemStatus": status,
+        "Plugins": { "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "none"] },
+        "MemoryLimit": true,
+        "SwapLimit": !info.warnings.iter().any(|warning| warning.contains("swap")),
+        "CpuCfsPeriod": true,
+        "CpuCfsQuota": true,
+        "CPUShares": true,
+        "CPUSet": true,
+        "PidsLimit": true,
+        "IPv4Forwarding": true,
+        "OomKillDisable": info.cgroup_version == "1",
+        "NGoroutines": 0,
+        "NEventsListener": 0,
+        "SystemTime": jiff::Timestamp::now().to_string(),
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": info.cgroup_version,
+        "KernelVersion": info.kernel,
+        "OperatingSystem": info.operating_system,
+        "OSVersion": info.os_version,
+        "OSType": "linux",
+        "Architecture": info.architecture,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": null,
+        "NCPU": info.cpus,
+        "MemTotal": info.memory,
+        "GenericResources": null,
+        "DockerRootDir": root,
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "NoProxy": "",
+        "Name": info.hostname,
+        "Labels": [],
+        "ExperimentalBuild": false,
+        "ServerVersion": env!("CARGO_PKG_VERSION"),
+        "Runtimes": { "orlop": { "path": "orlop" } },
+        "DefaultRuntime": "orlop",
+        "Swarm": { "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false, "Error": "", "RemoteManagers": null },
+        "LiveRestoreEnabled": true,
+        "Isolation": "",
+        "InitBinary": "orlop",
+        "ContainerdCommit": { "ID": "" },
+        "RuncCommit": { "ID": "" },
+        "InitCommit": { "ID": "" },
+        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        "Warnings": info.warnings,
+    })
+}

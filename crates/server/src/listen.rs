@@ -1,0 +1,144 @@
+//! The socket: made when nobody else serves, given up when there is nothing left to do.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use engine::Engine;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use crate::bridge::{Bridge, Class};
+use crate::dispatch;
+
+/// A client that does not finish its request's head within this time is cut off.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// How often an embedded engine looks whether it is still needed.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
+
+/// Serves until SIGTERM or SIGINT, or until idle for `idle`. Containers live on.
+pub(crate) async fn run(
+    engine: Arc<Engine>,
+    socket: &Path,
+    idle: Option<Duration>,
+    ready: impl FnOnce(),
+) -> io::Result<()> {
+    let listener = listen(socket)?;
+    ready();
+    let bridge = Bridge::new(engine);
+    let connections = Arc::new(AtomicUsize::new(0));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut last_use = Instant::now();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                last_use = Instant::now();
+                match accepted {
+                    Ok((stream, _)) => serve(stream, bridge.clone(), Arc::clone(&connections)),
+                    // Out of descriptors: those who are connected will go.
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        sleep_until(Instant::now() + Duration::from_millis(100)).await;
+                    }
+                }
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = sleep_until(Instant::now() + IDLE_CHECK), if idle.is_some() => {
+                let busy = connections.load(Ordering::Acquire) > 0 || any_active(&bridge).await;
+                if busy {
+                    last_use = Instant::now();
+                } else if idle.is_some_and(|idle| last_use.elapsed() >= idle) {
+                    break;
+                }
+            }
+        }
+    }
+    leave(socket, &listener, &bridge, &connections).await;
+    Ok(())
+}
+
+/// Takes the socket's name away first, then serves who came before that.
+async fn leave(socket: &Path, listener: &UnixListener, bridge: &Bridge, connections: &Arc<AtomicUsize>) {
+    // Nobody else can have made another one: the instance lock is ours.
+    sys_unlink(socket);
+    while let Some(Ok((stream, _))) = now(listener.accept()).await {
+        serve(stream, bridge.clone(), Arc::clone(connections));
+    }
+    let patience = Instant::now() + Duration::from_secs(5);
+    while connections.load(Ordering::Acquire) > 0 && Instant::now() < patience {
+        sleep_until(Instant::now() + Duration::from_millis(20)).await;
+    }
+    let done = bridge
+        .call(Class::Long, |engine| {
+            if engine.containers.any_active()? {
+                return Ok(());
+            }
+            engine.network.shutdown().map_err(engine::containers::ContainerError::Network)
+        })
+        .await;
+    if let Err(refusal) = done {
+        tracing::warn!(why = refusal.message, "the network was not taken down");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a socket holds no data, and the next start replaces it anyway")]
+fn sys_unlink(socket: &Path) {
+    if let Err(error) = std::fs::remove_file(socket) {
+        tracing::debug!(%error, "socket was gone already");
+    }
+}
+
+/// The future's value if it has one right now.
+async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match future.as_mut().poll(context) {
+            std::task::Poll::Ready(value) => Some(value),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+async fn any_active(bridge: &Bridge) -> bool {
+    // When in doubt, stay.
+    bridge.call(Class::Quick, |engine| engine.containers.any_active()).await.unwrap_or(true)
+}
+
+/// Root only, 0660.
+fn listen(socket: &Path) -> io::Result<UnixListener> {
+    if let Some(parent) = socket.parent() {
+        std::fs::DirBuilder::new().recursive(true).create(parent)?;
+    }
+    // Whoever made it is gone: the instance lock is ours.
+    sys_unlink(socket);
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+fn serve(stream: UnixStream, bridge: Bridge, connections: Arc<AtomicUsize>) {
+    connections.fetch_add(1, Ordering::AcqRel);
+    tokio::spawn(async move {
+        let service = service_fn(|request| dispatch::answer(bridge.clone(), request));
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_PATIENCE)
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+        connections.fetch_sub(1, Ordering::AcqRel);
+    });
+}

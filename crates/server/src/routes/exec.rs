@@ -1,0 +1,115 @@
+//! `/exec`.
+
+use engine::containers::{ExecRequest, ExecStart};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::{json as answer_json, ok};
+use crate::bridge::Class;
+use crate::convert::container as convert;
+use crate::dispatch::{Answer, route_table};
+use crate::errors::Refusal;
+use crate::hijack;
+use crate::request::Request;
+
+route_table! {
+    POST "/containers/{}/exec" => create,
+    POST "/exec/{}/start" => start,
+    POST "/exec/{}/resize" => resize,
+    GET "/exec/{}/json" => inspect,
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+async fn create(request: Request) -> Answer {
+    let (bridge, name) = (request.bridge.clone(), request.name());
+    let body = request.json().await?;
+    let flag = |key: &str| body[key] == Value::Bool(true);
+    let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+    let exec = ExecRequest {
+        cmd: strings(&body["Cmd"]),
+        env: strings(&body["Env"]),
+        user: text("User"),
+        working_dir: text("WorkingDir"),
+        tty: flag("Tty"),
+        privileged: flag("Privileged"),
+        stdin: flag("AttachStdin"),
+        stdout: flag("AttachStdout"),
+        stderr: flag("AttachStderr"),
+        detach_keys: Some(text("DetachKeys")).filter(|keys| !keys.is_empty()),
+    };
+    let id = bridge.call(Class::Quick, move |engine| engine.containers.exec_create(&name, exec)).await?;
+    answer_json(StatusCode::CREATED, &json!({ "Id": id }))
+}
+
+async fn start(mut request: Request) -> Answer {
+    use http_body_util::BodyExt as _;
+    let (bridge, id) = (request.bridge.clone(), request.name());
+    // The connection is still needed, so the body is taken out of the request, not the other way round.
+    let bytes = request
+        .inner
+        .body_mut()
+        .collect()
+        .await
+        .map_err(|error| Refusal::invalid(format!("the body cannot be read: {error}")))?
+        .to_bytes();
+    let body: Value = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes).map_err(|error| Refusal::invalid(format!("invalid JSON: {error}")))?
+    };
+    let console = body["ConsoleSize"].as_array().and_then(|size| match size.as_slice() {
+        [rows, columns] => Some((u16::try_from(rows.as_u64()?).ok()?, u16::try_from(columns.as_u64()?).ok()?)),
+        _ => None,
+    });
+    let start = ExecStart {
+        detach: body["Detach"] == Value::Bool(true),
+        tty: body["Tty"] == Value::Bool(true),
+        console_size: console.filter(|&(rows, columns)| rows > 0 && columns > 0),
+    };
+    let (streams, tty) = bridge
+        .call(Class::Disk, move |engine| {
+            let streams = engine.containers.exec_start(&id, start)?;
+            let tty = engine.containers.exec_inspect(&id)?.request.tty;
+            Ok::<_, engine::containers::ContainerError>((streams, tty))
+        })
+        .await?;
+    match streams {
+        Some(streams) => hijack::join(request.inner, streams, tty),
+        None => ok(&Value::Null),
+    }
+}
+
+async fn resize(request: Request) -> Answer {
+    let (rows, columns) = convert::size(&request)?;
+    let id = request.name();
+    request.bridge.call(Class::Quick, move |engine| engine.containers.exec_resize(&id, rows, columns)).await?;
+    ok(&Value::Null)
+}
+
+async fn inspect(request: Request) -> Answer {
+    let id = request.name();
+    let exec = request.bridge.call(Class::Disk, move |engine| engine.containers.exec_inspect(&id)).await?;
+    let mut words = exec.request.cmd.iter();
+    ok(&json!({
+        "ID": exec.id,
+        "Running": exec.running,
+        "ExitCode": exec.exit_code,
+        "ProcessConfig": {
+            "tty": exec.request.tty,
+            "entrypoint": words.next(),
+            "arguments": words.collect::<Vec<_>>(),
+            "privileged": exec.request.privileged,
+            "user": exec.request.user,
+        },
+        "OpenStdin": exec.request.stdin,
+        "OpenStderr": exec.request.stderr,
+        "OpenStdout": exec.request.stdout,
+        "CanRemove": false,
+        "ContainerID": exec.container,
+        "DetachKeys": "",
+        "Pid": exec.pid,
+    }))
+}

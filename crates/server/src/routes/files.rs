@@ -1,0 +1,155 @@
+//! `/containers`: files: archive, changes, export, and `/commit`.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use engine::containers::{ArchiveStat, CommitRequest, ContainerError, PutOptions};
+use hyper::{Response, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::{json as answer_json, ok};
+use crate::bridge::Class;
+use crate::dispatch::{Answer, route_table};
+use crate::errors::Refusal;
+use crate::request::Request;
+use crate::stream::{Body, respond};
+
+route_table! {
+    GET "/containers/{}/archive" => get,
+    HEAD "/containers/{}/archive" => stat,
+    PUT "/containers/{}/archive" => put,
+    GET "/containers/{}/changes" => changes,
+    GET "/containers/{}/export" => export,
+    POST "/commit" => commit,
+}
+
+fn path(request: &Request) -> Result<String, Refusal> {
+    request.text("path").ok_or_else(|| Refusal::invalid("bad parameter: path cannot be empty"))
+}
+
+const STAT_HEADER: &str = "x-docker-container-path-stat";
+
+fn describe(stat: &ArchiveStat) -> header::HeaderValue {
+    let text = json!({
+        "name": stat.name,
+        "size": stat.size,
+        "mode": stat.mode,
+        "mtime": stat.mtime,
+        "linkTarget": stat.link_target,
+    })
+    .to_string();
+    header::HeaderValue::from_str(&base64(text.as_bytes())).expect("base64 is plain")
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0_u32, |group, &byte| (group << 8) | u32::from(byte)) << (8 * (3 - chunk.len()));
+        for position in 0..4 {
+            if position <= chunk.len() {
+                let digit = (group >> (18 - 6 * position)) & 63;
+                text.push(char::from(DIGITS[digit as usize]));
+            } else {
+                text.push('=');
+            }
+        }
+    }
+    text
+}
+
+async fn stat(request: Request) -> Answer {
+    let (name, path) = (request.name(), path(&request)?);
+    let stat = request.bridge.call(Class::Disk, move |engine| engine.containers.archive_stat(&name, &path)).await?;
+    let mut response = Response::new(Body::empty());
+    response.headers_mut().insert(STAT_HEADER, describe(&stat));
+    Ok(response)
+}
+
+async fn get(request: Request) -> Answer {
+    let (name, path) = (request.name(), path(&request)?);
+    let (sender, stat) = oneshot::channel();
+    let pieces = request.bridge.stream(Class::Long, move |engine, writer| {
+        let mut sender = Some(sender);
+        let writer: Mutex<Option<Box<dyn Write + Send>>> = Mutex::new(Some(Box::new(writer)));
+        engine.containers.archive_get(&name, &path, &mut |stat| {
+            if let Some(sender) = sender.take() {
+                // The client may have gone.
+                drop(sender.send(stat));
+            }
+            writer.lock().expect("one thread").take().expect("called once")
+        })?;
+        Ok(())
+    });
+    let mut response = respond("application/x-tar", pieces).await?;
+    if let Ok(stat) = stat.await {
+        response.headers_mut().insert(STAT_HEADER, describe(&stat));
+    }
+    Ok(response)
+}
+
+async fn put(request: Request) -> Answer {
+    let (name, path) = (request.name(), path(&request)?);
+    let options = PutOptions {
+        no_overwrite_dir_non_dir: request.flag("noOverwriteDirNonDir"),
+        copy_uid_gid: request.flag("copyUIDGID"),
+    };
+    let bridge = request.bridge.clone();
+    let mut reader = request.reader();
+    bridge
+        .call(Class::Long, move |engine| engine.containers.archive_put(&name, &path, &mut reader, options))
+        .await?;
+    Ok(Response::new(Body::empty()))
+}
+
+async fn changes(request: Request) -> Answer {
+    let name = request.name();
+    let changes = request.bridge.call(Class::Long, move |engine| engine.containers.changes(&name)).await?;
+    let list: Vec<Value> = changes.into_iter().map(|(kind, path)| json!({ "Kind": kind, "Path": path })).collect();
+    ok(&list)
+}
+
+async fn export(request: Request) -> Answer {
+    let name = request.name();
+    let pieces = request.bridge.stream(Class::Long, move |engine, mut writer| {
+        engine.containers.export(&name, &mut writer)?;
+        Ok(())
+    });
+    respond("application/octet-stream", pieces).await
+}
+
+async fn commit(request: Request) -> Answer {
+    let bridge = request.bridge.clone();
+    let container =
+        request.text("container").ok_or_else(|| Refusal::invalid("container: parameter is missing"))?;
+    let mut commit = CommitRequest {
+        repository: request.text("repo"),
+        tag: request.text("tag"),
+        comment: request.text("comment").unwrap_or_default(),
+        author: request.text("author").unwrap_or_default(),
+        changes: request.all("changes"),
+        pause: request.get("pause").is_none() || request.flag("pause"),
+        config: None,
+    };
+    let body = request.json().await?;
+    if body.as_object().is_some_and(|fields| !fields.is_empty()) {
+        commit.config = Some(serde_json::from_value(body).map_err(|error| Refusal::invalid(error.to_string()))?);
+    }
+    let id = bridge
+        .call(Class::Long, move |engine| engine.containers.commit(&container, commit).map_err(ContainerError::from))
+        .await?;
+    answer_json(StatusCode::CREATED, &json!({ "Id": id }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_with_padding() {
+        for (text, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(base64(text.as_bytes()), encoded);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `/images`.
+
+use engine::images::{ImageListRequest, ImportRequest, Removed};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::{json as answer_json, ok};
+use crate::bridge::Class;
+use crate::convert::image as convert;
+use crate::dispatch::{Answer, route_table};
+use crate::errors::Refusal;
+use crate::filters;
+use crate::request::Request;
+use crate::stream::{Lines, respond};
+
+route_table! {
+    GET "/images/json" => list,
+    POST "/images/create" => create,
+    POST "/images/load" => load,
+    GET "/images/get" => save_many,
+    POST "/images/prune" => prune,
+    GET "/images/search" => search,
+    GET "/images/{...}/json" => inspect,
+    GET "/images/{...}/history" => history,
+    GET "/images/{...}/get" => save_one,
+    POST "/images/{...}/tag" => tag,
+    POST "/images/{...}/push" => push,
+    DELETE "/images/{...}" => remove,
+    GET "/distribution/{...}/json" => search,
+}
+
+async fn list(request: Request) -> Answer {
+    let list = ImageListRequest {
+        all: request.flag("all"),
+        filters: filters::parse(request.get("filters"))?,
+        shared_size: request.flag("shared-size"),
+    };
+    let images = request.bridge.call(Class::Quick, move |engine| engine.images.list(&list)).await?;
+    ok(&images.iter().map(convert::summary).collect::<Vec<_>>())
+}
+
+async fn create(request: Request) -> Answer {
+    if let Some(image) = request.text("fromImage") {
+        return Err(Refusal::not_found(format!(
+            "No such image: {image}: this version has no registry client; use import or load"
+        )));
+    }
+    match request.get("fromSrc") {
+        Some("-") => {}
+        _ => return Err(Refusal::invalid("importing is possible from the request's body only (fromSrc=-)")),
+    }
+    let import = ImportRequest {
+        repository: request.text("repo"),
+        tag: request.text("tag"),
+        message: request.text("message").unwrap_or_default(),
+        changes: request.all("changes"),
+        platform: request.text("platform"),
+    };
+    let bridge = request.bridge.clone();
+    let mut reader = request.reader();
+    let pieces = bridge.produce(Class::Long, move |engine, pieces| {
+        let lines = Lines::new(pieces, false);
+        let result = engine.images.import(&mut reader, &import, &engine::Silent).map_err(Into::into);
+        let result = result.map(|id| lines.send(&json!({ "status": id })));
+        lines.finish(result);
+    });
+    respond("application/json", pieces).await
+}
+
+async fn load(request: Request) -> Answer {
+    let steps = !request.flag("quiet");
+    let bridge = request.bridge.clone();
+    let mut reader = request.reader();
+    let pieces = bridge.produce(Class::Long, move |engine, pieces| {
+        let lines = Lines::new(pieces, steps);
+        let result = engine.images.load(&mut reader, &lines).map(drop).map_err(Into::into);
+        lines.finish(result);
+    });
+    respond("application/json", pieces).await
+}
+
+async fn save(request: Request, names: Vec<String>) -> Answer {
+    if names.is_empty() {
+        return Err(Refusal::invalid("no image was named"));
+    }
+    let pieces = request.bridge.stream(Class::Long, move |engine, mut writer| {
+        engine.images.save(&names, &mut writer)?;
+        Ok(())
+    });
+    respond("application/x-tar", pieces).await
+}
+
+async fn save_many(request: Request) -> Answer {
+    let names = request.all("names").iter().flat_map(|names| names.split(',')).map(str::to_owned).collect();
+    save(request, names).await
+}
+
+async fn save_one(request: Request) -> Answer {
+    let names = vec![request.name()];
+    save(request, names).await
+}
+
+async fn prune(request: Request) -> Answer {
+    let filters = filters::parse(request.get("filters"))?;
+    let report = request.bridge.call(Class::Long, move |engine| engine.images.prune(&filters)).await?;
+    let deleted = (!report.deleted.is_empty()).then(|| report.deleted.iter().map(removed).collect::<Vec<_>>());
+    ok(&json!({ "ImagesDeleted": deleted, "SpaceReclaimed": report.reclaimed }))
+}
+
+fn removed(one: &Removed) -> Value {
+    match one {
+        Removed::Untagged(name) => json!({ "Untagged": name }),
+        Removed::Deleted(id) => json!({ "Deleted": id }),
+    }
+}
+
+async fn inspect(request: Request) -> Answer {
+    let name = request.name();
+    let image = request.bridge.call(Class::Quick, move |engine| engine.images.inspect(&name)).await?;
+    ok(&convert::detail(&image))
+}
+
+async fn history(request: Request) -> Answer {
+    let name = request.name();
+    let history = request.bridge.call(Class::Quick, move |engine| engine.images.history(&name)).await?;
+    let list: Vec<Value> = history
+        .into_iter()
+        .map(|entry| {
+            let tags = (!entry.tags.is_empty()).then_some(entry.tags);
+            json!({
+                "Id": entry.id,
+                "Created": entry.created,
+                "CreatedBy": entry.created_by,
+                "Tags": tags,
+                "Size": entry.size,
+                "Comment": entry.comment,
+            })
+        })
+        .collect();
+    ok(&list)
+}
+
+async fn tag(request: Request) -> Answer {
+    let (name, tag) = (request.name(), request.text("tag"));
+    let repository = request.text("repo").unwrap_or_default();
+    request
+        .bridge
+        .call(Class::Quick, move |engine| engine.images.tag(&name, &repository, tag.as_deref()))
+        .await?;
+    answer_json(StatusCode::CREATED, &Value::Null)
+}
+
+async fn remove(request: Request) -> Answer {
+    let (name, force, prune) = (request.name(), request.flag("force"), !request.flag("noprune"));
+    let list = request.bridge.call(Class::Disk, move |engine| engine.images.remove(&name, force, prune)).await?;
+    ok(&list.iter().map(removed).collect::<Vec<_>>())
+}
+
+async fn push(_request: Request) -> Answer {
+    Err(Refusal::unsupported("this version has no registry client"))
+}
+
+async fn search(_request: Request) -> Answer {
+    Err(Refusal::unsupported("this version has no registry client"))
+}

@@ -1,0 +1,54 @@
+//! The API's routes, by kind of object.
+
+use crate::dispatch::Route;
+
+pub(crate) mod containers;
+pub(crate) mod exec;
+pub(crate) mod extension;
+pub(crate) mod files;
+pub(crate) mod images;
+pub(crate) mod networks;
+pub(crate) mod streams;
+pub(crate) mod system;
+pub(crate) mod volumes;
+
+/// Every route; literal paths stand before those with placeholders that would take them.
+pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
+    [
+        containers::ROUTES,
+        streams::ROUTES,
+        files::ROUTES,
+        exec::ROUTES,
+        volumes::ROUTES,
+        images::ROUTES,
+        networks::ROUTES,
+        system::ROUTES,
+        extension::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+use hyper::{Response, StatusCode, header};
+use serde::Serialize;
+
+use crate::dispatch::Answer;
+use crate::stream::Body;
+
+/// A JSON answer.
+pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    let mut response = Response::new(Body::json(value));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+pub(crate) fn ok<T: Serialize>(value: &T) -> Answer {
+    json(StatusCode::OK, value)
+}
+
+pub(crate) fn no_content() -> Answer {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}

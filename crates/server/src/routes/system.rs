@@ -1,0 +1,184 @@
+//! The engine itself: ping, version, info, events, disk usage; and what an engine without a swarm says of swarms.
+
+use engine::events::Event;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::streams::time;
+use super::ok;
+use crate::bridge::Class;
+use crate::convert;
+use crate::dispatch::{Answer, route_table};
+use crate::errors::Refusal;
+use crate::filters;
+use crate::request::Request;
+use crate::stream::{Body, Piece, channel, json_line};
+
+route_table! {
+    GET "/_ping" => ping,
+    HEAD "/_ping" => ping,
+    GET "/version" => version,
+    GET "/info" => info,
+    GET "/events" => events,
+    GET "/system/df" => usage,
+    POST "/auth" => no_registry,
+    POST "/build" => no_build,
+    POST "/build/prune" => no_build,
+    POST "/session" => no_build,
+    GET "/plugins" => plugins,
+    GET "/swarm" => no_swarm,
+    POST "/swarm/init" => no_swarm,
+    POST "/swarm/join" => no_swarm,
+    POST "/swarm/leave" => no_swarm,
+    GET "/nodes" => no_swarm,
+    GET "/services" => no_swarm,
+    GET "/tasks" => no_swarm,
+    GET "/secrets" => no_swarm,
+    GET "/configs" => no_swarm,
+    POST "/services/create" => no_swarm,
+    POST "/secrets/create" => no_swarm,
+    POST "/configs/create" => no_swarm,
+}
+
+async fn ping(request: Request) -> Answer {
+    let head = request.inner.method() == hyper::Method::HEAD;
+    let mut response = Response::new(if head { Body::empty() } else { Body::full("OK") });
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert("builder-version", HeaderValue::from_static("1"));
+    headers.insert("swarm", HeaderValue::from_static("inactive"));
+    Ok(response)
+}
+
+async fn version(request: Request) -> Answer {
+    let info = request.bridge.call(Class::Quick, |engine| engine.info()).await?;
+    let ours = env!("CARGO_PKG_VERSION");
+    let (newest, oldest) = (api::version::NEWEST.to_string(), api::version::OLDEST.to_string());
+    ok(&json!({
+        "Platform": { "Name": "orlop" },
+        "Components": [{
+            "Name": "Engine",
+            "Version": ours,
+            "Details": {
+                "ApiVersion": newest,
+                "MinAPIVersion": oldest,
+                "Arch": convert::architecture(&info.architecture),
+                "Os": "linux",
+                "KernelVersion": info.kernel,
+                "Experimental": "false",
+                "GitCommit": "",
+                "GoVersion": "",
+                "BuildTime": "",
+            },
+        }],
+        "Version": ours,
+        "ApiVersion": newest,
+        "MinAPIVersion": oldest,
+        "GitCommit": "",
+        "GoVersion": "",
+        "Os": "linux",
+        "Arch": convert::architecture(&info.architecture),
+        "KernelVersion": info.kernel,
+        "BuildTime": "",
+    }))
+}
+
+async fn info(request: Request) -> Answer {
+    let (info, root) = request
+        .bridge
+        .call(Class::Quick, |engine| engine.info().map(|info| (info, engine.paths.root().to_owned())))
+        .await?;
+    ok(&convert::info(&info, &root))
+}
+
+async fn usage(request: Request) -> Answer {
+    let usage = request.bridge.call(Class::Long, |engine| engine.disk_usage()).await?;
+    let volumes: Vec<Value> = usage
+        .volumes
+        .iter()
+        .map(|(volume, size, holders)| {
+            let mut shown = convert::volume::volume(volume);
+            shown["UsageData"] = json!({ "RefCount": holders, "Size": size });
+            shown
+        })
+        .collect();
+    ok(&json!({
+        "LayersSize": usage.layers_size,
+        "Images": usage.images.iter().map(convert::image::summary).collect::<Vec<_>>(),
+        "Containers": usage.containers.iter().map(convert::container::summary).collect::<Vec<_>>(),
+        "Volumes": volumes,
+        "BuildCache": [],
+        "BuilderSize": 0,
+    }))
+}
+
+/// Events that may wait for a slow client before it is cut off.
+const EVENTS: usize = 1024;
+
+async fn events(request: Request) -> Answer {
+    let filters = filters::parse(request.get("filters"))?;
+    let since = time("since", request.get("since"))?;
+    let until = time("until", request.get("until"))?;
+    let (sender, mut receiver) = mpsc::channel::<Event>(EVENTS);
+    request.bridge.engine().events.subscribe(
+        since,
+        Box::new(move |event| !convert::event_passes(event, &filters) || sender.try_send(event.clone()).is_ok()),
+    );
+    let (pieces, body) = channel();
+    tokio::spawn(async move {
+        let left = until.map(|until| until.duration_since(Timestamp::now()).unsigned_abs()).filter(|_| until > Some(Timestamp::now()));
+        let deadline = async {
+            match (until, left) {
+                (None, _) => std::future::pending().await,
+                (Some(_), Some(left)) => tokio::time::sleep(left).await,
+                (Some(_), None) => {}
+            }
+        };
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                biased;
+                event = receiver.recv() => {
+                    let Some(event) = event else { break };
+                    if until.is_some_and(|until| event.time > until) {
+                        break;
+                    }
+                    let line = json_line(&convert::event(&event));
+                    if pieces.send(Piece::Data(line.into())).await.is_err() {
+                        return;
+                    }
+                }
+                () = &mut deadline => break,
+                () = pieces.closed() => return,
+            }
+        }
+        drop(pieces.send(Piece::End).await);
+    });
+    let mut response = Response::new(Body::pieces(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+async fn plugins(_request: Request) -> Answer {
+    ok(&json!([]))
+}
+
+async fn no_swarm(_request: Request) -> Answer {
+    Err(Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
+    ))
+}
+
+async fn no_registry(_request: Request) -> Answer {
+    Err(Refusal::unsupported("this version has no registry client"))
+}
+
+async fn no_build(_request: Request) -> Answer {
+    Err(Refusal::unsupported("this version cannot build images; use import or load"))
+}

@@ -1,0 +1,123 @@
+//! `/volumes`.
+
+use engine::containers::list::Filters;
+use engine::{CreateVolume, PruneRequest};
+use hyper::StatusCode;
+use regex::Regex;
+use serde_json::{Value, json};
+
+use super::{json as answer_json, no_content, ok};
+use crate::bridge::Class;
+use crate::convert::volume as convert;
+use crate::dispatch::{Answer, route_table};
+use crate::errors::Refusal;
+use crate::filters;
+use crate::request::Request;
+
+route_table! {
+    GET "/volumes" => list,
+    POST "/volumes/create" => create,
+    POST "/volumes/prune" => prune,
+    GET "/volumes/{}" => inspect,
+    PUT "/volumes/{}" => update,
+    DELETE "/volumes/{}" => remove,
+}
+
+fn known(filters: &Filters, keys: &[&str]) -> Result<(), Refusal> {
+    match filters.0.keys().find(|key| !keys.contains(&key.as_str())) {
+        Some(unknown) => Err(Refusal::invalid(format!("invalid filter '{unknown}'"))),
+        None => Ok(()),
+    }
+}
+
+async fn list(request: Request) -> Answer {
+    let filters = filters::parse(request.get("filters"))?;
+    known(&filters, &["dangling", "driver", "label", "name"])?;
+    let dangling = filters::flag(&filters, "dangling")?;
+    let names = filters
+        .0
+        .get("name")
+        .into_iter()
+        .flatten()
+        .map(|text| Regex::new(text).map_err(|_| Refusal::invalid(format!("invalid filter 'name={text}'"))))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (volumes, unused) = request
+        .bridge
+        .call(Class::Quick, move |engine| {
+            let unused = if dangling.is_some() { engine.volumes.unused()? } else { Vec::new() };
+            Ok::<_, engine::VolumeError>((engine.volumes.list()?, unused))
+        })
+        .await?;
+    let shown: Vec<Value> = volumes
+        .iter()
+        .filter(|volume| {
+            let labels = volume.labels.clone().unwrap_or_default();
+            dangling.is_none_or(|dangling| unused.binary_search(&volume.name).is_ok() == dangling)
+                && filters.0.get("driver").is_none_or(|drivers| drivers.contains(&volume.driver))
+                && (names.is_empty() || names.iter().any(|name| name.is_match(&volume.name)))
+                && filters.labels_match(&labels)
+        })
+        .map(convert::volume)
+        .collect();
+    ok(&json!({ "Volumes": shown, "Warnings": null }))
+}
+
+async fn create(request: Request) -> Answer {
+    let bridge = request.bridge.clone();
+    let body = request.json().await?;
+    if body.get("ClusterVolumeSpec").is_some() {
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "This node is not a swarm manager."));
+    }
+    let text = |key: &str| body[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let map = |key: &str| -> Result<_, Refusal> {
+        match body.get(key) {
+            None => Ok(std::collections::BTreeMap::new()),
+            Some(value) => serde_json::from_value(value.clone())
+                .map_err(|error| Refusal::invalid(format!("invalid JSON: {key}: {error}"))),
+        }
+    };
+    let create = CreateVolume {
+        name: text("Name"),
+        driver: text("Driver"),
+        options: map("DriverOpts")?,
+        labels: map("Labels")?,
+        anonymous: false,
+    };
+    let created = bridge.call(Class::Disk, move |engine| engine.volumes.create(create)).await?;
+    answer_json(StatusCode::CREATED, &convert::volume(&created.volume))
+}
+
+async fn prune(request: Request) -> Answer {
+    let filters = filters::parse(request.get("filters"))?;
+    known(&filters, &["label", "label!", "all"])?;
+    let all = filters::flag(&filters, "all")?.unwrap_or(false);
+    let list = |key: &str| filters.0.get(key).cloned().unwrap_or_default();
+    let prune = PruneRequest {
+        // Before named volumes were spared.
+        all: all || request.version < api::version::ApiVersion::v1(42),
+        labels: list("label"),
+        without_labels: list("label!"),
+    };
+    let pruned = request.bridge.call(Class::Long, move |engine| engine.volumes.prune(&prune)).await?;
+    let deleted = (!pruned.names.is_empty()).then_some(pruned.names);
+    ok(&json!({ "VolumesDeleted": deleted, "SpaceReclaimed": pruned.bytes }))
+}
+
+async fn inspect(request: Request) -> Answer {
+    let name = request.name();
+    let volume = request.bridge.call(Class::Quick, move |engine| engine.volumes.get(&name)).await?;
+    ok(&convert::volume(&volume))
+}
+
+async fn update(_request: Request) -> Answer {
+    Err(Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This node is not a swarm manager. Only cluster volumes can be updated.",
+    ))
+}
+
+async fn remove(request: Request) -> Answer {
+    let (name, force) = (request.name(), request.flag("force"));
+    request.bridge.call(Class::Disk, move |engine| engine.volumes.remove(&name, force)).await?;
+    no_content()
+}
