@@ -69,6 +69,8 @@ impl Engine {
         let paths = Arc::new(Paths::new(&config.root)?);
         let lock = InstanceLock::try_take(&paths)?
             .ok_or_else(|| OpenError::AlreadyRunning(config.root.display().to_string()))?;
+        paths.create_skeleton()?;
+        paths.create_run_root()?;
         let store = Arc::new(Store::open(&paths)?);
         let events = Events::default();
         let mut repaired = Vec::new();
