@@ -35,7 +35,7 @@ pub trait Operation: Serialize + DeserializeOwned {
 
     type Step: Copy + PartialEq + 'static;
     /// What the steps work with.
-    type Context: ?Sized;
+    type Context<'a>;
     type Error: std::error::Error + From<StoreError> + 'static;
 
     /// What it works on, for people.
@@ -51,7 +51,12 @@ pub trait Operation: Serialize + DeserializeOwned {
     ///
     /// # Errors
     /// Whatever stopped it.
-    fn run(&self, step: Self::Step, op: &OpId, context: &Self::Context) -> Result<(), Self::Error>;
+    fn run(
+        &self,
+        step: Self::Step,
+        op: &OpId,
+        context: &Self::Context<'_>,
+    ) -> Result<(), Self::Error>;
 
     /// Recorded together with the completion of `step`.
     ///
@@ -64,8 +69,12 @@ pub trait Operation: Serialize + DeserializeOwned {
     ///
     /// # Errors
     /// Whatever stopped it; the operation then stays open for the next recovery.
-    fn undo(&self, step: Self::Step, op: &OpId, context: &Self::Context)
-    -> Result<(), Self::Error>;
+    fn undo(
+        &self,
+        step: Self::Step,
+        op: &OpId,
+        context: &Self::Context<'_>,
+    ) -> Result<(), Self::Error>;
 
     /// Takes back what [`Operation::begin`] recorded.
     ///
@@ -93,7 +102,7 @@ pub enum Recovered<E> {
 pub fn execute<O: Operation>(
     store: &Store,
     operation: &O,
-    context: &O::Context,
+    context: &O::Context<'_>,
 ) -> Result<(), O::Error> {
     let op = OpId::random();
     let params = serde_json::to_string(operation).expect("operations are plain data");
@@ -122,7 +131,7 @@ pub fn execute<O: Operation>(
 /// operation is reported as [`Recovered::Stuck`].
 pub fn recover<O: Operation>(
     store: &Store,
-    context: &O::Context,
+    context: &O::Context<'_>,
 ) -> Result<Vec<Recovered<O::Error>>, StoreError> {
     let mut outcomes = Vec::new();
     for row in store.read(|tx| tx.ops_of_kind(O::KIND))? {
@@ -183,7 +192,7 @@ fn forward<O: Operation>(
     store: &Store,
     operation: &O,
     op: &OpId,
-    context: &O::Context,
+    context: &O::Context<'_>,
     from: usize,
 ) -> Result<(), Failure<O::Error>> {
     for (index, (name, step)) in O::STEPS.iter().enumerate().skip(from) {
@@ -212,7 +221,7 @@ fn backward<O: Operation>(
     store: &Store,
     operation: &O,
     op: &OpId,
-    context: &O::Context,
+    context: &O::Context<'_>,
     from: usize,
 ) -> Result<(), O::Error> {
     let reached = O::STEPS.len().min(from + 1);

@@ -9,7 +9,13 @@
 //! * [`names`] and the ids - what is a legal name, and names that nobody chose.
 //! * [`InstanceLock`] - one engine a state directory.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own scratch files"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their own scratch files"
+    )
+)]
 
 mod db;
 mod error;

@@ -30,7 +30,7 @@ impl Operation for Toy {
     const STEPS: &'static [(&'static str, Step)] = &[("a", Step::A), ("b", Step::B)];
     const COMMIT: Option<Step> = Some(Step::A);
     type Step = Step;
-    type Context = PathBuf;
+    type Context<'a> = PathBuf;
     type Error = StoreError;
 
     fn object(&self) -> &str {
