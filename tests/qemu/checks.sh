@@ -122,7 +122,10 @@ check stats_memory stats_memory
 check top orlop top it
 
 orlop run -d --name web -p 8080:80 busybox sh -c 'mkdir /www; echo page >/www/page; exec httpd -f -p 80 -h /www' >/dev/null
-fetch() { [ "$(wget -T 5 -qO- "http://$1/page")" = page ]; }
+# A static wget must not find libraries of another build, as there are beside the engine.
+mkdir /var/small
+tar -C /var/small -xf /busybox.tar
+fetch() { [ "$(chroot /var/small wget -T 5 -qO- "http://$1/page")" = page ]; }
 check published_port until_true fetch 127.0.0.1:8080
 check container_address until_true fetch "$(state web '{{.NetworkSettings.IPAddress}}')"
 check names says page orlop run --rm busybox wget -T 5 -qO- http://web/page

@@ -74,15 +74,6 @@ fn f01(scene: &Scene) {
             )
             .ok();
         assert_eq!(fs::read_to_string(followed).unwrap(), "one\n");
-        let owned = target.join("owned");
-        scene
-            .client
-            .run(
-                &scene.engine,
-                &["cp", "-a", &scene.fill("%it:/d/one"), text(&owned)],
-            )
-            .ok();
-        assert_eq!(fs::metadata(owned).unwrap().uid(), 33);
         if state == "running" {
             scene.run("stop -t 0 %it").ok();
         }

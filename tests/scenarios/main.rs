@@ -209,11 +209,14 @@ fn main() {
     .concat();
     // What the stock client has no command for.
     let own = volume_commands::OWN;
-    let both = [Client::Orlop, Client::Docker];
+    // Another engine is driven by its own client only.
+    let clients: &[Client] =
+        if testkit::peer().is_some() { &[Client::Docker] } else { &[Client::Orlop, Client::Docker] };
     let runs = shared
         .iter()
-        .flat_map(|scenario| both.map(|client| (scenario, client)))
-        .chain(own.iter().map(|scenario| (scenario, Client::Orlop)));
+        .flat_map(|scenario| clients.iter().map(move |&client| (scenario, client)))
+        .chain(own.iter().map(|scenario| (scenario, Client::Orlop)))
+        .filter(|(_, client)| clients.contains(client));
     if arguments.list || !rustix::process::geteuid().is_root() {
         let trials = runs.map(|((name, _), client)| {
             Trial::test(format!("{name}::{client}"), || Ok(())).with_ignored_flag(true)

@@ -330,7 +330,7 @@ fn n09(scene: &Scene) {
     );
     scene
         .run("network inspect nosuchnetwork")
-        .fails(1, "o such network");
+        .fails(1, "network nosuchnetwork not found");
     scene.run("rm -f %it").ok();
 }
 

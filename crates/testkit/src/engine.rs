@@ -37,6 +37,17 @@ pub fn binary() -> PathBuf {
     binary
 }
 
+/// A program that serves Docker's API in our place, called with a state directory and a socket: the scenarios can so be held
+/// against a Docker engine.
+pub fn peer() -> Option<PathBuf> {
+    std::env::var_os("ORLOP_TEST_PEER").map(PathBuf::from)
+}
+
+/// What drives the engine when it does not matter which client does.
+fn any_client() -> Client {
+    if peer().is_some() { Client::Docker } else { Client::Orlop }
+}
+
 /// Base images made by tests/fixtures/images.sh.
 pub fn images_dir() -> PathBuf {
     std::env::var_os("ORLOP_TEST_IMAGES").map_or_else(|| target_dir().join("images"), PathBuf::from)
@@ -72,14 +83,19 @@ impl Engine {
             .append(true)
             .open(self.log())
             .unwrap();
-        let mut command = Command::new(binary());
+        let mut command = if let Some(peer) = peer() {
+            let mut command = Command::new(peer);
+            command.arg(&self.root).arg(self.socket());
+            command
+        } else {
+            let mut command = Command::new(binary());
+            command.arg("serve").arg("--root").arg(&self.root);
+            command
+        };
         if let Some(step) = step {
             command.env("ORLOP_FAULT_STEP", step);
         }
         let child = command
-            .arg("serve")
-            .arg("--root")
-            .arg(&self.root)
             .env_remove("DOCKER_HOST")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -135,8 +151,8 @@ impl Engine {
         let Some(mut process) = self.process.take() else {
             return;
         };
-        let pid = Pid::from_child(&process);
-        rustix::process::kill_process(pid, Signal::TERM).unwrap();
+        // It may have ended by itself.
+        rustix::process::kill_process(Pid::from_child(&process), Signal::TERM).ok();
         process.wait().unwrap();
     }
 
@@ -171,7 +187,7 @@ impl Engine {
     pub fn load_images(&self) {
         self.load_busybox();
         let servers = image_file("servers.tar");
-        Client::Orlop
+        any_client()
             .run(
                 self,
                 &["import", "-c", "CMD [\"bash\"]", path(&servers), "debian"],
@@ -182,7 +198,7 @@ impl Engine {
     /// Only the small one.
     pub fn load_busybox(&self) {
         let busybox = image_file("busybox.tar");
-        Client::Orlop
+        any_client()
             .run(
                 self,
                 &["import", "-c", "CMD [\"sh\"]", path(&busybox), "busybox"],
@@ -242,11 +258,11 @@ fn path(path: &Path) -> &str {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if self.process.is_some() {
-            let listed = Client::Orlop.run(self, &["ps", "-aq"]);
+        if !self.has_ended() {
+            let listed = any_client().run(self, &["ps", "-aq"]);
             let ids: Vec<&str> = listed.stdout.lines().collect();
             if !ids.is_empty() {
-                let removed = Client::Orlop.run(self, &[&["rm", "-fv"], ids.as_slice()].concat());
+                let removed = any_client().run(self, &[&["rm", "-fv"], ids.as_slice()].concat());
                 if removed.code != 0 {
                     eprintln!("{removed}");
                 }

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+const OUTER: &str = "outer0";
+const OUTER_PEER: &str = "outer1";
 /// The address under which the test host is reached "from outside", beside 127.0.0.1.
 const OUTER_ADDRESS: &str = "192.0.2.1";
 
@@ -24,7 +26,9 @@ impl Host {
         );
         sys::namespace::new_host().unwrap();
         run("ip", &["link", "set", "lo", "up"]);
-        run("ip", &["link", "add", "outer0", "type", "dummy"]);
+        // Not a dummy device: not every kernel has them, and containers need this kind anyway.
+        run("ip", &["link", "add", OUTER, "type", "veth", "peer", "name", OUTER_PEER]);
+        run("ip", &["link", "set", OUTER_PEER, "up"]);
         run(
             "ip",
             &[
@@ -32,11 +36,11 @@ impl Host {
                 "add",
                 &format!("{OUTER_ADDRESS}/24"),
                 "dev",
-                "outer0",
+                OUTER,
             ],
         );
-        run("ip", &["link", "set", "outer0", "up"]);
-        run("ip", &["route", "add", "default", "dev", "outer0"]);
+        run("ip", &["link", "set", OUTER, "up"]);
+        run("ip", &["route", "add", "default", "dev", OUTER]);
         Self {
             address: OUTER_ADDRESS,
         }
@@ -46,8 +50,8 @@ impl Host {
     pub fn leftovers(&self, tag: &str) -> Vec<String> {
         let mut found = Vec::new();
         for line in text("ip", &["-o", "link"]).lines() {
-            let name = line.split(": ").nth(1).unwrap_or_default();
-            if !name.is_empty() && name != "lo" && name != "outer0" {
+            let name = line.split([':', '@']).nth(1).unwrap_or_default().trim();
+            if !["", "lo", OUTER, OUTER_PEER].contains(&name) {
                 found.push(format!("interface {name}"));
             }
         }

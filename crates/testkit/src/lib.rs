@@ -23,7 +23,7 @@ mod terminal;
 mod wait;
 
 pub use client::Client;
-pub use engine::{Engine, binary, images_dir, target_dir};
+pub use engine::{Engine, binary, images_dir, peer, target_dir};
 pub use host::Host;
 pub use libtest_mimic;
 pub use output::Output;
