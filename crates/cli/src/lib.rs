@@ -29,12 +29,10 @@ mod render;
 mod streams;
 mod terminal;
 
-use clap::Parser as _;
-
 /// Runs the command line of this process; the result is the exit code.
 #[must_use]
 pub fn main() -> i32 {
-    let cli = match commands::Cli::try_parse() {
+    let cli = match commands::parse() {
         Ok(cli) => cli,
         Err(error) => return commands::usage_error(&error),
     };

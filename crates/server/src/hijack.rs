@@ -47,6 +47,18 @@ pub(crate) fn join(mut request: Request<Incoming>, streams: OwnedFd, tty: bool) 
     Ok(response)
 }
 
+/// A stream that holds `text` as standard output, and ends.
+pub(crate) fn said(text: &str, tty: bool) -> std::io::Result<OwnedFd> {
+    use std::io::Write as _;
+    let (mut ours, theirs) = StdStream::pair()?;
+    if !tty {
+        ours.write_all(&[1, 0, 0, 0])?;
+        ours.write_all(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes())?;
+    }
+    ours.write_all(text.as_bytes())?;
+    Ok(theirs.into())
+}
+
 async fn pump(client: TokioIo<hyper::upgrade::Upgraded>, container: UnixStream) {
     let (mut from_client, mut to_client) = split(client);
     let (mut from_container, mut to_container) = container.into_split();

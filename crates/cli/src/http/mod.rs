@@ -15,7 +15,7 @@ pub(crate) use body::BodyReader;
 pub(crate) use query::{Query, encode};
 
 /// The newest API that this client was written for; engines that are older are asked in their own version.
-const API_VERSION: &str = "1.47";
+const API_VERSION: &str = "1.50";
 
 /// Heads longer than this are not of an engine.
 const MAX_HEAD: usize = 64 << 10;

@@ -79,6 +79,7 @@ impl Containers {
                 detach_keys: spec.detach_keys,
             };
             let (stream, _) = self.converse(&row.id, &request)?;
+            self.publish(&row, "attach", &[]);
             return Ok((stream.into(), config.tty));
         }
         let (ours, theirs) = UnixStream::pair().map_err(|source| ContainerError::Io {
@@ -90,6 +91,7 @@ impl Containers {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push((spec, theirs.into()));
+        self.publish(&row, "attach", &[]);
         Ok((ours.into(), config.tty))
     }
 

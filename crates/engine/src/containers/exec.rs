@@ -169,7 +169,37 @@ impl Containers {
         })
     }
 
+    /// Clients ask right after the streams have ended, which may be before the shim's notice of the end has come in.
+    fn settle(&self, exec: &str) {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        let Some((container, pid)) = self
+            .execs()
+            .get(exec)
+            .filter(|known| known.running)
+            .and_then(|known| Some((known.container.clone(), Pid::from_raw(known.pid)?)))
+        else {
+            return;
+        };
+        // No such process: it has ended, and the shim knows how.
+        let ended = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => {
+                poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&MOMENT)).is_ok_and(|ready| ready > 0)
+            }
+            Err(_) => true,
+        };
+        if !ended {
+            return;
+        }
+        let request = Request::ExecWait { exec: exec.to_owned() };
+        if let Ok(Response::ExecExited { code }) = self.ask(&container, &request) {
+            self.exec_ended(exec, code);
+        }
+    }
+
     pub fn exec_inspect(&self, exec: &str) -> Result<ExecDetail, ContainerError> {
+        self.settle(exec);
         let known =
             self.execs().get(exec).cloned().ok_or_else(|| ContainerError::NoSuchExec(exec.to_owned()))?;
         Ok(ExecDetail {
@@ -193,7 +223,9 @@ impl Containers {
             let Some(known) = execs.get_mut(exec) else {
                 return;
             };
-            known.running = false;
+            if !std::mem::take(&mut known.running) {
+                return;
+            }
             known.exit_code = Some(code);
             known.container.clone()
         };

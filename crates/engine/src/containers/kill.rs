@@ -58,10 +58,7 @@ impl Containers {
             Err(error) => return Err(error),
         }
         if row.status()? == Status::Paused && signal == 9 {
-            self.ask(&row.id, &shim_protocol::Request::Unpause).map(drop).or_else(|error| match error {
-                ContainerError::NotRunning(_) => Ok(()),
-                error => Err(error),
-            })?;
+            self.thaw(&row.id)?;
         }
         self.publish(&row, "kill", &[("signal", &signal.to_string())]);
         Ok(())

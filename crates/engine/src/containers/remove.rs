@@ -11,7 +11,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use shim_protocol::Request;
 use store::ContainerRow;
 
 use super::find::Columns as _;
@@ -76,10 +75,7 @@ impl Containers {
         )?;
         self.send_kill(&row.id, SIGKILL, true)?;
         if row.status()? == Status::Paused {
-            match self.ask(&row.id, &Request::Unpause) {
-                Ok(_) | Err(ContainerError::NotRunning(_)) => {}
-                Err(error) => return Err(error),
-            }
+            self.thaw(&row.id)?;
         }
         receiver.recv_timeout(std::time::Duration::from_secs(30)).map(drop).map_err(|_| {
             ContainerError::Conflict(format!(

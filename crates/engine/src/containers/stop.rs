@@ -62,7 +62,7 @@ impl Containers {
         self.send_kill(&row.id, signal, true)?;
         if status == Status::Paused {
             // A frozen process cannot act on a signal.
-            self.ask(&row.id, &Request::Unpause)?;
+            self.thaw(&row.id)?;
         }
         let ended = match u64::try_from(timeout) {
             Ok(seconds) => receiver.recv_timeout(Duration::from_secs(seconds)).is_ok(),
@@ -80,6 +80,14 @@ impl Containers {
         }
         self.publish(&row, "stop", &[]);
         Ok(())
+    }
+
+    /// Lets a paused container's processes see their signals; one that runs, or has ended, needs no thawing.
+    pub(crate) fn thaw(&self, id: &str) -> Result<(), ContainerError> {
+        match self.ask(id, &Request::Unpause) {
+            Ok(_) | Err(ContainerError::NotRunning(_) | ContainerError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// A shim that is gone has ended its container, so that is no error.

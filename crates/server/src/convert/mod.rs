@@ -1,6 +1,5 @@
 //! Between the engine's values and what travels.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::containers::list::Filters;
@@ -67,7 +66,6 @@ pub(crate) fn event_passes(event: &Event, filters: &Filters) -> bool {
 }
 
 pub(crate) fn info(info: &Info, root: &Path) -> Value {
-    let status: BTreeMap<&str, &str> = BTreeMap::new();
     json!({
         "ID": "orlop",
         "Containers": info.containers,
@@ -77,7 +75,6 @@ pub(crate) fn info(info: &Info, root: &Path) -> Value {
         "Images": info.images,
         "Driver": "overlay2",
         "DriverStatus": [["Backing", "overlayfs"]],
-        "SystemStatus": status,
         "Plugins": { "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "none"] },
         "MemoryLimit": true,
         "SwapLimit": !info.warnings.iter().any(|warning| warning.contains("swap")),

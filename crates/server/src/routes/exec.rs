@@ -1,6 +1,6 @@
 //! `/exec`.
 
-use engine::containers::{ExecRequest, ExecStart};
+use engine::containers::{ContainerError, ExecRequest, ExecStart};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
@@ -71,9 +71,17 @@ async fn start(mut request: Request) -> Answer {
     };
     let (streams, tty) = bridge
         .call(Class::Disk, move |engine| {
-            let streams = engine.containers.exec_start(&id, start)?;
             let tty = engine.containers.exec_inspect(&id)?.request.tty;
-            Ok::<_, engine::containers::ContainerError>((streams, tty))
+            match engine.containers.exec_start(&id, start) {
+                // Docker tells it in the stream; the exit code is in the exec's record.
+                Err(ContainerError::Start { message, .. }) if !start.detach => {
+                    let text = format!(
+                        "OCI runtime exec failed: exec failed: unable to start container process: {message}\r\n"
+                    );
+                    Ok((hijack::said(&text, tty).ok(), tty))
+                }
+                result => Ok::<_, ContainerError>((result?, tty)),
+            }
         })
         .await?;
     match streams {

@@ -112,6 +112,7 @@ async fn send_lines(
             let Some(fd) = reader.fd() else {
                 return Ok(());
             };
+            #[expect(deprecated, reason = "the reader, and with it the descriptor, outlives the registration")]
             let watched = AsyncFd::with_interest(fd, Interest::READABLE)
                 .map_err(|error| Refusal::internal(format!("cannot follow the log: {error}")))?;
             tokio::select! {

@@ -62,7 +62,7 @@ impl Flags {
     pub(super) fn body(&self, detach: bool) -> Outcome<Value> {
         if self.gpus.is_some() {
             return Err(Failure::new(
-                "--gpus: orlop has no GPU support; use --device for single devices",
+                "could not select device driver \"\" with capabilities: [[gpu]]: orlop has no GPU support; use --device for single devices",
             ));
         }
         if detach && !self.attach.is_empty() {

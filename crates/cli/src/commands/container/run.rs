@@ -103,20 +103,15 @@ fn write_id(file: &str, id: &str) -> Outcome<()> {
 /// An engine's refusal of a run is 125, 126 or 127, by what it says, as docker decides it.
 fn explain(mut failure: Failure, command: &str) -> Failure {
     let text = failure.text.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let said = failure.status.is_some();
+    let has = |words: &[&str]| said && words.iter().any(|word| text.contains(word));
     failure.code = if has(&[
         "executable file not found",
         "no such file or directory",
         "system cannot find the file specified",
     ]) {
         127
-    } else if has(&[
-        "permission denied",
-        "not a directory",
-        "is a directory",
-        "exec format error",
-    ]) && failure.status.is_some()
-    {
+    } else if has(&["permission denied", "is a directory"]) {
         126
     } else {
         125
@@ -130,6 +125,10 @@ fn explain(mut failure: Failure, command: &str) -> Failure {
 
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        let flags = &self.flags;
+        if flags.tty && flags.interactive && !self.detach && !terminal::stdin_is_terminal() {
+            return Err(Failure::new("the input device is not a TTY"));
+        }
         self.run_explained(client).map_err(|failure| {
             if failure.text.is_empty() {
                 failure
@@ -141,9 +140,6 @@ impl Args {
 
     fn run_explained(&self, client: &Client) -> Outcome<i32> {
         let flags = &self.flags;
-        if flags.tty && flags.interactive && !self.detach && !terminal::stdin_is_terminal() {
-            return Err(Failure::new("the input device is not a TTY"));
-        }
         let body = flags.body(self.detach)?;
         let id = create(client, flags, &body)?;
         let start = format!("/containers/{id}/start");
@@ -198,7 +194,7 @@ impl Args {
             .as_str()
             .filter(|message| !message.is_empty())
         {
-            return Err(Failure::new(message));
+            return Err(Failure::from_engine(500, message));
         }
         Ok(exit["StatusCode"]
             .as_i64()

@@ -16,10 +16,12 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        let server = client.get("/version")?;
+        let mut server = client.get("/version")?;
+        // The name that docker's templates have for it.
+        server["APIVersion"] = server["ApiVersion"].clone();
         let version = env!("CARGO_PKG_VERSION");
         let both = json!({
-            "Client": { "Version": version, "ApiVersion": "1.47", "APIVersion": "1.47", "Os": std::env::consts::OS, "Arch": std::env::consts::ARCH },
+            "Client": { "Version": version, "ApiVersion": "1.50", "APIVersion": "1.50", "Os": std::env::consts::OS, "Arch": std::env::consts::ARCH },
             "Server": server,
         });
         match self.format.as_deref() {
@@ -28,7 +30,7 @@ impl Args {
             None => {
                 let text = |key: &str| server[key].as_str().unwrap_or_default();
                 println!(
-                    "Client:\n Version:           {version}\n API version:       1.47\n OS/Arch:           {}/{}\n",
+                    "Client:\n Version:           {version}\n API version:       1.50\n OS/Arch:           {}/{}\n",
                     std::env::consts::OS,
                     std::env::consts::ARCH
                 );

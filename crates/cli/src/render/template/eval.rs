@@ -253,6 +253,12 @@ impl<'t, 'd> Machine<'t, 'd> {
         if let ExprKind::Function(name) = &first.kind {
             return self.function(dot, name, command.at, command, &command.arguments, last);
         }
+        if let (ExprKind::Field(fields), [argument], None) = (&first.kind, &command.arguments[..], &last)
+            && let [method] = fields.as_slice()
+            && method == "Label"
+        {
+            return self.label(dot, argument);
+        }
         if !command.arguments.is_empty() || last.is_some() {
             let message = match &first.kind {
                 ExprKind::Field(fields)
@@ -273,6 +279,23 @@ impl<'t, 'd> Machine<'t, 'd> {
             ExprKind::Nil => self.fail(first.at, first, "nil is not a command"),
             _ => self.operand(dot, first),
         }
+    }
+
+    /// `.Label "key"`: the one method of docker's list rows, on what they show as `k=v,k2=v2`.
+    fn label(&mut self, dot: &Value<'d>, argument: &'t Expr) -> Evaluated<Value<'d>> {
+        let Value::Text(key) = self.operand(dot, argument)? else {
+            return self.fail(argument.at, argument, "expected string");
+        };
+        let labels = match dot {
+            Value::Map(row) => row.get("Labels").and_then(serde_json::Value::as_str).unwrap_or_default(),
+            _ => "",
+        };
+        let value = labels
+            .split(',')
+            .filter_map(|label| label.split_once('='))
+            .find(|(known, _)| *known == key)
+            .map_or("", |(_, value)| value);
+        Ok(Value::Text(Cow::Owned(value.to_owned())))
     }
 
     fn operand(&mut self, dot: &Value<'d>, expr: &'t Expr) -> Evaluated<Value<'d>> {

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::fs::{Mode, OFlags};
 use shim_protocol::Response;
+use shim_protocol::spec::MountKind;
 use shim_protocol::frame::{encode, receive};
 use store::ContainerRow;
 use sys::socket::FdReader;
@@ -80,7 +81,12 @@ impl Containers {
             stream: None,
             pid: 0,
         };
-        let realised = self.realise_mounts(&row.id, &mounts, &host)?;
+        let mut realised = self.realise_mounts(&row.id, &mounts, &host)?;
+        // A container that has never started has no files for /etc yet.
+        if !self.paths.container_file(&row.id, "hosts").exists() {
+            let own = self.paths.container(&row.id);
+            realised.retain(|mount| !matches!(&mount.kind, MountKind::Bind { source, .. } if source.starts_with(&own)));
+        }
         helper.volumes = volume_names(&mounts).map(str::to_owned).collect();
         let spec = self.files_spec(row, realised)?;
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;

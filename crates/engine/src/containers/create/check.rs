@@ -60,6 +60,7 @@ pub(super) fn request(config: &Config, host: &HostConfig) -> Result<Vec<String>,
         return invalid(format!("invalid user namespace mode: {}", host.userns_mode));
     }
     network(host)?;
+    sysctls(host)?;
     restart(host)?;
     super::super::spec::security(host)?;
     super::super::spec::log_config(host, None, config)?;
@@ -71,7 +72,8 @@ fn network(host: &HostConfig) -> Result<(), ContainerError> {
     let mode = host.network_mode.as_str();
     let joined = mode.starts_with("container:");
     if !joined && !matches!(mode, "bridge" | "host" | "none") {
-        return Err(ContainerError::NotFound(format!("network {mode} not found")));
+        // Not "not found": clients take that for a missing image.
+        return Err(ContainerError::Invalid(format!("network {mode} not found")));
     }
     let conflict = |text: &str| Err(ContainerError::Invalid(format!("conflicting options: {text}")));
     let published = !host.port_bindings.is_empty() || host.publish_all_ports;
@@ -86,6 +88,28 @@ fn network(host: &HostConfig) -> Result<(), ContainerError> {
     }
     if (joined || mode == "host") && host.links.as_ref().is_some_and(|links| !links.is_empty()) {
         return conflict("host type networking can't be used with links. This would result in undefined behavior");
+    }
+    Ok(())
+}
+
+/// Only what belongs to namespaces of the container's own.
+fn sysctls(host: &HostConfig) -> Result<(), ContainerError> {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+        "kernel.shmmni", "kernel.shm_rmid_forced",
+    ];
+    for (key, _) in host.sysctls.iter().flatten() {
+        let refuse = |why: &str| Err(ContainerError::Invalid(format!("sysctl \"{key}\" {why}")));
+        let ipc = IPC.contains(&key.as_str()) || key.starts_with("fs.mqueue.");
+        if ipc && host.ipc_mode == "host" {
+            return refuse("not allowed in host ipc namespace");
+        }
+        if key.starts_with("net.") && host.network_mode == "host" {
+            return refuse("not allowed in host network namespace");
+        }
+        if !ipc && !key.starts_with("net.") && !matches!(key.as_str(), "kernel.domainname" | "kernel.hostname") {
+            return refuse("is not in a separate kernel namespace");
+        }
     }
     Ok(())
 }

@@ -89,7 +89,13 @@ impl Containers {
         });
         if let Err(error) = made {
             self.undo_create(&id)?;
-            return Err(error);
+            return Err(match error {
+                // As above: a driver that does not exist is no missing image.
+                ContainerError::Volume(error) if error.kind() == store::ErrorKind::NotFound => {
+                    ContainerError::Invalid(error.to_string())
+                }
+                error => error,
+            });
         }
         sys::fault::step("container-create:volumes");
         row.mounts = to_json(&mounts);
@@ -131,7 +137,11 @@ impl Containers {
     fn check_joined(&self, host: &HostConfig) -> Result<(), ContainerError> {
         for mode in [&host.network_mode, &host.pid_mode, &host.ipc_mode] {
             if let Some(other) = mode.strip_prefix("container:") {
-                self.find(other)?;
+                if other.is_empty() {
+                    return Err(ContainerError::Invalid("invalid container format container:<name|id>".to_owned()));
+                }
+                // Not "not found": clients take that for a missing image.
+                self.find(other).map_err(|error| ContainerError::Invalid(error.to_string()))?;
             }
         }
         for link in host.links.iter().flatten() {
