@@ -54,7 +54,10 @@ impl FromStr for ApiVersion {
                 Err(NotAVersion)
             }
         };
-        Ok(Self { major: number(major)?, minor: number(minor)? })
+        Ok(Self {
+            major: number(major)?,
+            minor: number(minor)?,
+        })
     }
 }
 

@@ -79,7 +79,8 @@ impl Engine {
         repaired.extend(volumes.recover()?);
         let volumes = Arc::new(volumes);
         publish_volume_events(&volumes, &events);
-        let (images, sentences) = Images::open(Arc::clone(&store), Arc::clone(&paths), events.clone())?;
+        let (images, sentences) =
+            Images::open(Arc::clone(&store), Arc::clone(&paths), events.clone())?;
         repaired.extend(sentences);
         let images = Arc::new(images);
         let network = Arc::new(Network::open(NetworkConfig {
@@ -102,7 +103,18 @@ impl Engine {
             sweeper: crate::containers::Sweeper::start(Arc::clone(&store), Arc::clone(&paths))?,
         });
         repaired.extend(containers.reconnect()?);
-        Ok(Self { config, store, paths, events, volumes, images, network, containers, repaired, _lock: lock })
+        Ok(Self {
+            config,
+            store,
+            paths,
+            events,
+            volumes,
+            images,
+            network,
+            containers,
+            repaired,
+            _lock: lock,
+        })
     }
 }
 

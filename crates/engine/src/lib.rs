@@ -10,7 +10,13 @@
 //! * [`events`] - what happened, as clients of `GET /events` see it.
 //! * [`system`] - version, info and disk usage.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own scratch files"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their own scratch files"
+    )
+)]
 
 pub mod config;
 pub mod containers;
@@ -26,8 +32,8 @@ mod progress;
 pub use config::EngineConfig;
 pub use engine::{Engine, OpenError};
 pub use error::{ErrorKind, Fault};
+pub use progress::{Progress, Silent};
 pub use store::{DEFAULT_ROOT, Paths};
 pub use volumes::{
     CreateVolume, Created as CreatedVolume, PruneRequest, Pruned, Volume, VolumeError, Volumes,
 };
-pub use progress::{Progress, Silent};

@@ -34,7 +34,14 @@ const STRIDE: u64 = 1 << 20;
 
 impl<'a, R> CountingReader<'a, R> {
     pub(crate) fn new(reader: R, id: &'a str, action: &'a str, progress: &'a dyn Progress) -> Self {
-        Self { reader, id, action, progress, done: 0, told: 0 }
+        Self {
+            reader,
+            id,
+            action,
+            progress,
+            done: 0,
+            told: 0,
+        }
     }
 }
 

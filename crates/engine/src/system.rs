@@ -47,20 +47,34 @@ impl Engine {
         let layers_size = self.store.read(|tx| {
             Ok::<_, ContainerError>(tx.layers()?.iter().map(|layer| layer.size).sum())
         })?;
-        let request = ListRequest { all: true, size: true, ..ListRequest::default() };
+        let request = ListRequest {
+            all: true,
+            size: true,
+            ..ListRequest::default()
+        };
         let mut volumes = Vec::new();
         for volume in self.volumes.list()? {
             // As in Docker, what a driver option put elsewhere is not ours to measure.
-            if volume.options.as_ref().is_some_and(|options| !options.is_empty()) {
+            if volume
+                .options
+                .as_ref()
+                .is_some_and(|options| !options.is_empty())
+            {
                 continue;
             }
-            let size = self.volumes.usage(&volume.name).map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+            let size = self
+                .volumes
+                .usage(&volume.name)
+                .map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
             let holders = self.volumes.holders(&volume.name)?.len();
             volumes.push((volume, size, holders));
         }
         Ok(DiskUsage {
             layers_size,
-            images: self.images.list(&ImageListRequest { all: true, ..ImageListRequest::default() })?,
+            images: self.images.list(&ImageListRequest {
+                all: true,
+                ..ImageListRequest::default()
+            })?,
             containers: self.containers.list(&request)?,
             volumes,
         })
@@ -73,7 +87,10 @@ impl Engine {
             ..ListRequest::default()
         })?;
         let count = |status: Status| rows.iter().filter(|row| row.status == status).count();
-        let (running, paused) = (count(Status::Running) + count(Status::Restarting), count(Status::Paused));
+        let (running, paused) = (
+            count(Status::Running) + count(Status::Restarting),
+            count(Status::Paused),
+        );
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let field = |key: &str| {
             release
@@ -86,10 +103,17 @@ impl Engine {
         let unified = matches!(groups, sys::cgroup::Layout::V2(_));
         let mut warnings = Vec::new();
         if let sys::cgroup::Layout::V1(hierarchies) = &groups {
-            let memory = hierarchies.iter().find(|group| group.controllers.iter().any(|name| name == "memory"));
+            let memory = hierarchies
+                .iter()
+                .find(|group| group.controllers.iter().any(|name| name == "memory"));
             match memory {
                 None => warnings.push("WARNING: No memory limit support".to_owned()),
-                Some(group) if !group.mount_point.join("memory.memsw.limit_in_bytes").exists() => {
+                Some(group)
+                    if !group
+                        .mount_point
+                        .join("memory.memsw.limit_in_bytes")
+                        .exists() =>
+                {
                     warnings.push("WARNING: No swap limit support".to_owned());
                 }
                 Some(_) => {}

@@ -1,5 +1,11 @@
 //! `orlop`: one program with three faces. Which one is decided before any thread exists, for two of them fork.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "the program reads its environment and talks to a person, so that libraries need not"
+)]
+
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -38,16 +44,24 @@ fn run_engine(options: ServeOptions) -> i32 {
 }
 
 /// `None`: the command line is not `serve`, or asks for help. Flags may stand before the word, as for other commands.
-fn serve_arguments(arguments: impl Iterator<Item = OsString>) -> Option<Result<ServeOptions, String>> {
+fn serve_arguments(
+    arguments: impl Iterator<Item = OsString>,
+) -> Option<Result<ServeOptions, String>> {
     let arguments: Vec<OsString> = arguments.collect();
-    let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> = arguments
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     let mut root = std::env::var_os("ORLOP_ROOT").map(PathBuf::from);
     let mut host = std::env::var("ORLOP_HOST").ok();
-    let (mut serve, mut embedded, mut ready, mut idle, mut socket) = (false, false, None, IDLE, None);
+    let (mut serve, mut embedded, mut ready, mut idle, mut socket) =
+        (false, false, None, IDLE, None);
     let mut index = 0;
     while index < words.len() {
         let (flag, inline) = match words[index].split_once('=') {
-            Some((flag, value)) if flag.starts_with("--") => (flag.to_owned(), Some(value.to_owned())),
+            Some((flag, value)) if flag.starts_with("--") => {
+                (flag.to_owned(), Some(value.to_owned()))
+            }
             _ => (words[index].clone(), None),
         };
         let mut value = || {
@@ -98,9 +112,15 @@ fn serve_arguments(arguments: impl Iterator<Item = OsString>) -> Option<Result<S
         (Some(socket), _) => socket,
         (None, Some(host)) => match host.strip_prefix("unix://") {
             Some(path) => PathBuf::from(path),
-            None => return Some(Err(format!("unable to serve on '{host}': only unix:// endpoints are possible"))),
+            None => {
+                return Some(Err(format!(
+                    "unable to serve on '{host}': only unix:// endpoints are possible"
+                )));
+            }
         },
-        (None, None) if root == Path::new("/var/lib/orlop") => PathBuf::from("/run/orlop/docker.sock"),
+        (None, None) if root == Path::new("/var/lib/orlop") => {
+            PathBuf::from("/run/orlop/docker.sock")
+        }
         (None, None) => root.join("docker.sock"),
     };
     let ready: Option<OwnedFd> = match ready.map(sys::fd::inherited).transpose() {
@@ -108,5 +128,12 @@ fn serve_arguments(arguments: impl Iterator<Item = OsString>) -> Option<Result<S
         Err(error) => return Some(Err(format!("--ready-fd: {error}"))),
     };
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
-    Some(Ok(ServeOptions { root, socket, embedded, ready, idle, program }))
+    Some(Ok(ServeOptions {
+        root,
+        socket,
+        embedded,
+        ready,
+        idle,
+        program,
+    }))
 }

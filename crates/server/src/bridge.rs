@@ -50,7 +50,11 @@ pub(crate) struct Bridge {
 impl Bridge {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        let places = Arc::new(Places { quick: places(QUICK), disk: places(DISK), long: places(LONG) });
+        let places = Arc::new(Places {
+            quick: places(QUICK),
+            disk: places(DISK),
+            long: places(LONG),
+        });
         Self { engine, places }
     }
 
@@ -69,7 +73,8 @@ impl Bridge {
         T: Send + 'static,
         E: Into<Refusal> + Send + 'static,
     {
-        self.run(class, move |engine| work(engine).map_err(Into::into)).await?
+        self.run(class, move |engine| work(engine).map_err(Into::into))
+            .await?
     }
 
     /// Runs `work`, whose output is a body. Not begun when nobody wants the body any more.
@@ -121,9 +126,15 @@ impl Bridge {
             Class::Disk => &self.places.disk,
             Class::Long => &self.places.long,
         };
-        let place = Arc::clone(places).acquire_owned().await.expect("the semaphores are never closed");
+        let place = Arc::clone(places)
+            .acquire_owned()
+            .await
+            .expect("the semaphores are never closed");
         let engine = Arc::clone(&self.engine);
-        #[expect(clippy::disallowed_methods, reason = "this is the one bridge between async and blocking code")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one bridge between async and blocking code"
+        )]
         let joined = tokio::task::spawn_blocking(move || {
             // Held by the work, not by who waits for it.
             let _place = place;
@@ -136,7 +147,11 @@ impl Bridge {
 /// An answer that names the line in the log.
 fn panicked(error: JoinError) -> Refusal {
     static COUNT: AtomicU64 = AtomicU64::new(1);
-    let id = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let id = format!(
+        "{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    );
     let why = match error.try_into_panic() {
         Ok(payload) => text(payload.as_ref()).to_owned(),
         // Only at the very end, when the runtime goes.

@@ -39,9 +39,14 @@ macro_rules! route_table {
 pub(crate) use route_table;
 
 /// Never fails: what goes wrong is an answer.
-pub(crate) async fn answer(bridge: Bridge, request: hyper::Request<Incoming>) -> Result<Response<Body>, Infallible> {
+pub(crate) async fn answer(
+    bridge: Bridge,
+    request: hyper::Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let head = request.method() == Method::HEAD;
-    let mut response = route(bridge, request).await.unwrap_or_else(Refusal::into_response);
+    let mut response = route(bridge, request)
+        .await
+        .unwrap_or_else(Refusal::into_response);
     if head && response.status().is_client_error() {
         *response.body_mut() = Body::empty();
     }
@@ -49,10 +54,15 @@ pub(crate) async fn answer(bridge: Bridge, request: hyper::Request<Incoming>) ->
         ("api-version", NEWEST.to_string()),
         ("docker-experimental", "false".to_owned()),
         ("ostype", "linux".to_owned()),
-        ("server", format!("Orlop/{} (linux)", env!("CARGO_PKG_VERSION"))),
+        (
+            "server",
+            format!("Orlop/{} (linux)", env!("CARGO_PKG_VERSION")),
+        ),
     ] {
         let value = HeaderValue::from_str(&value).expect("plain text");
-        response.headers_mut().insert(HeaderName::from_static(name), value);
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(name), value);
     }
     Ok(response)
 }
@@ -81,9 +91,20 @@ async fn route(bridge: Bridge, request: hyper::Request<Incoming>) -> Answer {
             other_method = true;
             continue;
         }
-        return (route.handler)(Request { bridge, version, parameters, query, inner: request }).await;
+        return (route.handler)(Request {
+            bridge,
+            version,
+            parameters,
+            query,
+            inner: request,
+        })
+        .await;
     }
-    let status = if other_method { hyper::StatusCode::METHOD_NOT_ALLOWED } else { hyper::StatusCode::NOT_FOUND };
+    let status = if other_method {
+        hyper::StatusCode::METHOD_NOT_ALLOWED
+    } else {
+        hyper::StatusCode::NOT_FOUND
+    };
     Err(Refusal::new(status, "page not found"))
 }
 
@@ -91,7 +112,10 @@ async fn route(bridge: Bridge, request: hyper::Request<Incoming>) -> Answer {
 fn split_version(path: &str) -> Result<(ApiVersion, &str), Refusal> {
     let versioned = path.strip_prefix("/v").and_then(|rest| {
         let end = rest.find('/').unwrap_or(rest.len());
-        rest[..end].parse::<ApiVersion>().ok().map(|version| (version, &rest[end..]))
+        rest[..end]
+            .parse::<ApiVersion>()
+            .ok()
+            .map(|version| (version, &rest[end..]))
     });
     let Some((version, rest)) = versioned else {
         return Ok((NEWEST, path));
@@ -148,9 +172,17 @@ mod tests {
 
     #[test]
     fn paths() {
-        let fits = |pattern: &str, path: &str| matched(pattern, &path.split('/').skip(1).collect::<Vec<_>>());
-        assert_eq!(fits("/containers/{}/json", "/containers/a/json"), Some(vec!["a".to_owned()]));
-        assert_eq!(fits("/images/{...}/json", "/images/localhost:5000/a/b/json"), Some(vec!["localhost:5000/a/b".to_owned()]));
+        let fits = |pattern: &str, path: &str| {
+            matched(pattern, &path.split('/').skip(1).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            fits("/containers/{}/json", "/containers/a/json"),
+            Some(vec!["a".to_owned()])
+        );
+        assert_eq!(
+            fits("/images/{...}/json", "/images/localhost:5000/a/b/json"),
+            Some(vec!["localhost:5000/a/b".to_owned()])
+        );
         assert_eq!(fits("/images/{...}/json", "/images/json"), None);
         assert_eq!(fits("/volumes/{}", "/volumes/"), None);
         assert_eq!(fits("/volumes", "/volumes"), Some(vec![]));

@@ -6,7 +6,7 @@ use std::error::Error;
 
 use engine::containers::ContainerError;
 use engine::images::ImageError;
-use engine::{ErrorKind, Fault};
+use engine::{ErrorKind, Fault as _};
 use hyper::{Response, StatusCode, header};
 use serde_json::json;
 
@@ -21,7 +21,10 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self {
+            status,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -49,9 +52,10 @@ impl Refusal {
             Response::new(Body::empty())
         } else {
             let mut response = Response::new(Body::json(&json!({ "message": self.message })));
-            response
-                .headers_mut()
-                .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+            response.headers_mut().insert(
+                header::CONTENT_TYPE,
+                header::HeaderValue::from_static("application/json"),
+            );
             response
         };
         *response.status_mut() = self.status;
@@ -93,7 +97,9 @@ impl From<ContainerError> for Refusal {
         match &error {
             ContainerError::NotModified => Self::new(StatusCode::NOT_MODIFIED, ""),
             // A program that is missing or may not be executed is the caller's mistake.
-            ContainerError::Start { code: 126 | 127, .. } => Self::invalid(chain(&error)),
+            ContainerError::Start {
+                code: 126 | 127, ..
+            } => Self::invalid(chain(&error)),
             ContainerError::Start { .. } => Self::internal(chain(&error)),
             _ => Self::of(error.kind(), &error),
         }
@@ -125,35 +131,62 @@ mod tests {
     #[test]
     fn kinds_and_sentences() {
         let table: [(ContainerError, u16, &str); 9] = [
-            (ContainerError::NoSuch("x".into()), 404, "No such container: x"),
+            (
+                ContainerError::NoSuch("x".into()),
+                404,
+                "No such container: x",
+            ),
             (ContainerError::Invalid("bad".into()), 400, "bad"),
             (ContainerError::Conflict("busy".into()), 409, "busy"),
             (ContainerError::NotModified, 304, ""),
             (ContainerError::Unsupported("no".into()), 501, "no"),
-            (ContainerError::NotRunning("c".into()), 409, "Container c is not running"),
             (
-                ContainerError::Start { message: "exec: \"x\": not found".into(), code: 127 },
+                ContainerError::NotRunning("c".into()),
+                409,
+                "Container c is not running",
+            ),
+            (
+                ContainerError::Start {
+                    message: "exec: \"x\": not found".into(),
+                    code: 127,
+                },
                 400,
                 "failed to create task for container: exec: \"x\": not found",
             ),
             (
-                ContainerError::Start { message: "mount".into(), code: 128 },
+                ContainerError::Start {
+                    message: "mount".into(),
+                    code: 128,
+                },
                 500,
                 "failed to create task for container: mount",
             ),
-            (ImageError::NoSuch("i".into()).into(), 404, "No such image: i"),
+            (
+                ImageError::NoSuch("i".into()).into(),
+                404,
+                "No such image: i",
+            ),
         ];
         for (error, status, message) in table {
             let refusal = Refusal::from(error);
-            assert_eq!((refusal.status.as_u16(), refusal.message.as_str()), (status, message));
+            assert_eq!(
+                (refusal.status.as_u16(), refusal.message.as_str()),
+                (status, message)
+            );
         }
     }
 
     #[test]
     fn causes_are_told_once() {
         let source = std::io::Error::from_raw_os_error(28);
-        let error = ContainerError::Io { action: "cannot make /x".into(), source };
-        assert_eq!(chain(&error), "cannot make /x: No space left on device (os error 28)");
+        let error = ContainerError::Io {
+            action: "cannot make /x".into(),
+            source,
+        };
+        assert_eq!(
+            chain(&error),
+            "cannot make /x: No space left on device (os error 28)"
+        );
         let wrapped = ContainerError::Image(ImageError::Invalid("bad name".into()));
         assert_eq!(chain(&wrapped), "bad name");
     }

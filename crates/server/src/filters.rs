@@ -53,7 +53,9 @@ pub(crate) fn flag(filters: &Filters, key: &str) -> Result<Option<bool>, Refusal
             _ => Err(Refusal::invalid(format!("invalid filter '{key}={value}'"))),
         },
         [] => Ok(None),
-        _ => Err(Refusal::invalid(format!("invalid filter '{key}': only one value is allowed"))),
+        _ => Err(Refusal::invalid(format!(
+            "invalid filter '{key}': only one value is allowed"
+        ))),
     }
 }
 
@@ -69,16 +71,29 @@ mod tests {
     fn both_forms() {
         let expected = vec![("label".to_owned(), vec!["a=1".to_owned(), "b".to_owned()])];
         assert_eq!(pairs(r#"{"label":["a=1","b"]}"#), expected);
-        assert_eq!(pairs(r#"{"label":{"a=1":true,"b":true,"c":false}}"#), expected);
+        assert_eq!(
+            pairs(r#"{"label":{"a=1":true,"b":true,"c":false}}"#),
+            expected
+        );
         assert!(parse(None).expect("none").0.is_empty());
         assert!(parse(Some("")).expect("empty").0.is_empty());
     }
 
     #[test]
     fn what_is_no_filter() {
-        for text in ["x", "[]", r#"{"a":1}"#, r#"{"a":[1]}"#, r#"{"a":{"b":1}}"#, "null"] {
+        for text in [
+            "x",
+            "[]",
+            r#"{"a":1}"#,
+            r#"{"a":[1]}"#,
+            r#"{"a":{"b":1}}"#,
+            "null",
+        ] {
             let refusal = parse(Some(text)).expect_err(text);
-            assert_eq!((refusal.status.as_u16(), refusal.message), (400, format!("invalid filter '{text}'")));
+            assert_eq!(
+                (refusal.status.as_u16(), refusal.message),
+                (400, format!("invalid filter '{text}'"))
+            );
         }
     }
 

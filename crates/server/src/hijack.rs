@@ -20,7 +20,11 @@ const RAW: &str = "application/vnd.docker.raw-stream";
 const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
 
 /// Joins the request's connection with `streams`.
-pub(crate) fn join(mut request: Request<Incoming>, streams: OwnedFd, tty: bool) -> Result<Response<Body>, Refusal> {
+pub(crate) fn join(
+    mut request: Request<Incoming>,
+    streams: OwnedFd,
+    tty: bool,
+) -> Result<Response<Body>, Refusal> {
     let socket = StdStream::from(streams);
     let socket = socket
         .set_nonblocking(true)
@@ -31,12 +35,17 @@ pub(crate) fn join(mut request: Request<Incoming>, streams: OwnedFd, tty: bool) 
     tokio::spawn(async move {
         match upgrade.await {
             Ok(upgraded) => pump(TokioIo::new(upgraded), socket).await,
-            Err(error) => tracing::debug!(%error, "a client left before its connection was upgraded"),
+            Err(error) => {
+                tracing::debug!(%error, "a client left before its connection was upgraded");
+            }
         }
     });
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(if tty { RAW } else { MULTIPLEXED }));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(if tty { RAW } else { MULTIPLEXED }),
+    );
     // Without these hyper does not hand the connection over; clients that did not ask see them and carry on.
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("tcp"));

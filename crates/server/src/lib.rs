@@ -8,7 +8,13 @@
 //! * [`hijack`] - connections that become streams.
 
 #![recursion_limit = "256"]
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own scratch files"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their own scratch files"
+    )
+)]
 
 use std::fs::File;
 use std::io::Write as _;
@@ -66,7 +72,11 @@ pub fn serve(options: ServeOptions) -> i32 {
         wake: ["serve", "--embedded", "--root"]
             .into_iter()
             .map(Into::into)
-            .chain([options.root.clone().into_os_string(), "--socket".into(), options.socket.clone().into_os_string()])
+            .chain([
+                options.root.clone().into_os_string(),
+                "--socket".into(),
+                options.socket.clone().into_os_string(),
+            ])
             .collect(),
         root: options.root.clone(),
         socket: options.socket.clone(),
@@ -74,7 +84,9 @@ pub fn serve(options: ServeOptions) -> i32 {
         bridge_subnet: None,
         bridge_mtu: None,
     };
-    let wake = std::iter::once(options.program.into_os_string()).chain(config.wake.clone()).collect();
+    let wake = std::iter::once(options.program.into_os_string())
+        .chain(config.wake.clone())
+        .collect();
     let engine = match Engine::open(EngineConfig { wake, ..config }) {
         Ok(engine) => engine,
         Err(OpenError::AlreadyRunning(root)) if options.embedded => {
@@ -106,14 +118,19 @@ pub fn serve(options: ServeOptions) -> i32 {
         }
     };
     let idle = options.embedded.then_some(options.idle);
-    let ended = runtime.block_on(listen::run(Arc::new(engine), &options.socket, idle, || tell("ready")));
+    let ended = runtime.block_on(listen::run(Arc::new(engine), &options.socket, idle, || {
+        tell("ready");
+    }));
     // What still runs on other threads ends with the process; the containers do not.
     runtime.shutdown_background();
     match ended {
         Ok(()) => 0,
         Err(error) => {
             tracing::error!(%error, "cannot serve");
-            tell(&format!("cannot listen on {}: {error}", options.socket.display()));
+            tell(&format!(
+                "cannot listen on {}: {error}",
+                options.socket.display()
+            ));
             1
         }
     }
@@ -121,7 +138,10 @@ pub fn serve(options: ServeOptions) -> i32 {
 
 /// Logs go to standard error, or for an embedded engine to a file in the root.
 fn log_to(root: Option<&Path>) -> std::io::Result<()> {
-    let builder = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_ansi(false).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(false)
+        .with_target(false);
     let Some(root) = root else {
         builder.with_writer(std::io::stderr).init();
         return Ok(());

@@ -67,7 +67,12 @@ pub(crate) async fn run(
 }
 
 /// Takes the socket's name away first, then serves who came before that.
-async fn leave(socket: &Path, listener: &UnixListener, bridge: &Bridge, connections: &Arc<AtomicUsize>) {
+async fn leave(
+    socket: &Path,
+    listener: &UnixListener,
+    bridge: &Bridge,
+    connections: &Arc<AtomicUsize>,
+) {
     // Nobody else can have made another one: the instance lock is ours.
     sys_unlink(socket);
     while let Some(Ok((stream, _))) = now(listener.accept()).await {
@@ -82,7 +87,10 @@ async fn leave(socket: &Path, listener: &UnixListener, bridge: &Bridge, connecti
             if engine.containers.any_active()? {
                 return Ok(());
             }
-            engine.network.shutdown().map_err(engine::containers::ContainerError::Network)
+            engine
+                .network
+                .shutdown()
+                .map_err(engine::containers::ContainerError::Network)
         })
         .await;
     if let Err(refusal) = done {
@@ -90,7 +98,10 @@ async fn leave(socket: &Path, listener: &UnixListener, bridge: &Bridge, connecti
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a socket holds no data, and the next start replaces it anyway")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a socket holds no data, and the next start replaces it anyway"
+)]
 fn sys_unlink(socket: &Path) {
     if let Err(error) = std::fs::remove_file(socket) {
         tracing::debug!(%error, "socket was gone already");
@@ -111,7 +122,10 @@ async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
 
 async fn any_active(bridge: &Bridge) -> bool {
     // When in doubt, stay.
-    bridge.call(Class::Quick, |engine| engine.containers.any_active()).await.unwrap_or(true)
+    bridge
+        .call(Class::Quick, |engine| engine.containers.any_active())
+        .await
+        .unwrap_or(true)
 }
 
 /// Root only, 0660.

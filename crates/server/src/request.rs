@@ -29,28 +29,44 @@ impl Request {
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        self.query.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn all(&self, key: &str) -> Vec<String> {
-        self.query.iter().filter(|(known, _)| known == key).map(|(_, value)| value.clone()).collect()
+        self.query
+            .iter()
+            .filter(|(known, _)| known == key)
+            .map(|(_, value)| value.clone())
+            .collect()
     }
 
     /// Docker's reading of booleans in queries: anything but these is true.
     pub(crate) fn flag(&self, key: &str) -> bool {
         self.get(key).is_some_and(|value| {
-            !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "0" | "no" | "false" | "none")
+            !matches!(
+                value.trim().to_ascii_lowercase().as_str(),
+                "" | "0" | "no" | "false" | "none"
+            )
         })
     }
 
     pub(crate) fn text(&self, key: &str) -> Option<String> {
-        self.get(key).filter(|value| !value.is_empty()).map(str::to_owned)
+        self.get(key)
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
     }
 
     pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Refusal> {
         self.get(key)
             .filter(|value| !value.is_empty())
-            .map(|value| value.parse().map_err(|_| Refusal::invalid(format!("invalid value \"{value}\" for {key}"))))
+            .map(|value| {
+                value
+                    .parse()
+                    .map_err(|_| Refusal::invalid(format!("invalid value \"{value}\" for {key}")))
+            })
             .transpose()
     }
 
@@ -95,7 +111,10 @@ impl Request {
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(
-            map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect(),
+            map.into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, without_nulls(value)))
+                .collect(),
         ),
         Value::Array(list) => Value::Array(list.into_iter().map(without_nulls).collect()),
         other => other,
@@ -108,7 +127,11 @@ pub(crate) fn decode(text: &str, plus: bool) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut index = 0;
     while index < bytes.len() {
-        let hex = |at: usize| bytes.get(at).and_then(|&digit| char::from(digit).to_digit(16));
+        let hex = |at: usize| {
+            bytes
+                .get(at)
+                .and_then(|&digit| char::from(digit).to_digit(16))
+        };
         match (bytes[index], hex(index + 1), hex(index + 2)) {
             (b'%', Some(high), Some(low)) => {
                 decoded.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));

@@ -46,11 +46,17 @@ pub(crate) struct Body {
 
 impl Body {
     pub(crate) fn empty() -> Self {
-        Self { first: None, rest: None }
+        Self {
+            first: None,
+            rest: None,
+        }
     }
 
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { first: Some(Piece::Data(bytes.into())), rest: None }
+        Self {
+            first: Some(Piece::Data(bytes.into())),
+            rest: None,
+        }
     }
 
     /// One JSON value and the newline that Docker ends it with.
@@ -59,7 +65,10 @@ impl Body {
     }
 
     pub(crate) fn pieces(pieces: Pieces) -> Self {
-        Self { first: None, rest: Some(pieces) }
+        Self {
+            first: None,
+            rest: Some(pieces),
+        }
     }
 }
 
@@ -116,7 +125,10 @@ impl hyper::body::Body for Body {
 }
 
 /// The answer of a producer: its first piece decides whether there is a body at all.
-pub(crate) async fn respond(content_type: &'static str, mut pieces: Pieces) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn respond(
+    content_type: &'static str,
+    mut pieces: Pieces,
+) -> Result<Response<Body>, Refusal> {
     let first = match pieces.recv().await {
         Some(Piece::Failed(refusal)) => return Err(refusal),
         Some(first) => first,
@@ -124,12 +136,16 @@ pub(crate) async fn respond(content_type: &'static str, mut pieces: Pieces) -> R
     };
     let mut response = Response::new(match first {
         Piece::End => Body::empty(),
-        first => Body { first: Some(first), rest: Some(pieces) },
+        first => Body {
+            first: Some(first),
+            rest: Some(pieces),
+        },
     });
     *response.status_mut() = StatusCode::OK;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(content_type),
+    );
     Ok(response)
 }
 
@@ -142,7 +158,10 @@ pub(crate) struct PieceWriter {
 
 impl PieceWriter {
     pub(crate) fn new(pieces: mpsc::Sender<Piece>) -> Self {
-        Self { pieces, buffer: Vec::with_capacity(CHUNK) }
+        Self {
+            pieces,
+            buffer: Vec::with_capacity(CHUNK),
+        }
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -190,13 +209,20 @@ pub(crate) struct Lines {
 impl Lines {
     /// `steps`: whether the client wants to see progress.
     pub(crate) fn new(pieces: mpsc::Sender<Piece>, steps: bool) -> Self {
-        Self { pieces, begun: false.into(), steps }
+        Self {
+            pieces,
+            begun: false.into(),
+            steps,
+        }
     }
 
     pub(crate) fn send<T: Serialize>(&self, line: &T) {
         self.begun.store(true, std::sync::atomic::Ordering::Relaxed);
         // A client that went away does not stop the work.
-        drop(self.pieces.blocking_send(Piece::Data(json_line(line).into())));
+        drop(
+            self.pieces
+                .blocking_send(Piece::Data(json_line(line).into())),
+        );
     }
 
     /// Ends the answer: a refusal before the first line, an error line after it.
@@ -220,9 +246,17 @@ impl engine::Progress for Lines {
         if !self.steps {
             return;
         }
-        let detail = if total == 0 { json!({ "current": done }) } else { json!({ "current": done, "total": total }) };
+        let detail = if total == 0 {
+            json!({ "current": done })
+        } else {
+            json!({ "current": done, "total": total })
+        };
         let line = json!({ "status": action, "progressDetail": detail, "progress": bar(done, total), "id": id });
-        if self.pieces.try_send(Piece::Data(json_line(&line).into())).is_ok() {
+        if self
+            .pieces
+            .try_send(Piece::Data(json_line(&line).into()))
+            .is_ok()
+        {
             self.begun.store(true, std::sync::atomic::Ordering::Relaxed);
         }
     }
@@ -288,7 +322,10 @@ impl BodyReader {
                 }
             }
         });
-        Self { frames, current: Bytes::new() }
+        Self {
+            frames,
+            current: Bytes::new(),
+        }
     }
 }
 
@@ -386,6 +423,9 @@ mod tests {
         assert_eq!(bar(0, 0), "0B");
         assert_eq!(bar(1500, 0), "1.5kB");
         assert!(bar(1, 2).starts_with("[=========================>"));
-        assert_eq!(bar(2_000_000, 2_000_000), format!("[{}] 2.0MB/2.0MB", "=".repeat(50)));
+        assert_eq!(
+            bar(2_000_000, 2_000_000),
+            format!("[{}] 2.0MB/2.0MB", "=".repeat(50))
+        );
     }
 }

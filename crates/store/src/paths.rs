@@ -260,6 +260,11 @@ impl Paths {
         self.staging_root().join(op.as_str())
     }
 
+    /// The tree that an operation is going to move into place as a whole or entry by entry.
+    pub fn staging_tree(&self, op: &OpId) -> PathBuf {
+        self.staging(op).join("tree")
+    }
+
     /// What operations are deleting.
     pub fn trash_root(&self) -> PathBuf {
         self.root.join("trash")

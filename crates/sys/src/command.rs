@@ -11,7 +11,10 @@ use std::process::{Command, Output, Stdio};
 pub const CONTROL_FD: i32 = 3;
 
 /// Runs `program` with a clean environment (only PATH) and no input; its output is captured.
-#[expect(clippy::disallowed_methods, reason = "the place where programs are started")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the place where programs are started"
+)]
 pub fn run(program: &str, arguments: &[&str]) -> io::Result<Output> {
     Command::new(program)
         .args(arguments)
@@ -49,6 +52,8 @@ pub fn spawn_with_control(
     }
     actions.duplicate(control.as_raw_fd(), CONTROL_FD)?;
     let mut pid = 0;
+    // SAFETY: the list is only read, here and by the spawn; nothing in this program changes the environment.
+    let environment = unsafe { libc::environ };
     // SAFETY: program and argv are NUL-terminated and outlive the call, as does the environment; the attributes may be
     // null; pid is written before the return.
     let error = unsafe {
@@ -58,7 +63,7 @@ pub fn spawn_with_control(
             &raw const actions.0,
             std::ptr::null(),
             argv.as_ptr(),
-            libc::environ.cast_const(),
+            environment.cast_const(),
         )
     };
     if error != 0 {

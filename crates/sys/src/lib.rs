@@ -2,8 +2,15 @@
 //!
 //! Nothing here logs above debug, retries, or decides: callers bring policy.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own scratch files"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make their own scratch files"
+    )
+)]
 
+pub mod attributes;
 pub mod capability;
 pub mod cgroup;
 pub mod command;

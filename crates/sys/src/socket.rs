@@ -25,7 +25,10 @@ pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
 }
 
 /// Listens at `path`, replacing a socket that is left there. Only the owner may connect.
-#[expect(clippy::disallowed_methods, reason = "a socket is no state that must survive")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a socket is no state that must survive"
+)]
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     let (directory, short) = shorten(path)?;
     match std::fs::remove_file(path) {

@@ -45,7 +45,11 @@ pub fn peer() -> Option<PathBuf> {
 
 /// What drives the engine when it does not matter which client does.
 fn any_client() -> Client {
-    if peer().is_some() { Client::Docker } else { Client::Orlop }
+    if peer().is_some() {
+        Client::Docker
+    } else {
+        Client::Orlop
+    }
 }
 
 /// Base images made by tests/fixtures/images.sh.

@@ -27,17 +27,16 @@ impl Host {
         sys::namespace::new_host().unwrap();
         run("ip", &["link", "set", "lo", "up"]);
         // Not a dummy device: not every kernel has them, and containers need this kind anyway.
-        run("ip", &["link", "add", OUTER, "type", "veth", "peer", "name", OUTER_PEER]);
-        run("ip", &["link", "set", OUTER_PEER, "up"]);
         run(
             "ip",
             &[
-                "addr",
-                "add",
-                &format!("{OUTER_ADDRESS}/24"),
-                "dev",
-                OUTER,
+                "link", "add", OUTER, "type", "veth", "peer", "name", OUTER_PEER,
             ],
+        );
+        run("ip", &["link", "set", OUTER_PEER, "up"]);
+        run(
+            "ip",
+            &["addr", "add", &format!("{OUTER_ADDRESS}/24"), "dev", OUTER],
         );
         run("ip", &["link", "set", OUTER, "up"]);
         run("ip", &["route", "add", "default", "dev", OUTER]);

@@ -49,9 +49,14 @@ impl Volumes {
     /// [`VolumeError::Options`], and what the disk says. Nothing is left of a create that failed.
     pub fn create(&self, request: CreateVolume) -> Result<Created, VolumeError> {
         let nameless = request.name.as_ref().is_none_or(String::is_empty);
-        let name = request.name.filter(|name| !name.is_empty()).unwrap_or_else(anonymous_volume_name);
-        check_volume_name(&name)
-            .map_err(|reason| VolumeError::Name { name: name.clone(), reason })?;
+        let name = request
+            .name
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(anonymous_volume_name);
+        check_volume_name(&name).map_err(|reason| VolumeError::Name {
+            name: name.clone(),
+            reason,
+        })?;
         let driver_name = request.driver.filter(|driver| !driver.is_empty());
         let lock = self.name_lock(&name);
         let _held = held(&lock);
@@ -60,20 +65,30 @@ impl Volumes {
                 return Err(VolumeError::Unfinished(name));
             }
             return match driver_name {
-                Some(wanted) if wanted != row.driver => {
-                    Err(VolumeError::DriverConflict { name, driver: row.driver })
-                }
-                _ => Ok(Created { volume: self.shown(row), fresh: false }),
+                Some(wanted) if wanted != row.driver => Err(VolumeError::DriverConflict {
+                    name,
+                    driver: row.driver,
+                }),
+                _ => Ok(Created {
+                    volume: self.shown(row),
+                    fresh: false,
+                }),
             };
         }
         let driver_name = driver_name.unwrap_or_else(|| crate::driver::DEFAULT.to_owned());
-        let driver = self.drivers.find(&driver_name).ok_or_else(|| VolumeError::UnknownDriver {
-            name: name.clone(),
-            driver: driver_name.clone(),
-        })?;
+        let driver = self
+            .drivers
+            .find(&driver_name)
+            .ok_or_else(|| VolumeError::UnknownDriver {
+                name: name.clone(),
+                driver: driver_name.clone(),
+            })?;
         driver
             .check(&request.options)
-            .map_err(|reason| VolumeError::Options { name: name.clone(), reason })?;
+            .map_err(|reason| VolumeError::Options {
+                name: name.clone(),
+                reason,
+            })?;
         let mut labels = request.labels;
         if nameless {
             labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
@@ -86,10 +101,20 @@ impl Volumes {
             labels,
             anonymous: request.anonymous || nameless,
         };
-        journal::execute(&self.store, &create, &Context { paths: &self.paths, drivers: &self.drivers })?;
+        journal::execute(
+            &self.store,
+            &create,
+            &Context {
+                paths: &self.paths,
+                drivers: &self.drivers,
+            },
+        )?;
         let row = self.row(&create.name)?;
         self.publish(&row.name, &row.driver, VolumeAction::Create);
-        Ok(Created { volume: self.shown(row), fresh: true })
+        Ok(Created {
+            volume: self.shown(row),
+            fresh: true,
+        })
     }
 
     pub(crate) fn shown(&self, row: VolumeRow) -> Volume {
@@ -126,11 +151,18 @@ impl Create {
         context: &Context<'_>,
         act: impl FnOnce(&dyn crate::driver::Driver, Place<'_>) -> Result<T, crate::driver::DriverError>,
     ) -> Result<T, VolumeError> {
-        let driver = context.drivers.find(&self.driver).ok_or_else(|| VolumeError::UnknownDriver {
-            name: self.name.clone(),
-            driver: self.driver.clone(),
-        })?;
-        let (directory, content) = (context.paths.volume(&self.id), context.paths.volume_content(&self.id));
+        let driver =
+            context
+                .drivers
+                .find(&self.driver)
+                .ok_or_else(|| VolumeError::UnknownDriver {
+                    name: self.name.clone(),
+                    driver: self.driver.clone(),
+                })?;
+        let (directory, content) = (
+            context.paths.volume(&self.id),
+            context.paths.volume_content(&self.id),
+        );
         let mountpoint = context.paths.mountpoint(&self.name);
         let place = Place {
             directory: &directory,
@@ -138,7 +170,10 @@ impl Create {
             mountpoint: &mountpoint,
             options: &self.options,
         };
-        act(driver, place).map_err(|reason| VolumeError::Options { name: self.name.clone(), reason })
+        act(driver, place).map_err(|reason| VolumeError::Options {
+            name: self.name.clone(),
+            reason,
+        })
     }
 }
 
@@ -166,7 +201,9 @@ impl Operation for Create {
             anonymous: self.anonymous,
             state: VolumeState::Creating,
             // Whole seconds, as Docker shows them.
-            created_at: Timestamp::from_second(now.as_second()).unwrap_or(now).to_string(),
+            created_at: Timestamp::from_second(now.as_second())
+                .unwrap_or(now)
+                .to_string(),
         })?)
     }
 
@@ -174,8 +211,10 @@ impl Operation for Create {
         self.with_driver(context, |driver, place| driver.build(place))?;
         let data = context.paths.data();
         sys::durable::sync_dir(&data).map_err(VolumeError::io("sync", data))?;
-        link::make(context.paths, &self.name, &self.id)
-            .map_err(VolumeError::io("link", context.paths.volume_link(&self.name)))
+        link::make(context.paths, &self.name, &self.id).map_err(VolumeError::io(
+            "link",
+            context.paths.volume_link(&self.name),
+        ))
     }
 
     fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
@@ -183,8 +222,10 @@ impl Operation for Create {
     }
 
     fn undo(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
-        link::remove(context.paths, &self.name, &self.id)
-            .map_err(VolumeError::io("unlink", context.paths.volume_link(&self.name)))?;
+        link::remove(context.paths, &self.name, &self.id).map_err(VolumeError::io(
+            "unlink",
+            context.paths.volume_link(&self.name),
+        ))?;
         self.with_driver(context, |driver, place| driver.unbuild(place))
     }
 

@@ -59,6 +59,19 @@ pub enum VolumeError {
         #[source]
         source: archive::UnpackError,
     },
+    #[error("cannot read the archive for volume {name}")]
+    Compression {
+        name: String,
+        #[source]
+        source: archive::CompressionError,
+    },
+    /// The new contents were complete, but could not all be moved into place.
+    #[error("volume {name} has been filled only in part")]
+    Merge {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot export volume {name}")]
     Export {
         name: String,
@@ -82,7 +95,11 @@ impl VolumeError {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
 
     /// What the error means to a caller.
@@ -102,7 +119,10 @@ impl VolumeError {
             Self::Subpath { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
             }
-            Self::Subpath { source, .. } | Self::Io { source, .. } => ErrorKind::from(source),
+            Self::Subpath { source, .. } | Self::Io { source, .. } | Self::Merge { source, .. } => {
+                ErrorKind::from(source)
+            }
+            Self::Compression { .. } => ErrorKind::Invalid,
             Self::Populate { source, .. } => kind_of_cause(source),
             Self::Import { source, .. } => match kind_of_cause(source) {
                 // What is not the host's fault is the archive's.

@@ -9,6 +9,8 @@ use crate::{VolumeError, Volumes};
 pub struct Released {
     /// Name of the volume.
     pub name: String,
+    /// Where the holder had it.
+    pub destination: String,
     /// The holder had it as an anonymous volume.
     pub anonymous: bool,
 }
@@ -18,7 +20,13 @@ impl Volumes {
     ///
     /// # Errors
     /// [`VolumeError::NotFound`].
-    pub fn lease(&self, name: &str, holder: &str, destination: &str, anonymous: bool) -> Result<(), VolumeError> {
+    pub fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        destination: &str,
+        anonymous: bool,
+    ) -> Result<(), VolumeError> {
         self.store.write(|tx| {
             let row = tx
                 .volume_by_name(name)?
@@ -28,19 +36,35 @@ impl Volumes {
         })
     }
 
-    /// Ends every lease of `holder` and tells which there were.
+    /// Ends every lease of `holder`, and every use of a mount that it did not give back; tells which leases there were.
     ///
     /// # Errors
-    /// [`VolumeError::Store`].
+    /// [`VolumeError::Store`]; a mount that cannot be taken down is logged, and tried again at the next start.
     pub fn release(&self, holder: &str) -> Result<Vec<Released>, VolumeError> {
-        self.store.write(|tx| {
+        let (leases, mounted) = self.store.write(|tx| {
             let leases = tx.leases_of(holder)?;
             tx.delete_leases_of(holder)?;
-            Ok(leases
+            let mounted: Vec<_> = tx
+                .mount_counts_of(holder)?
                 .into_iter()
-                .map(|lease| Released { name: lease.volume_name, anonymous: lease.anonymous })
-                .collect())
-        })
+                .map(|count| count.volume)
+                .collect();
+            for volume in &mounted {
+                tx.drop_mounts_of(volume, holder)?;
+            }
+            Ok::<_, VolumeError>((leases, mounted))
+        })?;
+        if let Err(error) = self.take_down_unused(&mounted) {
+            tracing::warn!(holder, %error, "a volume stays mounted");
+        }
+        Ok(leases
+            .into_iter()
+            .map(|lease| Released {
+                name: lease.volume_name,
+                destination: lease.destination,
+                anonymous: lease.anonymous,
+            })
+            .collect())
     }
 
     /// Who holds the volume.

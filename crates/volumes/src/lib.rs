@@ -45,6 +45,7 @@ pub mod usage;
 
 mod error;
 mod event;
+mod fill;
 mod link;
 mod merge;
 mod mount_table;
@@ -73,7 +74,9 @@ pub struct Volumes {
 
 impl fmt::Debug for Volumes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Volumes").field("root", &self.paths.root()).finish_non_exhaustive()
+        f.debug_struct("Volumes")
+            .field("root", &self.paths.root())
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,7 +105,11 @@ impl Volumes {
 
     fn publish(&self, name: &str, driver: &str, action: VolumeAction) {
         if let Some(hook) = self.hook.get() {
-            hook(VolumeEvent { name: name.to_owned(), driver: driver.to_owned(), action });
+            hook(VolumeEvent {
+                name: name.to_owned(),
+                driver: driver.to_owned(),
+                action,
+            });
         }
     }
 
@@ -125,9 +132,10 @@ impl Volumes {
     fn open_content(&self, row: &VolumeRow) -> Result<OwnedFd, VolumeError> {
         let path = self.paths.volume_content(&row.id);
         open_directory(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => {
-                VolumeError::Unavailable { name: row.name.clone(), path }
-            }
+            std::io::ErrorKind::NotFound => VolumeError::Unavailable {
+                name: row.name.clone(),
+                path,
+            },
             _ => VolumeError::io("open", path)(source),
         })
     }

@@ -25,7 +25,10 @@ pub(crate) fn points_at(paths: &Paths, name: &str) -> io::Result<Option<VolumeId
         Ok(target) => Ok(paths.volume_of_link_target(&target)),
         // InvalidInput: not a link at all.
         Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) =>
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
+            ) =>
         {
             Ok(None)
         }

@@ -1,77 +1,131 @@
-//! Moves a tree over another one, entry by entry.
+//! Moves a staged tree over another one, entry by entry.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use serde::{Deserialize, Serialize};
 
-/// Moves every entry of `from` into `to`: directories are joined, everything else replaces what has its name. Owner, mode
-/// and times of joined directories become those of `from`. Idempotent: what was moved is not in `from` any more.
+/// What becomes of an entry whose name is taken. Two directories are joined in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Existing {
+    /// It replaces what is there; joined directories get the attributes of the staged one.
+    Replace,
+    /// It is dropped; joined directories keep their attributes.
+    Keep,
+}
+
+/// Under this name the copy of a file is written, where it cannot be renamed into place.
+const INCOMING: &str = ".orlop-incoming";
+
+/// Moves every entry of `from` into `to`, and makes that durable; the attributes of `to` itself are left alone.
 ///
-/// Where the two are on different filesystems, entries are copied and then removed.
-pub(crate) fn into(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+/// Idempotent: what was moved is not in `from` any more, and what was moved in part still is. Nothing follows links.
+/// Where `to` is, or leads to, another filesystem than `from`, entries are copied one by one, and files that were
+/// links of each other become separate.
+pub(crate) fn into(from: BorrowedFd<'_>, to: BorrowedFd<'_>, existing: Existing) -> io::Result<()> {
     for entry in sys::dir::read_dir(from)? {
-        let name = entry.name.as_os_str();
-        let there = match sys::dir::stat_at(to, name) {
-            Ok(stat) => Some(stat.kind()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let is_directory = sys::dir::stat_at(from, name)?.kind() == FileType::Directory;
-        match there {
-            Some(FileType::Directory) if is_directory => {
-                let (below_from, below_to) = (sys::dir::open_at(from, name)?, sys::dir::open_at(to, name)?);
-                into(below_from.as_fd(), below_to.as_fd())?;
-                rustix::fs::unlinkat(from, name, AtFlags::REMOVEDIR)?;
-            }
-            Some(FileType::Directory) => {
-                sys::dir::remove_tree_at(to, name)?;
-                transfer(from, to, name)?;
-            }
-            Some(_) if is_directory => {
-                rustix::fs::unlinkat(to, name, AtFlags::empty())?;
-                transfer(from, to, name)?;
-            }
-            _ => transfer(from, to, name)?,
+        one(from, to, &entry.name, existing)?;
+    }
+    sys::durable::sync_fd(to)
+}
+
+fn one(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &OsStr,
+    existing: Existing,
+) -> io::Result<()> {
+    let kind = sys::dir::stat_at(from, name)?.kind();
+    let taken = match sys::dir::stat_at(to, name) {
+        Ok(stat) => Some(stat.kind()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    match (kind, taken) {
+        (FileType::Directory, Some(FileType::Directory)) => {
+            return join(from, to, name, existing, existing == Existing::Replace);
         }
+        (_, Some(_)) if existing == Existing::Keep => return sys::dir::remove_tree_at(from, name),
+        (_, Some(FileType::Directory)) => sys::dir::remove_tree_at(to, name)?,
+        // A rename replaces other things by itself, but not by a directory.
+        (FileType::Directory, Some(_)) => rustix::fs::unlinkat(to, name, AtFlags::empty())?,
+        _ => {}
     }
-    attributes(from, to)?;
-    rustix::fs::fsync(to)?;
-    Ok(())
-}
-
-fn transfer(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     match rustix::fs::renameat(from, name, to, name) {
-        Err(rustix::io::Errno::XDEV) => copy(from, to, name),
-        result => Ok(result?),
+        Err(rustix::io::Errno::XDEV) => {}
+        other => return Ok(other?),
+    }
+    match kind {
+        FileType::Directory => {
+            rustix::fs::mkdirat(to, name, Mode::RWXU)?;
+            join(from, to, name, existing, true)
+        }
+        FileType::RegularFile => copy_file(from, to, name),
+        _ => copy_node(from, to, name, taken.is_some()),
     }
 }
 
-/// By way of a directory that holds only this entry, since trees are copied whole.
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
-    let single = format!(".orlop-import-{}", std::process::id());
-    let single = OsStr::new(&single);
-    rustix::fs::mkdirat(from, single, Mode::RWXU)?;
-    let holder = sys::dir::open_at(from, single)?;
-    rustix::fs::renameat(from, name, &holder, name)?;
-    let options = sys::copy_tree::CopyOptions::default();
-    sys::copy_tree::copy_tree(holder.as_fd(), to, &options).map_err(io::Error::other)?;
-    drop(holder);
-    sys::dir::remove_tree_at(from, single)
+fn join(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &OsStr,
+    existing: Existing,
+    attributes: bool,
+) -> io::Result<()> {
+    let (source, target) = (sys::dir::open_at(from, name)?, sys::dir::open_at(to, name)?);
+    into(source.as_fd(), target.as_fd(), existing)?;
+    if attributes {
+        sys::attributes::copy(source.as_fd(), target.as_fd())?;
+    }
+    Ok(rustix::fs::unlinkat(from, name, AtFlags::REMOVEDIR)?)
 }
 
-fn attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
-    let stat = rustix::fs::fstat(from)?;
-    rustix::fs::fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
-    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    let time = |seconds: i64, nanoseconds: u64| Timespec {
-        tv_sec: seconds,
-        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
-    };
-    let times = Timestamps {
-        last_access: time(stat.st_atime, stat.st_atime_nsec),
-        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
-    };
-    Ok(rustix::fs::futimens(to, &times)?)
+fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut source = File::from(rustix::fs::openat(from, name, flags, Mode::empty())?);
+    discard(to, INCOMING)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut copy = File::from(rustix::fs::openat(
+        to,
+        INCOMING,
+        flags,
+        Mode::RUSR | Mode::WUSR,
+    )?);
+    io::copy(&mut source, &mut copy)?;
+    sys::attributes::copy(source.as_fd(), copy.as_fd())?;
+    sys::durable::sync_fd(copy.as_fd())?;
+    rustix::fs::renameat(to, INCOMING, to, name)?;
+    Ok(rustix::fs::unlinkat(from, name, AtFlags::empty())?)
+}
+
+/// Links, devices, fifos, sockets.
+fn copy_node(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &OsStr,
+    taken: bool,
+) -> io::Result<()> {
+    if taken {
+        discard(to, name)?;
+    }
+    let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => {
+            rustix::fs::symlinkat(sys::dir::read_link_at(from, name)?, to, name)?;
+        }
+        kind => rustix::fs::mknodat(to, name, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev)?,
+    }
+    sys::attributes::copy_entry(from, to, name)?;
+    Ok(rustix::fs::unlinkat(from, name, AtFlags::empty())?)
+}
+
+fn discard(dir: BorrowedFd<'_>, name: impl rustix::path::Arg) -> io::Result<()> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -2,13 +2,21 @@
 //!
 //! Volumes whose options name a filesystem are mounted with the first user and unmounted with the last; the users are
 //! counted in the store, so that a restart of the engine knows them. All others are simply there.
+//!
+//! A use is counted before the mount is made, and the mount taken down after the last use is struck out; a crash in
+//! between leaves a count without a mount, or a mount without a count, and [`crate::recover`] ends both.
 
 use std::path::PathBuf;
 
-use store::VolumeRow;
+use store::{VolumeId, VolumeRow};
 
-use crate::driver::{Driver, Options, Place};
-use crate::{VolumeAction, VolumeError, Volumes, held, mount_table};
+use crate::driver::{Driver, DriverError, Options, Place};
+use crate::{VolumeAction, VolumeError, Volumes, held};
+
+/// Holders of this crate's own, for as long as a call lasts. No id of a caller's begins like this.
+pub(crate) const OWN: &str = ":";
+pub(crate) const IMPORT: &str = ":import";
+pub(crate) const EXPORT: &str = ":export";
 
 impl Volumes {
     /// Makes the volume usable for `holder` and tells where its bytes are.
@@ -19,22 +27,11 @@ impl Volumes {
         let lock = self.name_lock(name);
         let _held = held(&lock);
         let row = self.row(name)?;
-        let content = self.paths.volume_content(&row.id);
-        // Also tells a volume whose directory has gone.
-        drop(self.open_content(&row)?);
-        let options = row.options.clone().unwrap_or_default();
-        let driver = self.driver_of(&row)?;
-        if driver.needs_mount(&options) {
-            let is_mounted = mount_table::is_mountpoint(&content).map_err(VolumeError::io("look at", &content))?;
-            if !is_mounted {
-                self.with_place(&row, &options, |place| driver.mount(place)).map_err(|reason| VolumeError::Mount {
-                    path: self.paths.mountpoint(name),
-                    reason,
-                })?;
-            }
-            self.store.write(|tx| tx.add_mount(&row.id, holder))?;
-        }
-        self.publish(&row.name, &row.driver, VolumeAction::Mount { holder: holder.to_owned() });
+        let content = self.attach(&row, holder)?;
+        let action = VolumeAction::Mount {
+            holder: holder.to_owned(),
+        };
+        self.publish(&row.name, &row.driver, action);
         Ok(content)
     }
 
@@ -46,45 +43,123 @@ impl Volumes {
         let lock = self.name_lock(name);
         let _held = held(&lock);
         let row = self.row(name)?;
-        let options = row.options.clone().unwrap_or_default();
-        let driver = self.driver_of(&row)?;
-        if driver.needs_mount(&options) {
-            let left = self.store.write(|tx| {
-                tx.drop_mount(&row.id, holder)?;
-                tx.mount_uses(&row.id)
-            })?;
-            if left == 0 {
+        self.detach(&row, holder)?;
+        let action = VolumeAction::Unmount {
+            holder: holder.to_owned(),
+        };
+        self.publish(&row.name, &row.driver, action);
+        Ok(())
+    }
+
+    /// [`Volumes::mount`] without telling anybody. The caller holds the name's lock.
+    pub(crate) fn attach(&self, row: &VolumeRow, holder: &str) -> Result<PathBuf, VolumeError> {
+        // Also tells of a volume whose directory has gone.
+        drop(self.open_content(row)?);
+        if self.is_counted(row)? {
+            self.store.write(|tx| tx.add_mount(&row.id, holder))?;
+            if let Err(error) = self.bring_up(row) {
+                self.store.write(|tx| tx.drop_mount(&row.id, holder))?;
+                return Err(error);
+            }
+        }
+        Ok(self.paths.volume_content(&row.id))
+    }
+
+    /// [`Volumes::unmount`] without telling anybody. The caller holds the name's lock.
+    pub(crate) fn detach(&self, row: &VolumeRow, holder: &str) -> Result<(), VolumeError> {
+        if !self.is_counted(row)? {
+            return Ok(());
+        }
+        let left = self.store.write(|tx| {
+            tx.drop_mount(&row.id, holder)?;
+            tx.mount_uses(&row.id)
+        })?;
+        if left == 0 {
+            self.take_down(row)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes down the mounts of volumes that have just lost a user, unless they have others.
+    pub(crate) fn take_down_unused(&self, volumes: &[VolumeId]) -> Result<(), VolumeError> {
+        for id in volumes {
+            let Some(row) = self.store.read(|tx| tx.volume(id))? else {
+                continue;
+            };
+            let lock = self.name_lock(&row.name);
+            let _held = held(&lock);
+            if self.store.read(|tx| tx.mount_uses(id))? == 0 {
                 self.take_down(&row)?;
             }
         }
-        self.publish(&row.name, &row.driver, VolumeAction::Unmount { holder: holder.to_owned() });
         Ok(())
+    }
+
+    /// Whether users of this volume's mount are counted at all.
+    pub(crate) fn is_counted(&self, row: &VolumeRow) -> Result<bool, VolumeError> {
+        match &row.options {
+            None => Ok(false),
+            Some(options) => Ok(self.driver_of(row)?.needs_mount(options)),
+        }
+    }
+
+    /// Whether the volume's mount exists.
+    pub(crate) fn is_up(&self, row: &VolumeRow) -> Result<bool, VolumeError> {
+        self.with_driver(row, |driver, place| driver.is_mounted(place))
+            .map_err(|reason| self.unmount_error(row, reason))
+    }
+
+    /// Mounts the volume if that is not done and it needs it.
+    pub(crate) fn bring_up(&self, row: &VolumeRow) -> Result<(), VolumeError> {
+        self.driver_of(row)?;
+        self.with_driver(row, |driver, place| driver.mount(place))
+            .map_err(|reason| VolumeError::Mount {
+                path: self.paths.mountpoint(&row.name),
+                reason,
+            })
     }
 
     /// Unmounts a volume that nobody uses any more.
     pub(crate) fn take_down(&self, row: &VolumeRow) -> Result<(), VolumeError> {
-        let content = self.paths.volume_content(&row.id);
-        if !mount_table::is_mountpoint(&content).map_err(VolumeError::io("look at", &content))? {
-            return Ok(());
-        }
-        let options = row.options.clone().unwrap_or_default();
-        let driver = self.driver_of(row)?;
-        self.with_place(row, &options, |place| driver.unmount(place)).map_err(|reason| VolumeError::Unmount {
+        self.with_driver(row, |driver, place| driver.unmount(place))
+            .map_err(|reason| self.unmount_error(row, reason))
+    }
+
+    fn unmount_error(&self, row: &VolumeRow, reason: DriverError) -> VolumeError {
+        VolumeError::Unmount {
             path: self.paths.mountpoint(&row.name),
             reason,
-        })
+        }
     }
 
-    pub(crate) fn driver_of(&self, row: &VolumeRow) -> Result<&dyn Driver, VolumeError> {
-        self.drivers.find(&row.driver).ok_or_else(|| VolumeError::UnknownDriver {
-            name: row.name.clone(),
-            driver: row.driver.clone(),
-        })
+    fn driver_of(&self, row: &VolumeRow) -> Result<&dyn Driver, VolumeError> {
+        self.drivers
+            .find(&row.driver)
+            .ok_or_else(|| VolumeError::UnknownDriver {
+                name: row.name.clone(),
+                driver: row.driver.clone(),
+            })
     }
 
-    fn with_place<T>(&self, row: &VolumeRow, options: &Options, act: impl FnOnce(Place<'_>) -> T) -> T {
-        let (directory, content) = (self.paths.volume(&row.id), self.paths.volume_content(&row.id));
-        let mountpoint = self.paths.mountpoint(&row.name);
-        act(Place { directory: &directory, content: &content, mountpoint: &mountpoint, options })
+    /// Calls the volume's driver; one that this version does not have leaves the volume as it is.
+    fn with_driver<T: Default>(
+        &self,
+        row: &VolumeRow,
+        act: impl FnOnce(&dyn Driver, Place<'_>) -> Result<T, DriverError>,
+    ) -> Result<T, DriverError> {
+        let Some(driver) = self.drivers.find(&row.driver) else {
+            return Ok(T::default());
+        };
+        let none = Options::new();
+        act(
+            driver,
+            Place {
+                directory: &self.paths.volume(&row.id),
+                content: &self.paths.volume_content(&row.id),
+                mountpoint: &self.paths.mountpoint(&row.name),
+                options: row.options.as_ref().unwrap_or(&none),
+            },
+        )
     }
 }

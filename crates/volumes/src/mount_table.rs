@@ -8,7 +8,9 @@ use std::path::Path;
 /// Whether this process sees a mount at `path` or below it. `path` is absolute and free of links.
 pub(crate) fn any_below(path: &Path) -> io::Result<bool> {
     let table = std::fs::read("/proc/self/mountinfo")?;
-    Ok(table.split(|byte| *byte == b'\n').any(|line| line_is_below(line, path.as_os_str().as_bytes())))
+    Ok(table
+        .split(|byte| *byte == b'\n')
+        .any(|line| line_is_below(line, path.as_os_str().as_bytes())))
 }
 
 /// Whether something is mounted exactly at `path`.
@@ -42,7 +44,9 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, tail @ ..] = rest {
-        let digits = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = tail
+            .get(..3)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(byte) if *first == b'\\' => {
                 plain.push(byte);
@@ -63,7 +67,8 @@ mod tests {
 
     #[test]
     fn lines() {
-        let line = br"36 35 98:0 /mnt1 /var/lib/a\040b/data rw,noatime master:1 - ext3 /dev/root rw";
+        let line =
+            br"36 35 98:0 /mnt1 /var/lib/a\040b/data rw,noatime master:1 - ext3 /dev/root rw";
         for (path, below) in [
             ("/var/lib/a b/data", true),
             ("/var/lib/a b", true),

@@ -1,6 +1,9 @@
 //! `prune`: removes the volumes that nobody needs. First a plan, then exactly that plan.
 
 use std::collections::BTreeMap;
+use std::sync::TryLockError;
+
+use store::VolumeId;
 
 use crate::create::ANONYMOUS_LABEL;
 use crate::{VolumeAction, VolumeError, Volumes, held};
@@ -19,6 +22,7 @@ pub struct PruneRequest {
 /// A volume that a prune would remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PruneCandidate {
+    pub id: VolumeId,
     pub name: String,
     /// What its files take.
     pub bytes: u64,
@@ -45,17 +49,27 @@ impl Volumes {
     pub fn plan_prune(&self, request: &PruneRequest) -> Result<PrunePlan, VolumeError> {
         let mut plan = PrunePlan::default();
         for row in self.store.read(|tx| tx.volumes_without_lease())? {
-            let prunable = self.drivers.find(&row.driver).is_some_and(|driver| driver.capabilities().prunable);
+            let prunable = self
+                .drivers
+                .find(&row.driver)
+                .is_some_and(|driver| driver.capabilities().prunable);
             let labels = row.labels.clone().unwrap_or_default();
             let wanted = prunable
                 && row.options.as_ref().is_none_or(BTreeMap::is_empty)
                 && (request.all || labels.contains_key(ANONYMOUS_LABEL))
                 && request.labels.iter().all(|label| has(&labels, label))
                 && (request.without_labels.is_empty()
-                    || !request.without_labels.iter().all(|label| has(&labels, label)));
+                    || !request
+                        .without_labels
+                        .iter()
+                        .all(|label| has(&labels, label)));
             if wanted {
                 let bytes = self.usage(&row.name).unwrap_or(0);
-                plan.candidates.push(PruneCandidate { name: row.name, bytes });
+                plan.candidates.push(PruneCandidate {
+                    id: row.id,
+                    name: row.name,
+                    bytes,
+                });
             }
         }
         Ok(plan)
@@ -66,24 +80,42 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError::PruneRunning`].
     pub fn prune(&self, request: &PruneRequest) -> Result<Pruned, VolumeError> {
-        let Ok(_alone) = self.pruning.try_lock() else {
-            return Err(VolumeError::PruneRunning);
+        let _alone = match self.pruning.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(VolumeError::PruneRunning),
         };
         let mut pruned = Pruned::default();
-        for PruneCandidate { name, bytes } in self.plan_prune(request)?.candidates {
+        for PruneCandidate { id, name, bytes } in self.plan_prune(request)?.candidates {
             let lock = self.name_lock(&name);
             let _held = held(&lock);
-            let removed = self.row(&name).and_then(|row| self.remove_row(&row));
+            // A name may have been given to another volume since the plan was made.
+            let removed = match self.row(&name) {
+                Ok(row) if row.id == id => self.remove_row(&row),
+                Ok(_) => continue,
+                Err(error) => Err(error),
+            };
             match removed {
                 Ok(()) => {
                     pruned.names.push(name);
                     pruned.bytes += bytes;
                 }
-                Err(VolumeError::InUse { .. } | VolumeError::NotFound(_) | VolumeError::ActiveMounts(_)) => {}
-                Err(error) => return Err(error),
+                Err(
+                    VolumeError::InUse { .. }
+                    | VolumeError::NotFound(_)
+                    | VolumeError::ActiveMounts(_),
+                ) => {}
+                // One that cannot be removed must not keep the others, nor hide what has been removed already.
+                Err(error) => tracing::warn!(volume = name, %error, "volume stays"),
             }
         }
-        self.publish("", "", VolumeAction::Prune { reclaimed: pruned.bytes });
+        self.publish(
+            "",
+            "",
+            VolumeAction::Prune {
+                reclaimed: pruned.bytes,
+            },
+        );
         Ok(pruned)
     }
 }

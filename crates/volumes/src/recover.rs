@@ -1,121 +1,255 @@
 //! `recover`: what a start does with what the last engine left.
 //!
-//! 1. open operations are undone or completed, by kind
-//! 2. mounts that nobody counts are taken down; counts without a mount (a reboot) are forgotten
-//! 3. the links by name are made again from the records
-//! 4. what no record explains is reported, and left as it is
+//! 1. what this crate's own calls held is given back
+//! 2. open operations are undone or completed, by kind
+//! 3. mounts that nobody counts are taken down; counts without a mount (a reboot) are forgotten
+//! 4. the links by name are made again from the records
+//! 5. staging and trash of operations that are closed are deleted
+//! 6. what no record explains is reported, and left as it is
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
 
 use store::journal::{self, Recovered};
-use store::VolumeState;
+use store::{OpId, VolumeState};
 
 use crate::create::{Context, Create};
-use crate::import::{self, Import};
+use crate::fill::{self, Fill};
+use crate::mount::OWN;
 use crate::remove::Remove;
-use crate::{VolumeError, Volumes, link, mount_table};
+use crate::{VolumeError, Volumes, link};
 
 impl Volumes {
     /// Puts right what was cut short; a sentence for each repair, and for each thing that somebody should look at.
     ///
+    /// To be called under the instance lock, before anything else.
+    ///
     /// # Errors
-    /// When the journal or the directories cannot be read. A single operation that is stuck is a sentence, not an error.
+    /// When the journal, a record or a directory cannot be read: nothing is skipped. A single operation, link or mount
+    /// that resists is a sentence.
     pub fn recover(&self) -> Result<Vec<String>, VolumeError> {
         let mut sentences = Vec::new();
-        let context = Context { paths: &self.paths, drivers: &self.drivers };
-        tell("creation", journal::recover::<Create>(&self.store, &context)?, &mut sentences);
-        tell("removal", journal::recover::<Remove>(&self.store, &context)?, &mut sentences);
-        let context = import::Context { paths: &self.paths, tar: RefCell::new(None) };
-        tell("import into", journal::recover::<Import>(&self.store, &context)?, &mut sentences);
+        self.forget_own_mounts()?;
+        let context = Context {
+            paths: &self.paths,
+            drivers: &self.drivers,
+        };
+        tell(
+            "creation of",
+            journal::recover::<Create>(&self.store, &context)?,
+            &mut sentences,
+        );
+        tell(
+            "removal of",
+            journal::recover::<Remove>(&self.store, &context)?,
+            &mut sentences,
+        );
+        let context = fill::Context::for_recovery(self);
+        tell(
+            "filling of",
+            journal::recover::<Fill>(&self.store, &context)?,
+            &mut sentences,
+        );
+        for error in context.given_up.into_inner() {
+            sentences.push(format!("{error}: {}", cause(&error)));
+        }
         self.recover_mounts(&mut sentences)?;
         self.recover_links(&mut sentences)?;
+        self.sweep(&mut sentences)?;
         self.report_unknown(&mut sentences)?;
         Ok(sentences)
     }
 
+    fn forget_own_mounts(&self) -> Result<(), VolumeError> {
+        let own: Vec<_> = self
+            .store
+            .read(|tx| tx.mount_counts())?
+            .into_iter()
+            .filter(|count| count.holder.starts_with(OWN))
+            .collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        self.store.write(|tx| {
+            own.iter()
+                .try_for_each(|count| Ok(tx.drop_mounts_of(&count.volume, &count.holder)?))
+        })
+    }
+
     fn recover_mounts(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
-        let counts = self.store.read(|tx| tx.mount_counts())?;
-        let used: BTreeSet<_> = counts.into_iter().map(|count| count.volume).collect();
+        let used: BTreeSet<_> = self
+            .store
+            .read(|tx| tx.mount_counts())?
+            .into_iter()
+            .map(|count| count.volume)
+            .collect();
         for row in self.store.read(|tx| tx.volumes())? {
-            let content = self.paths.volume_content(&row.id);
-            let options = row.options.clone().unwrap_or_default();
-            if !self.driver_of(&row).is_ok_and(|driver| driver.needs_mount(&options)) {
+            if row.options.is_none() {
                 continue;
             }
-            let mounted = mount_table::is_mountpoint(&content).unwrap_or(false);
-            if mounted && !used.contains(&row.id) {
-                self.take_down(&row)?;
-                sentences.push(format!("volume {} was still mounted and nobody used it", row.name));
-            }
-            if !mounted && used.contains(&row.id) {
-                self.store.write(|tx| tx.clear_mounts(&row.id))?;
+            match (self.is_up(&row), used.contains(&row.id)) {
+                (Ok(true), false) => match self.take_down(&row) {
+                    Ok(()) => sentences.push(format!(
+                        "volume {} was still mounted and nobody used it",
+                        row.name
+                    )),
+                    Err(error) => sentences.push(error.to_string()),
+                },
+                (Ok(false), true) => self.store.write(|tx| tx.clear_mounts(&row.id))?,
+                (Ok(_), _) => {}
+                (Err(error), _) => sentences.push(error.to_string()),
             }
         }
         Ok(())
     }
 
     fn recover_links(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
-        let names: BTreeMap<String, _> =
-            self.store.read(|tx| tx.volumes())?.into_iter().map(|row| (row.name, row.id)).collect();
+        let names: BTreeMap<String, _> = self
+            .store
+            .read(|tx| tx.volumes())?
+            .into_iter()
+            .map(|row| (row.name, row.id))
+            .collect();
         for (name, id) in &names {
             let path = self.paths.volume_link(name);
-            let there = link::points_at(&self.paths, name).map_err(VolumeError::io("read", &path))?;
+            let there =
+                link::points_at(&self.paths, name).map_err(VolumeError::io("read", &path))?;
             if there.as_ref() == Some(id) {
                 continue;
             }
-            match link::make(&self.paths, name, id) {
-                Ok(()) => sentences.push(format!("the link to volume {name} was made again")),
-                Err(error) => sentences.push(format!("{} is in the way of volume {name}: {error}", path.display())),
-            }
+            sentences.push(match link::make(&self.paths, name, id) {
+                Ok(()) => format!("the link to volume {name} was made again"),
+                Err(error) => {
+                    format!("{} is in the way of volume {name}: {error}", path.display())
+                }
+            });
         }
-        let directory = self.paths.volumes();
-        let failed = || VolumeError::io("list", directory.clone());
-        for entry in std::fs::read_dir(&directory).map_err(|error| failed()(error))? {
-            let name = entry.map_err(|error| failed()(error))?.file_name().to_string_lossy().into_owned();
+        for name in names_in(&self.paths.volumes())? {
             if names.contains_key(&name) {
                 continue;
             }
-            let target = link::points_at(&self.paths, &name).map_err(|error| failed()(error))?;
-            match target {
-                Some(id) if self.store.read(|tx| tx.volume(&id))?.is_none_or(|row| row.state == VolumeState::Ready) => {
-                    link::remove(&self.paths, &name, &id).map_err(|error| failed()(error))?;
-                    sentences.push(format!("a link to no volume, volumes/{name}, was removed"));
+            let path = self.paths.volume_link(&name);
+            let target =
+                link::points_at(&self.paths, &name).map_err(VolumeError::io("read", &path))?;
+            let Some(id) = target else {
+                sentences.push(format!(
+                    "{} belongs to no volume and was left as it is",
+                    path.display()
+                ));
+                continue;
+            };
+            // The link of a volume that is being created or removed belongs to an operation that is stuck.
+            let state = self.store.read(|tx| tx.volume(&id))?.map(|row| row.state);
+            if matches!(state, None | Some(VolumeState::Ready)) {
+                link::remove(&self.paths, &name, &id).map_err(VolumeError::io("remove", &path))?;
+                sentences.push(format!(
+                    "{} led to no volume and was removed",
+                    path.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Staged trees are copies and trash has been given up: once their operation is closed, nobody needs them.
+    fn sweep(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
+        let open: BTreeSet<OpId> = self
+            .store
+            .read(|tx| tx.ops())?
+            .into_iter()
+            .map(|row| row.id)
+            .collect();
+        for (directory, path) in [
+            (
+                self.paths.staging_root(),
+                store::Paths::staging as fn(&_, &OpId) -> _,
+            ),
+            (self.paths.trash_root(), store::Paths::trash),
+        ] {
+            for name in names_in(&directory)? {
+                let Some(op) = OpId::parse(&name) else {
+                    sentences.push(format!(
+                        "{name} in {} belongs to no operation and was left as it is",
+                        directory.display()
+                    ));
+                    continue;
+                };
+                if open.contains(&op) {
+                    continue;
                 }
-                Some(_) => {}
-                None => sentences.push(format!("volumes/{name} belongs to no volume and was left as it is")),
+                if let Err(error) = sys::dir::remove_tree(&path(&self.paths, &op)) {
+                    sentences.push(format!(
+                        "{name} in {} cannot be deleted: {error}",
+                        directory.display()
+                    ));
+                }
             }
         }
         Ok(())
     }
 
     fn report_unknown(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
-        let known: BTreeSet<String> =
-            self.store.read(|tx| tx.volumes_in_any_state())?.into_iter().map(|row| row.id.to_string()).collect();
+        let rows = self.store.read(|tx| tx.volumes_in_any_state())?;
+        let known: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
         let directory = self.paths.data();
-        let failed = || VolumeError::io("list", directory.clone());
-        let mut found = BTreeSet::new();
-        for entry in std::fs::read_dir(&directory).map_err(|error| failed()(error))? {
-            found.insert(entry.map_err(|error| failed()(error))?.file_name().to_string_lossy().into_owned());
+        let found: BTreeSet<String> = names_in(&directory)?.into_iter().collect();
+        for name in found.iter().filter(|name| !known.contains(name.as_str())) {
+            sentences.push(format!(
+                "{name} in {} belongs to no volume and was left as it is",
+                directory.display()
+            ));
         }
-        for name in found.difference(&known) {
-            sentences.push(format!("data/{name} belongs to no volume and was left as it is"));
-        }
-        for id in known.difference(&found) {
-            sentences.push(format!("the data directory of volume {id} is missing; its record was kept"));
+        for row in rows.iter().filter(|row| row.state == VolumeState::Ready) {
+            if !found.contains(row.id.as_str()) {
+                sentences.push(format!(
+                    "the data directory of volume {} is missing; its record was kept",
+                    row.name
+                ));
+            }
         }
         Ok(())
     }
 }
 
-fn tell<E: std::error::Error>(what: &str, outcomes: Vec<Recovered<E>>, sentences: &mut Vec<String>) {
+fn names_in(directory: &Path) -> Result<Vec<String>, VolumeError> {
+    let mut names = std::fs::read_dir(directory)
+        .and_then(|entries| {
+            entries
+                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+                .collect::<io::Result<Vec<_>>>()
+        })
+        .map_err(VolumeError::io("list", directory))?;
+    names.sort();
+    Ok(names)
+}
+
+fn tell<E: std::error::Error + 'static>(
+    what: &str,
+    outcomes: Vec<Recovered<E>>,
+    sentences: &mut Vec<String>,
+) {
     for outcome in outcomes {
         sentences.push(match outcome {
-            Recovered::Undone { object } => format!("unfinished {what} volume {object} was undone"),
-            Recovered::Completed { object } => format!("unfinished {what} volume {object} was completed"),
-            Recovered::Stuck { object, op, error } => {
-                format!("unfinished {what} volume {object} is stuck (operation {op}): {error}")
+            Recovered::Undone { object } => {
+                format!("the unfinished {what} volume {object} was undone")
             }
+            Recovered::Completed { object } => {
+                format!("the unfinished {what} volume {object} was completed")
+            }
+            Recovered::Stuck { object, op, error } => format!(
+                "the unfinished {what} volume {object} is stuck (operation {op}): {error}: {}",
+                cause(&error)
+            ),
         });
     }
+}
+
+/// The innermost reason of an error.
+fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }

@@ -46,12 +46,23 @@ impl Volumes {
     /// The caller holds the name's lock.
     pub(crate) fn remove_row(&self, row: &VolumeRow) -> Result<(), VolumeError> {
         let content = self.paths.volume_content(&row.id);
-        let mounted = mount_table::any_below(&content).map_err(VolumeError::io("look for mounts below", &content))?;
+        let mounted = mount_table::any_below(&content)
+            .map_err(VolumeError::io("look for mounts below", &content))?;
         if mounted && self.store.read(|tx| tx.lease_holders(&row.id))?.is_empty() {
             return Err(VolumeError::ActiveMounts(row.name.clone()));
         }
-        let remove = Remove { id: row.id.clone(), name: row.name.clone() };
-        journal::execute(&self.store, &remove, &Context { paths: &self.paths, drivers: &self.drivers })?;
+        let remove = Remove {
+            id: row.id.clone(),
+            name: row.name.clone(),
+        };
+        journal::execute(
+            &self.store,
+            &remove,
+            &Context {
+                paths: &self.paths,
+                drivers: &self.drivers,
+            },
+        )?;
         self.publish(&row.name, &row.driver, VolumeAction::Destroy);
         Ok(())
     }
@@ -73,8 +84,11 @@ pub enum Step {
 
 impl Operation for Remove {
     const KIND: &'static str = "volume-remove";
-    const STEPS: &'static [(&'static str, Step)] =
-        &[("unlink", Step::Unlink), ("trash", Step::Trash), ("delete", Step::Delete)];
+    const STEPS: &'static [(&'static str, Step)] = &[
+        ("unlink", Step::Unlink),
+        ("trash", Step::Trash),
+        ("delete", Step::Delete),
+    ];
     const COMMIT: Option<Step> = None;
     type Step = Step;
     type Context<'a> = Context<'a>;
@@ -87,7 +101,10 @@ impl Operation for Remove {
     fn begin(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
         let holders = tx.lease_holders(&self.id)?;
         if !holders.is_empty() {
-            return Err(VolumeError::InUse { name: self.name.clone(), holders });
+            return Err(VolumeError::InUse {
+                name: self.name.clone(),
+                holders,
+            });
         }
         if tx.mount_uses(&self.id)? > 0 {
             return Err(VolumeError::ActiveMounts(self.name.clone()));

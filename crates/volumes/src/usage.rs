@@ -12,8 +12,10 @@ impl Volumes {
     pub fn usage(&self, name: &str) -> Result<u64, VolumeError> {
         let row = self.row(name)?;
         let content = self.open_content(&row)?;
-        let size = sys::dir::tree_size_at(content.as_fd())
-            .map_err(VolumeError::io("measure", self.paths.volume_content(&row.id)))?;
+        let size = sys::dir::tree_size_at(content.as_fd()).map_err(VolumeError::io(
+            "measure",
+            self.paths.volume_content(&row.id),
+        ))?;
         Ok(size.bytes)
     }
 }

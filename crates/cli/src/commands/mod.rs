@@ -58,7 +58,7 @@ enum Command {
     Containers(container::Command),
     /// Manage images
     #[command(name = "image", subcommand)]
-    ImageCommand(image::Command),
+    Imagery(image::Command),
     /// Manage volumes
     #[command(subcommand)]
     Volume(volume::Command),
@@ -67,7 +67,7 @@ enum Command {
     Network(network::Command),
     /// Manage the engine
     #[command(name = "system", subcommand)]
-    SystemCommand(system::Command),
+    Whole(system::Command),
     /// Run the engine in the foreground
     Serve(meta::ServeArgs),
     /// Print a completion script for a shell
@@ -89,13 +89,13 @@ impl Cli {
             Command::System(verb) => verb.run(&client),
             Command::Inspect(args) => args.run(&client),
             Command::Containers(command) => command.run(&client),
-            Command::ImageCommand(command) => command.run(&client),
+            Command::Imagery(command) => command.run(&client),
             Command::Volume(command) => command.run(&client),
             Command::Network(command) => command.run(&client),
-            Command::SystemCommand(command) => command.run(&client),
+            Command::Whole(command) => command.run(&client),
             Command::Serve(_) => Err(Failure::new("serve is run by the orlop program itself")),
-            Command::Completion(args) => args.run(&mut Cli::command()),
-            Command::Man(args) => args.run(Cli::command()),
+            Command::Completion(args) => args.run(&mut Self::command()),
+            Command::Man(args) => args.run(Self::command()),
         }
     }
 }

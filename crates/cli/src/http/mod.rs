@@ -1,6 +1,6 @@
 //! A small blocking HTTP/1.1 client for unix sockets: one connection a request, bodies streamed both ways, upgrades.
 
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::net::UnixStream;
 
 use serde_json::Value;

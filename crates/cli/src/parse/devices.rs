@@ -44,7 +44,9 @@ pub(crate) fn restart(text: &str) -> Result<Value, String> {
     let (name, count) = text.split_once(':').unwrap_or((text, ""));
     let count: i64 = match count {
         "" if text.ends_with(':') => {
-            return Err("invalid restart policy format: no policy provided before colon".to_owned());
+            return Err(
+                "invalid restart policy format: no policy provided before colon".to_owned(),
+            );
         }
         "" => 0,
         count => count.parse().map_err(|_| {

@@ -85,7 +85,7 @@ mod tests {
         )
         .unwrap();
         let file = path.to_str().unwrap().to_owned();
-        let list = environment(&[file.clone()], &["C=3".to_owned()]).unwrap();
+        let list = environment(std::slice::from_ref(&file), &["C=3".to_owned()]).unwrap();
         assert_eq!(list.len(), 4);
         assert_eq!(
             (&*list[0], &*list[1], &*list[3]),

@@ -27,7 +27,10 @@ pub(crate) fn print(
             let lines = rows
                 .iter()
                 .map(|row| columns.iter().map(|(_, key)| text(row.get(*key))).collect());
-            print!("{}", table(std::iter::once(head).chain(lines).collect()));
+            print!(
+                "{}",
+                table(&std::iter::once(head).chain(lines).collect::<Vec<_>>())
+            );
         }
         "json" => {
             for row in rows {
@@ -53,11 +56,11 @@ pub(crate) fn print(
                 lines.push(apply(&template, &Value::Object(row.clone()))?);
             }
             if with_head {
-                let cells = lines
+                let cells: Vec<Vec<String>> = lines
                     .iter()
                     .map(|line| line.split('\t').map(str::to_owned).collect())
                     .collect();
-                print!("{}", table(cells));
+                print!("{}", table(&cells));
             } else {
                 lines.iter().for_each(|line| println!("{line}"));
             }
@@ -88,7 +91,7 @@ fn text(value: Option<&Value>) -> String {
 }
 
 /// Cells in columns, three blanks apart; the last column is not padded.
-pub(crate) fn table(lines: Vec<Vec<String>>) -> String {
+pub(crate) fn table(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         lines
@@ -100,7 +103,7 @@ pub(crate) fn table(lines: Vec<Vec<String>>) -> String {
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut out = String::new();
-    for line in &lines {
+    for line in lines {
         for (column, cell) in line.iter().enumerate() {
             out.push_str(cell);
             if column + 1 < columns {
@@ -145,10 +148,7 @@ mod tests {
     fn columns_are_aligned() {
         let cells = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         assert_eq!(
-            table(vec![
-                cells(&["DRIVER", "VOLUME NAME"]),
-                cells(&["local", "x"])
-            ]),
+            table(&[cells(&["DRIVER", "VOLUME NAME"]), cells(&["local", "x"])]),
             "DRIVER    VOLUME NAME\nlocal     x\n"
         );
     }

@@ -20,11 +20,11 @@ fn scaled(bytes: f64, base: f64, units: &[&str], digits: usize) -> String {
         unit += 1;
     }
     // Go's %.3g and %.4g.
-    let whole = if size < 1.0 {
-        1
-    } else {
-        size.log10().floor() as usize + 1
-    };
+    let whole = [10.0, 100.0, 1000.0]
+        .iter()
+        .filter(|&&limit| size >= limit)
+        .count()
+        + 1;
     let text = format!("{:.*}", digits.saturating_sub(whole), size);
     let text = if text.contains('.') {
         text.trim_end_matches('0').trim_end_matches('.')

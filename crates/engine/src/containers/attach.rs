@@ -29,13 +29,18 @@ pub(crate) fn detach_keys(text: Option<&str>) -> Result<Vec<u8>, ContainerError>
     };
     text.split(',')
         .map(|key| {
-            let unknown =
-                || ContainerError::Invalid(format!("Invalid detach keys ({text}) provided: Unknown character: '{key}'"));
+            let unknown = || {
+                ContainerError::Invalid(format!(
+                    "Invalid detach keys ({text}) provided: Unknown character: '{key}'"
+                ))
+            };
             match key.as_bytes() {
                 [byte] => Ok(*byte),
                 _ => match key.strip_prefix("ctrl-").map(str::as_bytes) {
                     Some([letter @ b'a'..=b'z']) => Ok(letter - b'a' + 1),
-                    Some([symbol @ (b'@' | b'[' | b'\\' | b']' | b'^' | b'_')]) => Ok(symbol - b'@'),
+                    Some([symbol @ (b'@' | b'[' | b'\\' | b']' | b'^' | b'_')]) => {
+                        Ok(symbol - b'@')
+                    }
                     _ => Err(unknown()),
                 },
             }
@@ -46,7 +51,11 @@ pub(crate) fn detach_keys(text: Option<&str>) -> Result<Vec<u8>, ContainerError>
 impl Containers {
     /// A connected stream socket that carries raw bytes when the container has a terminal (the flag), else frames with
     /// Docker's stream header; what is written to it goes to stdin. Before the start it waits for it.
-    pub fn attach(&self, reference: &str, request: &AttachRequest) -> Result<(OwnedFd, bool), ContainerError> {
+    pub fn attach(
+        &self,
+        reference: &str,
+        request: &AttachRequest,
+    ) -> Result<(OwnedFd, bool), ContainerError> {
         let row = self.find(reference)?;
         let config = row.config()?;
         let keys = detach_keys(request.detach_keys.as_deref())?;
@@ -98,9 +107,13 @@ impl Containers {
     pub fn resize(&self, reference: &str, rows: u16, columns: u16) -> Result<(), ContainerError> {
         let row = self.find(reference)?;
         if !row.status()?.is_active() {
-            return Err(ContainerError::Conflict(format!("Container {} is not running", row.id)));
+            return Err(ContainerError::Conflict(format!(
+                "Container {} is not running",
+                row.id
+            )));
         }
-        self.ask(&row.id, &Request::Resize { rows, columns }).map(drop)
+        self.ask(&row.id, &Request::Resize { rows, columns })
+            .map(drop)
     }
 }
 
@@ -111,7 +124,10 @@ mod tests {
     #[test]
     fn detach_keys_are_read_like_docker() {
         assert_eq!(detach_keys(None).expect("default"), [16, 17]);
-        assert_eq!(detach_keys(Some("ctrl-a,x,ctrl-[")).expect("valid"), [1, b'x', 27]);
+        assert_eq!(
+            detach_keys(Some("ctrl-a,x,ctrl-[")).expect("valid"),
+            [1, b'x', 27]
+        );
         assert!(detach_keys(Some("ctrl-é")).is_err());
         assert!(detach_keys(Some("abc")).is_err());
     }

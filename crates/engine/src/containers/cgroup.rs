@@ -15,7 +15,10 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn of(tag: &str, container: &str) -> io::Result<Self> {
-        Ok(Self { layout: layout()?, name: format!("orlop-{tag}/{container}") })
+        Ok(Self {
+            layout: layout()?,
+            name: format!("orlop-{tag}/{container}"),
+        })
     }
 
     pub(crate) fn is_unified(&self) -> bool {
@@ -28,7 +31,12 @@ impl Group {
             Layout::V2(root) => Some(root.join(&self.name)),
             Layout::V1(hierarchies) => hierarchies
                 .iter()
-                .find(|hierarchy| hierarchy.controllers.iter().any(|known| known == controller))
+                .find(|hierarchy| {
+                    hierarchy
+                        .controllers
+                        .iter()
+                        .any(|known| known == controller)
+                })
                 .map(|hierarchy| hierarchy.mount_point.join(&self.name)),
             Layout::Absent => None,
         }
@@ -36,7 +44,10 @@ impl Group {
 
     /// Host pids of all processes in the container; empty when it has none.
     pub(crate) fn pids(&self) -> io::Result<Vec<i32>> {
-        let Some(directory) = ["pids", "freezer", "memory", "cpu"].iter().find_map(|name| self.path(name)) else {
+        let Some(directory) = ["pids", "freezer", "memory", "cpu"]
+            .iter()
+            .find_map(|name| self.path(name))
+        else {
             return Ok(Vec::new());
         };
         match fs::read_to_string(directory.join("cgroup.procs")) {

@@ -25,7 +25,11 @@ pub struct CommitRequest {
 
 impl Containers {
     /// The new image's id.
-    pub fn commit(self: &Arc<Self>, reference: &str, request: CommitRequest) -> Result<String, ContainerError> {
+    pub fn commit(
+        self: &Arc<Self>,
+        reference: &str,
+        request: CommitRequest,
+    ) -> Result<String, ContainerError> {
         let row = self.find(reference)?;
         let mut config = match request.config {
             Some(mut config) => {
@@ -39,12 +43,29 @@ impl Containers {
         if freeze {
             self.pause(&row.id)?;
         }
-        let committed = self.commit_upper(&row, &config, &request.author, &request.comment, request.repository.as_deref(), request.tag.as_deref());
+        let committed = self.commit_upper(
+            &row,
+            &config,
+            &request.author,
+            &request.comment,
+            request.repository.as_deref(),
+            request.tag.as_deref(),
+        );
         if freeze {
             self.unpause(&row.id)?;
         }
         let id = committed?;
-        self.publish(&row, "commit", &[("imageID", &id), ("imageRef", request.repository.as_deref().unwrap_or_default())]);
+        self.publish(
+            &row,
+            "commit",
+            &[
+                ("imageID", &id),
+                (
+                    "imageRef",
+                    request.repository.as_deref().unwrap_or_default(),
+                ),
+            ],
+        );
         Ok(id)
     }
 
@@ -58,10 +79,23 @@ impl Containers {
         tag: Option<&str>,
     ) -> Result<String, ContainerError> {
         let upper = sys::dir::open(&self.paths.container_upper(&row.id)).map_err(|source| {
-            ContainerError::Io { action: format!("cannot read the changes of container {}", row.id), source }
+            ContainerError::Io {
+                action: format!("cannot read the changes of container {}", row.id),
+                source,
+            }
         })?;
-        let created_by = config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect::<Vec<_>>().join(" ");
-        let options = archive::PackOptions { whiteouts: archive::PackWhiteouts::ToAufs, ..Default::default() };
+        let created_by = config
+            .entrypoint
+            .iter()
+            .chain(&config.cmd)
+            .flatten()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(" ");
+        let options = archive::PackOptions {
+            whiteouts: archive::PackWhiteouts::ToAufs,
+            ..Default::default()
+        };
         let name = match (repository, tag) {
             (Some(repository), Some(tag)) if !repository.is_empty() && !tag.is_empty() => {
                 Some(Reference::parse(&format!("{repository}:{tag}"))?)
@@ -78,7 +112,9 @@ impl Containers {
             name,
         };
         Ok(self.images.commit_layer(&commit, &mut |out| {
-            archive::pack(upper.as_fd(), out, &options).map(drop).map_err(std::io::Error::other)
+            archive::pack(upper.as_fd(), out, &options)
+                .map(drop)
+                .map_err(std::io::Error::other)
         })?)
     }
 }

@@ -62,7 +62,9 @@ impl Fault for ContainerError {
             Self::Ambiguous(_) | Self::Invalid(_) => ErrorKind::Invalid,
             Self::NameInUse { .. } | Self::Conflict(_) | Self::NotRunning(_) => ErrorKind::Conflict,
             Self::NotModified => ErrorKind::Conflict,
-            Self::Start { code: 126 | 127, .. } => ErrorKind::Invalid,
+            Self::Start {
+                code: 126 | 127, ..
+            } => ErrorKind::Invalid,
             Self::Start { .. } | Self::Io { .. } | Self::Shim(_) => ErrorKind::Internal,
             Self::Unsupported(_) => ErrorKind::Unsupported,
             Self::Store(error) => error.kind(),

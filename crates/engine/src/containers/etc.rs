@@ -38,7 +38,8 @@ impl Containers {
         if let Some(other) = host.network_mode.strip_prefix("container:") {
             let other = self.find(other)?;
             for file in ["hosts", "resolv.conf"] {
-                let text = std::fs::read_to_string(self.paths.container_file(&other.id, file)).unwrap_or_default();
+                let text = std::fs::read_to_string(self.paths.container_file(&other.id, file))
+                    .unwrap_or_default();
                 write(&files(file), &text)?;
             }
             return Ok(Vec::new());
@@ -67,16 +68,26 @@ impl Containers {
         let mut others: Vec<(String, Vec<String>)> = Vec::new();
         if host.network_mode == "bridge" {
             for (alias, target) in &links {
-                if let Some(neighbour) = neighbours.iter().find(|neighbour| neighbour.id == target.id) {
+                if let Some(neighbour) = neighbours
+                    .iter()
+                    .find(|neighbour| neighbour.id == target.id)
+                {
                     others.push((
                         neighbour.ip.clone(),
-                        vec![alias.clone(), neighbour.hostname.clone(), neighbour.name.clone()],
+                        vec![
+                            alias.clone(),
+                            neighbour.hostname.clone(),
+                            neighbour.name.clone(),
+                        ],
                     ));
                 }
             }
             for neighbour in neighbours.iter().filter(|neighbour| neighbour.id != row.id) {
                 if !links.iter().any(|(_, target)| target.id == neighbour.id) {
-                    others.push((neighbour.ip.clone(), vec![neighbour.name.clone(), neighbour.id[..12].to_owned()]));
+                    others.push((
+                        neighbour.ip.clone(),
+                        vec![neighbour.name.clone(), neighbour.id[..12].to_owned()],
+                    ));
                 }
             }
         }
@@ -113,7 +124,9 @@ impl Containers {
     }
 
     fn neighbours(&self) -> Result<Vec<Neighbour>, ContainerError> {
-        let rows = self.store.read(|tx| Ok::<_, ContainerError>(tx.containers()?))?;
+        let rows = self
+            .store
+            .read(|tx| Ok::<_, ContainerError>(tx.containers()?))?;
         rows.into_iter()
             .filter(|row| matches!(row.status(), Ok(status) if status.is_active()))
             .map(|row| {
@@ -140,13 +153,23 @@ impl Containers {
         let neighbours = self.neighbours()?;
         for neighbour in &neighbours {
             let row = self.find(&neighbour.id)?;
-            self.write_hosts(&row, &row.config()?, &row.host_config()?, &row.network()?, &neighbours)?;
+            self.write_hosts(
+                &row,
+                &row.config()?,
+                &row.host_config()?,
+                &row.network()?,
+                &neighbours,
+            )?;
         }
         Ok(())
     }
 
     /// The variables that Docker gives a container for each of its links, by the legacy scheme.
-    fn link_environment(&self, row: &ContainerRow, host: &HostConfig) -> Result<Vec<String>, ContainerError> {
+    fn link_environment(
+        &self,
+        row: &ContainerRow,
+        host: &HostConfig,
+    ) -> Result<Vec<String>, ContainerError> {
         let mut variables = Vec::new();
         for (alias, target) in self.links(host)? {
             if target.status()? != Status::Running {

@@ -60,15 +60,25 @@ pub struct ExecDetail {
 
 impl Containers {
     /// The exec's id.
-    pub fn exec_create(&self, reference: &str, request: ExecRequest) -> Result<String, ContainerError> {
+    pub fn exec_create(
+        &self,
+        reference: &str,
+        request: ExecRequest,
+    ) -> Result<String, ContainerError> {
         let row = self.find(reference)?;
         must_run(&row)?;
         if request.cmd.is_empty() {
-            return Err(ContainerError::Invalid("No exec command specified".to_owned()));
+            return Err(ContainerError::Invalid(
+                "No exec command specified".to_owned(),
+            ));
         }
         detach_keys(request.detach_keys.as_deref())?;
         let id = store::ContainerId::random().to_string();
-        self.publish(&row, &format!("exec_create: {}", request.cmd.join(" ")), &[("execID", &id)]);
+        self.publish(
+            &row,
+            &format!("exec_create: {}", request.cmd.join(" ")),
+            &[("execID", &id)],
+        );
         let exec = Exec {
             container: row.id,
             request,
@@ -82,12 +92,22 @@ impl Containers {
     }
 
     /// The streams (see [`Containers::attach`]) unless detached. Returns when the process has started.
-    pub fn exec_start(&self, exec: &str, start: ExecStart) -> Result<Option<OwnedFd>, ContainerError> {
-        let Exec { container, request, .. } = {
+    pub fn exec_start(
+        &self,
+        exec: &str,
+        start: ExecStart,
+    ) -> Result<Option<OwnedFd>, ContainerError> {
+        let Exec {
+            container, request, ..
+        } = {
             let mut execs = self.execs();
-            let known = execs.get_mut(exec).ok_or_else(|| ContainerError::NoSuchExec(exec.to_owned()))?;
+            let known = execs
+                .get_mut(exec)
+                .ok_or_else(|| ContainerError::NoSuchExec(exec.to_owned()))?;
             if std::mem::replace(&mut known.started, true) {
-                return Err(ContainerError::Conflict(format!("exec command {exec} is already running")));
+                return Err(ContainerError::Conflict(format!(
+                    "exec command {exec} is already running"
+                )));
             }
             // The process may be over before the shim's answer is read here.
             known.running = true;
@@ -126,14 +146,25 @@ impl Containers {
             detach: start.detach,
             detach_keys: Some(detach_keys(request.detach_keys.as_deref())?),
         };
-        let (stream, response) = self.converse(&row.id, &Request::Exec { spec: Box::new(spec) })?;
+        let (stream, response) = self.converse(
+            &row.id,
+            &Request::Exec {
+                spec: Box::new(spec),
+            },
+        )?;
         let Response::ExecStarted { pid } = response else {
-            return Err(ContainerError::Shim(format!("unexpected answer {response:?}")));
+            return Err(ContainerError::Shim(format!(
+                "unexpected answer {response:?}"
+            )));
         };
         if let Some(known) = self.execs().get_mut(exec) {
             known.pid = pid;
         }
-        self.publish(&row, &format!("exec_start: {}", request.cmd.join(" ")), &[("execID", exec)]);
+        self.publish(
+            &row,
+            &format!("exec_start: {}", request.cmd.join(" ")),
+            &[("execID", exec)],
+        );
         Ok((!start.detach).then(|| stream.into()))
     }
 
@@ -148,7 +179,11 @@ impl Containers {
         host.privileged |= request.privileged;
         config.tty = request.tty;
         let security = super::spec::security(&host)?;
-        let user = if request.user.is_empty() { config.user.clone() } else { request.user.clone() };
+        let user = if request.user.is_empty() {
+            config.user.clone()
+        } else {
+            request.user.clone()
+        };
         let cwd = [&request.working_dir, &config.working_dir]
             .into_iter()
             .find(|directory| !directory.is_empty())
@@ -173,7 +208,10 @@ impl Containers {
     fn settle(&self, exec: &str) {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         use rustix::process::{Pid, PidfdFlags, pidfd_open};
-        const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        const MOMENT: Timespec = Timespec {
+            tv_sec: 0,
+            tv_nsec: 20_000_000,
+        };
         let Some((container, pid)) = self
             .execs()
             .get(exec)
@@ -184,15 +222,16 @@ impl Containers {
         };
         // No such process: it has ended, and the shim knows how.
         let ended = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(process) => {
-                poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&MOMENT)).is_ok_and(|ready| ready > 0)
-            }
+            Ok(process) => poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&MOMENT))
+                .is_ok_and(|ready| ready > 0),
             Err(_) => true,
         };
         if !ended {
             return;
         }
-        let request = Request::ExecWait { exec: exec.to_owned() };
+        let request = Request::ExecWait {
+            exec: exec.to_owned(),
+        };
         if let Ok(Response::ExecExited { code }) = self.ask(&container, &request) {
             self.exec_ended(exec, code);
         }
@@ -200,8 +239,11 @@ impl Containers {
 
     pub fn exec_inspect(&self, exec: &str) -> Result<ExecDetail, ContainerError> {
         self.settle(exec);
-        let known =
-            self.execs().get(exec).cloned().ok_or_else(|| ContainerError::NoSuchExec(exec.to_owned()))?;
+        let known = self
+            .execs()
+            .get(exec)
+            .cloned()
+            .ok_or_else(|| ContainerError::NoSuchExec(exec.to_owned()))?;
         Ok(ExecDetail {
             id: exec.to_owned(),
             container: known.container,
@@ -214,7 +256,15 @@ impl Containers {
 
     pub fn exec_resize(&self, exec: &str, rows: u16, columns: u16) -> Result<(), ContainerError> {
         let container = self.exec_inspect(exec)?.container;
-        self.ask(&container, &Request::ExecResize { exec: exec.to_owned(), rows, columns }).map(drop)
+        self.ask(
+            &container,
+            &Request::ExecResize {
+                exec: exec.to_owned(),
+                rows,
+                columns,
+            },
+        )
+        .map(drop)
     }
 
     pub(super) fn exec_ended(&self, exec: &str, code: i32) {
@@ -230,7 +280,11 @@ impl Containers {
             known.container.clone()
         };
         if let Ok(row) = self.find(&ended) {
-            self.publish(&row, "exec_die", &[("execID", exec), ("exitCode", &code.to_string())]);
+            self.publish(
+                &row,
+                "exec_die",
+                &[("execID", exec), ("exitCode", &code.to_string())],
+            );
         }
     }
 
@@ -244,7 +298,11 @@ impl Containers {
 
     /// The container ended: its execs ended with it.
     pub(super) fn forget_execs(&self, container: &str) {
-        for exec in self.execs().values_mut().filter(|exec| exec.container == container && exec.running) {
+        for exec in self
+            .execs()
+            .values_mut()
+            .filter(|exec| exec.container == container && exec.running)
+        {
             exec.running = false;
             exec.exit_code.get_or_insert(137);
         }

@@ -12,7 +12,11 @@ use super::{ContainerError, Containers, RemoveRequest, Status, WaitCondition, Wa
 
 impl Containers {
     /// pid 1 ended and its shim will not start it again.
-    pub(crate) fn ended(self: &Arc<Self>, id: &str, exit: &ExitRecord) -> Result<(), ContainerError> {
+    pub(crate) fn ended(
+        self: &Arc<Self>,
+        id: &str,
+        exit: &ExitRecord,
+    ) -> Result<(), ContainerError> {
         let live = self.live(id);
         let teardown = live.teardown.lock().unwrap_or_else(PoisonError::into_inner);
         let row = match self.find(id) {
@@ -46,7 +50,11 @@ impl Containers {
         drop(teardown);
         if remove {
             let _verb = live.verb.lock().unwrap_or_else(PoisonError::into_inner);
-            let request = RemoveRequest { force: true, volumes: true, link: false };
+            let request = RemoveRequest {
+                force: true,
+                volumes: true,
+                link: false,
+            };
             match self.find(id) {
                 Ok(mut row) => self.remove_locked(&mut row, request)?,
                 Err(ContainerError::NoSuch(_)) => {}
@@ -57,7 +65,11 @@ impl Containers {
     }
 
     /// pid 1 ended and the shim waits to start it again.
-    pub(crate) fn restarting(self: &Arc<Self>, id: &str, exit: &ExitRecord) -> Result<(), ContainerError> {
+    pub(crate) fn restarting(
+        self: &Arc<Self>,
+        id: &str,
+        exit: &ExitRecord,
+    ) -> Result<(), ContainerError> {
         let row = self.change_state(id, |row| {
             row.status = Status::Restarting.as_str().to_owned();
             row.pid = 0;
@@ -68,11 +80,17 @@ impl Containers {
             row.error.clone_from(&exit.error);
         })?;
         self.publish(&row, "die", &[("exitCode", &exit.code.to_string())]);
-        self.tell(id, exit.code, None, |condition| condition == WaitCondition::NextExit);
+        self.tell(id, exit.code, None, |condition| {
+            condition == WaitCondition::NextExit
+        });
         Ok(())
     }
 
-    pub(crate) fn restarted(self: &Arc<Self>, id: &str, state: &StateRecord) -> Result<(), ContainerError> {
+    pub(crate) fn restarted(
+        self: &Arc<Self>,
+        id: &str,
+        state: &StateRecord,
+    ) -> Result<(), ContainerError> {
         let row = self.change_state(id, |row| {
             row.status = Status::Running.as_str().to_owned();
             row.pid = state.pid;
@@ -90,7 +108,9 @@ impl Containers {
         change: impl FnOnce(&mut store::ContainerRow),
     ) -> Result<store::ContainerRow, ContainerError> {
         self.store.write(|tx| {
-            let mut row = tx.container(id)?.ok_or_else(|| ContainerError::NoSuch(id.to_owned()))?;
+            let mut row = tx
+                .container(id)?
+                .ok_or_else(|| ContainerError::NoSuch(id.to_owned()))?;
             change(&mut row);
             tx.update_container(&row)?;
             Ok(row)
@@ -99,9 +119,15 @@ impl Containers {
 
     /// Answers everybody who waits for an end (not for a removal).
     pub(crate) fn tell_exit(&self, id: &str, code: i32, error: Option<&str>) {
-        self.tell(id, code, error, |condition| condition != WaitCondition::Removed);
+        self.tell(id, code, error, |condition| {
+            condition != WaitCondition::Removed
+        });
         // Those who wait for the removal learn this code then.
-        *self.live(id).last_exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+        *self
+            .live(id)
+            .last_exit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(code);
     }
 
     pub(crate) fn tell(
@@ -121,7 +147,10 @@ impl Containers {
             told
         };
         for waiter in told {
-            (waiter.tell)(WaitOutcome { code, error: error.map(str::to_owned) });
+            (waiter.tell)(WaitOutcome {
+                code,
+                error: error.map(str::to_owned),
+            });
         }
     }
 }

@@ -8,11 +8,20 @@ use store::ContainerRow;
 use super::{ContainerError, Containers};
 
 impl Containers {
-    pub fn export(&self, reference: &str, out: &mut (dyn Write + Send)) -> Result<(), ContainerError> {
+    pub fn export(
+        &self,
+        reference: &str,
+        out: &mut (dyn Write + Send),
+    ) -> Result<(), ContainerError> {
         let row = self.find(reference)?;
-        let failed = |source| ContainerError::Io { action: format!("cannot export container {}", row.id), source };
-        self.with_root(&row, |root| archive::pack(root, out, &archive::PackOptions::default()).map(drop))?
-            .map_err(|error| failed(std::io::Error::other(error)))?;
+        let failed = |source| ContainerError::Io {
+            action: format!("cannot export container {}", row.id),
+            source,
+        };
+        self.with_root(&row, |root| {
+            archive::pack(root, out, &archive::PackOptions::default()).map(drop)
+        })?
+        .map_err(|error| failed(std::io::Error::other(error)))?;
         self.publish(&row, "export", &[]);
         Ok(())
     }
@@ -26,7 +35,10 @@ impl Containers {
         let mut layers = vec![self.paths.container_upper(&row.id)];
         layers.extend(self.images.lowers(&row.image_id)?);
         sys::overlay::with_view(&self.paths.layers(), &layers, None, look).map_err(|source| {
-            ContainerError::Io { action: format!("cannot look at the files of container {}", row.id), source }
+            ContainerError::Io {
+                action: format!("cannot look at the files of container {}", row.id),
+                source,
+            }
         })
     }
 }

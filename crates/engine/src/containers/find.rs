@@ -15,25 +15,32 @@ impl Containers {
         if name.is_empty() {
             return Err(no_such());
         }
-        self.store.read(|tx| {
-            if let Some(row) = tx.container(name)? {
-                return Ok(row);
-            }
-            if let Some(row) = tx.container_by_name(name)? {
-                return Ok(row);
-            }
-            let ids = if name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                tx.container_ids_by_prefix(name)?
-            } else {
-                Vec::new()
-            };
-            match ids.as_slice() {
-                [] => Err(no_such()),
-                [id] => tx.container(id)?.ok_or_else(no_such),
-                _ => Err(ContainerError::Ambiguous(name.to_owned())),
-            }
-        })
-        .and_then(|row| if row.status == Status::Creating.as_str() { Err(no_such()) } else { Ok(row) })
+        self.store
+            .read(|tx| {
+                if let Some(row) = tx.container(name)? {
+                    return Ok(row);
+                }
+                if let Some(row) = tx.container_by_name(name)? {
+                    return Ok(row);
+                }
+                let ids = if name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                    tx.container_ids_by_prefix(name)?
+                } else {
+                    Vec::new()
+                };
+                match ids.as_slice() {
+                    [] => Err(no_such()),
+                    [id] => tx.container(id)?.ok_or_else(no_such),
+                    _ => Err(ContainerError::Ambiguous(name.to_owned())),
+                }
+            })
+            .and_then(|row| {
+                if row.status == Status::Creating.as_str() {
+                    Err(no_such())
+                } else {
+                    Ok(row)
+                }
+            })
     }
 
     /// The in-memory side of a container, made on first use.
@@ -43,7 +50,10 @@ impl Containers {
     }
 
     pub(crate) fn forget(&self, id: &str) {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.live
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
     }
 }
 

@@ -95,10 +95,19 @@ impl Containers {
     pub fn inspect(&self, reference: &str, size: bool) -> Result<ContainerDetail, ContainerError> {
         let row = self.find(reference)?;
         let config = row.config()?;
-        let mut words = config.entrypoint.iter().chain(&config.cmd).flatten().cloned();
+        let mut words = config
+            .entrypoint
+            .iter()
+            .chain(&config.cmd)
+            .flatten()
+            .cloned();
         let path = words.next().unwrap_or_default();
         let args = words.collect();
-        let (size_rw, size_root_fs) = if size { self.sizes(&row)? } else { (None, None) };
+        let (size_rw, size_root_fs) = if size {
+            self.sizes(&row)?
+        } else {
+            (None, None)
+        };
         Ok(ContainerDetail {
             path,
             args,
@@ -132,34 +141,59 @@ impl Containers {
     }
 
     fn shown(&self, id: &str, file: &str) -> String {
-        self.paths.container_file(id, file).to_string_lossy().into_owned()
+        self.paths
+            .container_file(id, file)
+            .to_string_lossy()
+            .into_owned()
     }
 
-    pub(super) fn mount_points(&self, row: &ContainerRow) -> Result<Vec<MountPoint>, ContainerError> {
-        Ok(self.stored_mounts(row)?.into_iter().map(|mount| mount.point).collect())
+    pub(super) fn mount_points(
+        &self,
+        row: &ContainerRow,
+    ) -> Result<Vec<MountPoint>, ContainerError> {
+        Ok(self
+            .stored_mounts(row)?
+            .into_iter()
+            .map(|mount| mount.point)
+            .collect())
     }
 
     /// Addresses and host ports count only while it runs.
-    pub(super) fn network_settings(&self, row: &ContainerRow) -> Result<NetworkSettings, ContainerError> {
+    pub(super) fn network_settings(
+        &self,
+        row: &ContainerRow,
+    ) -> Result<NetworkSettings, ContainerError> {
         let settings = row.network()?;
         if row.status()?.is_active() {
             return Ok(settings);
         }
-        Ok(NetworkSettings { mode: settings.mode, ..NetworkSettings::default() })
+        Ok(NetworkSettings {
+            mode: settings.mode,
+            ..NetworkSettings::default()
+        })
     }
 
     /// Bytes that the container itself takes, and with its image.
-    pub(super) fn sizes(&self, row: &ContainerRow) -> Result<(Option<i64>, Option<i64>), ContainerError> {
+    pub(super) fn sizes(
+        &self,
+        row: &ContainerRow,
+    ) -> Result<(Option<i64>, Option<i64>), ContainerError> {
         let upper = self.paths.container_upper(&row.id);
         let own = match sys::dir::tree_size(&upper) {
             Ok(size) => i64::try_from(size.bytes).unwrap_or(i64::MAX),
             // Removed since it was listed.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
             Err(source) => {
-                return Err(ContainerError::Io { action: "cannot measure the container".to_owned(), source });
+                return Err(ContainerError::Io {
+                    action: "cannot measure the container".to_owned(),
+                    source,
+                });
             }
         };
-        let image = self.images.inspect(&row.image_id).map_or(0, |image| image.size);
+        let image = self
+            .images
+            .inspect(&row.image_id)
+            .map_or(0, |image| image.size);
         let image = i64::try_from(image).unwrap_or(i64::MAX);
         Ok((Some(own), Some(own.saturating_add(image))))
     }

@@ -7,11 +7,40 @@ use super::{ContainerError, Containers, Status};
 
 /// Linux' signal numbers on the architectures we run on, by name.
 const SIGNALS: [(&str, i32); 34] = [
-    ("ABRT", 6), ("ALRM", 14), ("BUS", 7), ("CHLD", 17), ("CLD", 17), ("CONT", 18), ("FPE", 8), ("HUP", 1),
-    ("ILL", 4), ("INT", 2), ("IO", 29), ("IOT", 6), ("KILL", 9), ("PIPE", 13), ("POLL", 29), ("PROF", 27),
-    ("PWR", 30), ("QUIT", 3), ("SEGV", 11), ("STKFLT", 16), ("STOP", 19), ("SYS", 31), ("TERM", 15),
-    ("TRAP", 5), ("TSTP", 20), ("TTIN", 21), ("TTOU", 22), ("URG", 23), ("USR1", 10), ("USR2", 12),
-    ("VTALRM", 26), ("WINCH", 28), ("XCPU", 24), ("XFSZ", 25),
+    ("ABRT", 6),
+    ("ALRM", 14),
+    ("BUS", 7),
+    ("CHLD", 17),
+    ("CLD", 17),
+    ("CONT", 18),
+    ("FPE", 8),
+    ("HUP", 1),
+    ("ILL", 4),
+    ("INT", 2),
+    ("IO", 29),
+    ("IOT", 6),
+    ("KILL", 9),
+    ("PIPE", 13),
+    ("POLL", 29),
+    ("PROF", 27),
+    ("PWR", 30),
+    ("QUIT", 3),
+    ("SEGV", 11),
+    ("STKFLT", 16),
+    ("STOP", 19),
+    ("SYS", 31),
+    ("TERM", 15),
+    ("TRAP", 5),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("USR1", 10),
+    ("USR2", 12),
+    ("VTALRM", 26),
+    ("WINCH", 28),
+    ("XCPU", 24),
+    ("XFSZ", 25),
 ];
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
@@ -20,7 +49,11 @@ const RTMAX: i32 = 64;
 pub(crate) fn signal_number(text: &str) -> Result<i32, ContainerError> {
     let invalid = || ContainerError::Invalid(format!("invalid signal: {text}"));
     if let Ok(number) = text.parse::<i32>() {
-        return if (1..=RTMAX).contains(&number) { Ok(number) } else { Err(invalid()) };
+        return if (1..=RTMAX).contains(&number) {
+            Ok(number)
+        } else {
+            Err(invalid())
+        };
     }
     let upper = text.to_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -30,25 +63,48 @@ pub(crate) fn signal_number(text: &str) -> Result<i32, ContainerError> {
     let real_time = match name.split_at_checked(5) {
         Some(("RTMIN", "")) => Some(RTMIN),
         Some(("RTMAX", "")) => Some(RTMAX),
-        Some(("RTMIN", offset)) => offset.strip_prefix('+').and_then(|n| n.parse().ok()).map(|n: i32| RTMIN + n),
-        Some(("RTMAX", offset)) => offset.strip_prefix('-').and_then(|n| n.parse().ok()).map(|n: i32| RTMAX - n),
+        Some(("RTMIN", offset)) => offset
+            .strip_prefix('+')
+            .and_then(|n| n.parse().ok())
+            .map(|n: i32| RTMIN + n),
+        Some(("RTMAX", offset)) => offset
+            .strip_prefix('-')
+            .and_then(|n| n.parse().ok())
+            .map(|n: i32| RTMAX - n),
         _ => None,
     };
-    real_time.filter(|number| (RTMIN..=RTMAX).contains(number)).ok_or_else(invalid)
+    real_time
+        .filter(|number| (RTMIN..=RTMAX).contains(number))
+        .ok_or_else(invalid)
 }
 
 impl Containers {
     /// `signal`: name with or without SIG, or number; `None` is SIGKILL.
-    pub fn kill(self: &Arc<Self>, reference: &str, signal: Option<&str>) -> Result<(), ContainerError> {
+    pub fn kill(
+        self: &Arc<Self>,
+        reference: &str,
+        signal: Option<&str>,
+    ) -> Result<(), ContainerError> {
         let signal = signal_number(signal.filter(|text| !text.is_empty()).unwrap_or("KILL"))?;
         let row = self.find(reference)?;
-        let not_running =
-            || ContainerError::Conflict(format!("cannot kill container: {reference}: container {} is not running", row.id));
+        let not_running = || {
+            ContainerError::Conflict(format!(
+                "cannot kill container: {reference}: container {} is not running",
+                row.id
+            ))
+        };
         if !row.status()?.is_active() {
             return Err(not_running());
         }
         // Only what ends a container counts as a wish that it stay down.
-        let stop = signal == 9 || signal == 15 || row.config()?.stop_signal.as_deref().and_then(|name| signal_number(name).ok()) == Some(signal);
+        let stop = signal == 9
+            || signal == 15
+            || row
+                .config()?
+                .stop_signal
+                .as_deref()
+                .and_then(|name| signal_number(name).ok())
+                == Some(signal);
         if stop {
             self.change_state(&row.id, |row| row.manually_stopped = true)?;
         }
@@ -71,11 +127,21 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        for (text, number) in [("9", 9), ("KILL", 9), ("sigkill", 9), ("SIGRTMIN+3", 37), ("RTMAX", 64), ("usr1", 10)] {
+        for (text, number) in [
+            ("9", 9),
+            ("KILL", 9),
+            ("sigkill", 9),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX", 64),
+            ("usr1", 10),
+        ] {
             assert_eq!(signal_number(text).expect(text), number);
         }
         for text in ["0", "65", "SIGFOO", "", "RTMIN+99", "-1"] {
-            assert_eq!(signal_number(text).expect_err(text).to_string(), format!("invalid signal: {text}"));
+            assert_eq!(
+                signal_number(text).expect_err(text).to_string(),
+                format!("invalid signal: {text}")
+            );
         }
     }
 }

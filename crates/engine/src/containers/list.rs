@@ -88,36 +88,81 @@ impl Filters {
 }
 
 const FILTERS: [&str; 17] = [
-    "ancestor", "before", "expose", "exited", "health", "id", "isolation", "is-task", "label", "name", "network",
-    "publish", "since", "status", "volume", "label!", "until",
+    "ancestor",
+    "before",
+    "expose",
+    "exited",
+    "health",
+    "id",
+    "isolation",
+    "is-task",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+    "label!",
+    "until",
 ];
-const STATES: [&str; 7] = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+const STATES: [&str; 7] = [
+    "created",
+    "restarting",
+    "running",
+    "removing",
+    "paused",
+    "exited",
+    "dead",
+];
 
 impl Containers {
     /// Whether any container runs, is paused, or waits to restart.
     pub fn any_active(&self) -> Result<bool, ContainerError> {
-        let rows = self.store.read(|tx| Ok::<_, ContainerError>(tx.containers()?))?;
-        Ok(rows.iter().any(|row| Status::parse(&row.status).is_some_and(Status::is_active)))
+        let rows = self
+            .store
+            .read(|tx| Ok::<_, ContainerError>(tx.containers()?))?;
+        Ok(rows
+            .iter()
+            .any(|row| Status::parse(&row.status).is_some_and(Status::is_active)))
     }
 
     /// Newest first.
     pub fn list(&self, request: &ListRequest) -> Result<Vec<ContainerSummary>, ContainerError> {
         let filters = &request.filters;
         let invalid = |text: String| Err(ContainerError::Invalid(text));
-        if let Some(key) = filters.0.keys().find(|key| !FILTERS.contains(&key.as_str())) {
+        if let Some(key) = filters
+            .0
+            .keys()
+            .find(|key| !FILTERS.contains(&key.as_str()))
+        {
             return invalid(format!("invalid filter '{key}'"));
         }
-        if let Some(state) = filters.values("status").iter().find(|state| !STATES.contains(&state.as_str())) {
+        if let Some(state) = filters
+            .values("status")
+            .iter()
+            .find(|state| !STATES.contains(&state.as_str()))
+        {
             return invalid(format!("invalid filter 'status={state}'"));
         }
-        if let Some(code) = filters.values("exited").iter().find(|code| code.parse::<i32>().is_err()) {
+        if let Some(code) = filters
+            .values("exited")
+            .iter()
+            .find(|code| code.parse::<i32>().is_err())
+        {
             return invalid(format!("invalid filter 'exited={code}'"));
         }
-        let mut rows = self.store.read(|tx| Ok::<_, ContainerError>(tx.containers()?))?;
+        let mut rows = self
+            .store
+            .read(|tx| Ok::<_, ContainerError>(tx.containers()?))?;
         rows.retain(|row| row.status != Status::Creating.as_str());
         rows.sort_by(|a, b| b.created_at.cmp(&a.created_at));
         let created_of = |key: &str| -> Result<Option<String>, ContainerError> {
-            filters.values(key).first().map(|name| Ok(self.find(name)?.created_at)).transpose()
+            filters
+                .values(key)
+                .first()
+                .map(|name| Ok(self.find(name)?.created_at))
+                .transpose()
         };
         let (before, since) = (created_of("before")?, created_of("since")?);
         let all = request.all
@@ -142,11 +187,15 @@ impl Containers {
             }
             let status = row.status()?;
             let passes = (all || status.is_active())
-                && before.as_ref().is_none_or(|before| row.created_at < *before)
+                && before
+                    .as_ref()
+                    .is_none_or(|before| row.created_at < *before)
                 && since.as_ref().is_none_or(|since| row.created_at > *since)
                 && filters.any("id", |id| row.id.starts_with(id))
                 && (names.is_empty()
-                    || names.iter().any(|name| name.is_match(&row.name) || name.is_match(&format!("/{}", row.name))))
+                    || names.iter().any(|name| {
+                        name.is_match(&row.name) || name.is_match(&format!("/{}", row.name))
+                    }))
                 && filters.any("status", |state| state == status.as_str())
                 && filters.any("exited", |code| {
                     status == Status::Exited && code.parse() == Ok(row.exit_code)
@@ -186,12 +235,24 @@ impl Containers {
         let mounts = self.mount_points(&row)?;
         let network = self.network_settings(&row)?;
         let exposed = |wanted: &str| {
-            let wanted = if wanted.contains('/') { wanted.to_owned() } else { format!("{wanted}/tcp") };
-            config.exposed_ports.iter().flatten().any(|(port, _)| *port == wanted)
+            let wanted = if wanted.contains('/') {
+                wanted.to_owned()
+            } else {
+                format!("{wanted}/tcp")
+            };
+            config
+                .exposed_ports
+                .iter()
+                .flatten()
+                .any(|(port, _)| *port == wanted)
                 || network.ports.contains_key(&wanted)
         };
         let published = |wanted: &str| {
-            let wanted = if wanted.contains('/') { wanted.to_owned() } else { format!("{wanted}/tcp") };
+            let wanted = if wanted.contains('/') {
+                wanted.to_owned()
+            } else {
+                format!("{wanted}/tcp")
+            };
             network.ports.get(&wanted).is_some_and(Option::is_some)
         };
         let fits = filters.labels_match(&config.labels)
@@ -206,9 +267,23 @@ impl Containers {
         if !fits {
             return Ok(None);
         }
-        let (size_rw, size_root_fs) = if request.size { self.sizes(&row)? } else { (None, None) };
-        let command = config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect::<Vec<_>>().join(" ");
-        let created = row.created_at.parse::<Timestamp>().map_or(0, Timestamp::as_second);
+        let (size_rw, size_root_fs) = if request.size {
+            self.sizes(&row)?
+        } else {
+            (None, None)
+        };
+        let command = config
+            .entrypoint
+            .iter()
+            .chain(&config.cmd)
+            .flatten()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(" ");
+        let created = row
+            .created_at
+            .parse::<Timestamp>()
+            .map_or(0, Timestamp::as_second);
         Ok(Some(ContainerSummary {
             status_text: status_text(&row, status),
             id: row.id,
@@ -235,7 +310,11 @@ fn status_text(row: &ContainerRow, status: Status) -> String {
     match status {
         Status::Running => format!("Up {}", ago(&row.started_at)),
         Status::Paused => format!("Up {} (Paused)", ago(&row.started_at)),
-        Status::Restarting => format!("Restarting ({}) {} ago", row.exit_code, ago(&row.finished_at)),
+        Status::Restarting => format!(
+            "Restarting ({}) {} ago",
+            row.exit_code,
+            ago(&row.finished_at)
+        ),
         Status::Exited => format!("Exited ({}) {} ago", row.exit_code, ago(&row.finished_at)),
         Status::Created | Status::Creating => "Created".to_owned(),
         Status::Removing => "Removal In Progress".to_owned(),
@@ -286,7 +365,10 @@ mod tests {
 
     #[test]
     fn label_filters() {
-        let labels = BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), String::new())]);
+        let labels = BTreeMap::from([
+            ("a".to_owned(), "1".to_owned()),
+            ("b".to_owned(), String::new()),
+        ]);
         let with = |key: &str, values: &[&str]| {
             Filters(BTreeMap::from([(
                 key.to_owned(),

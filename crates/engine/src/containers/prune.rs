@@ -15,17 +15,28 @@ pub struct PruneReport {
 impl Containers {
     /// `filters`: `until`, `label`, `label!`.
     pub fn prune(self: &Arc<Self>, filters: &Filters) -> Result<PruneReport, ContainerError> {
-        if let Some(unknown) =
-            filters.0.keys().find(|key| !matches!(key.as_str(), "until" | "label" | "label!"))
+        if let Some(unknown) = filters
+            .0
+            .keys()
+            .find(|key| !matches!(key.as_str(), "until" | "label" | "label!"))
         {
-            return Err(ContainerError::Invalid(format!("invalid filter '{unknown}'")));
+            return Err(ContainerError::Invalid(format!(
+                "invalid filter '{unknown}'"
+            )));
         }
-        let request = ListRequest { all: true, size: true, ..ListRequest::default() };
+        let request = ListRequest {
+            all: true,
+            size: true,
+            ..ListRequest::default()
+        };
         let until = filters.until()?;
         let mut report = PruneReport::default();
         for container in self.list(&request)? {
             let old_enough = until.is_none_or(|until| container.created < until.as_second());
-            if container.status.is_active() || !old_enough || !filters.labels_match(&container.labels) {
+            if container.status.is_active()
+                || !old_enough
+                || !filters.labels_match(&container.labels)
+            {
                 continue;
             }
             match self.remove(&container.id, RemoveRequest::default()) {

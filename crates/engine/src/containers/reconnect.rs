@@ -26,12 +26,17 @@ impl Containers {
         let mut repaired = Vec::new();
         let mut running = Vec::new();
         let mut died = Vec::new();
-        for row in self.store.read(|tx| Ok::<_, ContainerError>(tx.containers()?))? {
+        for row in self
+            .store
+            .read(|tx| Ok::<_, ContainerError>(tx.containers()?))?
+        {
             let short = &row.id[..12];
             match row.status()? {
                 Status::Creating => {
                     self.undo_create(&row.id)?;
-                    repaired.push(format!("unfinished creation of container {short} was undone"));
+                    repaired.push(format!(
+                        "unfinished creation of container {short} was undone"
+                    ));
                 }
                 Status::Removing => {
                     self.wait_for_shim_end(&row.id)?;
@@ -44,7 +49,11 @@ impl Containers {
                             repaired.push(format!("container {short} was found running"));
                         }
                         if let Some(endpoint) = row.network()?.endpoint {
-                            self.network.restore(&row.id, &endpoint.interface, &endpoint.published)?;
+                            self.network.restore(
+                                &row.id,
+                                &endpoint.interface,
+                                &endpoint.published,
+                            )?;
                         }
                         running.push(row.id);
                     } else if status.is_active() {
@@ -59,7 +68,10 @@ impl Containers {
         for row in died {
             let host = row.host_config()?;
             self.lost(&row.id)?;
-            repaired.push(format!("container {} had ended while no engine was there", &row.id[..12]));
+            repaired.push(format!(
+                "container {} had ended while no engine was there",
+                &row.id[..12]
+            ));
             let again = match super::spec::restart_policy(&host) {
                 RestartPolicy::Always => true,
                 RestartPolicy::UnlessStopped => !row.manually_stopped,
@@ -69,7 +81,9 @@ impl Containers {
             let judged = self.find(&row.id).is_ok_and(|row| row.error.is_empty());
             if again && !judged {
                 match self.start(&row.id) {
-                    Ok(()) => repaired.push(format!("container {} was started again", &row.id[..12])),
+                    Ok(()) => {
+                        repaired.push(format!("container {} was started again", &row.id[..12]));
+                    }
                     Err(error) => tracing::warn!(container = row.id, %error, "restart policy"),
                 }
             }

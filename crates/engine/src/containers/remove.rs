@@ -29,7 +29,11 @@ pub struct RemoveRequest {
 const SIGKILL: i32 = 9;
 
 impl Containers {
-    pub fn remove(self: &Arc<Self>, reference: &str, request: RemoveRequest) -> Result<(), ContainerError> {
+    pub fn remove(
+        self: &Arc<Self>,
+        reference: &str,
+        request: RemoveRequest,
+    ) -> Result<(), ContainerError> {
         if request.link {
             return self.remove_link(reference);
         }
@@ -42,7 +46,9 @@ impl Containers {
             if !request.force {
                 let how = match status {
                     Status::Paused => "container is paused and must be unpaused first",
-                    Status::Restarting => "container is restarting: stop the container before removing or force remove",
+                    Status::Restarting => {
+                        "container is restarting: stop the container before removing or force remove"
+                    }
                     _ => "container is running: stop the container before removing or force remove",
                 };
                 return Err(ContainerError::Conflict(format!(
@@ -91,11 +97,17 @@ impl Containers {
         row: &mut ContainerRow,
         request: RemoveRequest,
     ) -> Result<(), ContainerError> {
-        drop(self.live(&row.id).teardown.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(
+            self.live(&row.id)
+                .teardown
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         // Step 1. The wish to remove volumes is kept with it, for a recovery must act alike.
         row.status = Status::Removing.as_str().to_owned();
         row.auto_remove = request.volumes;
-        self.store.write(|tx| Ok::<_, ContainerError>(tx.update_container(row)?))?;
+        self.store
+            .write(|tx| Ok::<_, ContainerError>(tx.update_container(row)?))?;
         sys::fault::step("container-remove:row");
         self.finish_remove(row)
     }
@@ -104,7 +116,8 @@ impl Containers {
     pub(crate) fn finish_remove(&self, row: &ContainerRow) -> Result<(), ContainerError> {
         self.release_volumes(&row.id, row.auto_remove)?;
         sys::fault::step("container-remove:volumes");
-        self.store.write(|tx| Ok::<_, ContainerError>(discard(tx, &row.id)?))?;
+        self.store
+            .write(|tx| Ok::<_, ContainerError>(discard(tx, &row.id)?))?;
         sys::fault::step("container-remove:forgotten");
         self.sweeper.sweep(&row.id);
         self.publish(row, "destroy", &[]);
@@ -123,18 +136,25 @@ impl Containers {
     /// `rm --link /a/b`: container `a` no longer knows `b`.
     fn remove_link(&self, reference: &str) -> Result<(), ContainerError> {
         let invalid = || ContainerError::Invalid(format!("Could not get parent for {reference}"));
-        let (parent, alias) =
-            reference.trim_start_matches('/').split_once('/').ok_or_else(invalid)?;
+        let (parent, alias) = reference
+            .trim_start_matches('/')
+            .split_once('/')
+            .ok_or_else(invalid)?;
         let mut row = self.find(parent)?;
         let mut host = row.host_config()?;
         let links = host.links.get_or_insert_with(Vec::new);
         let before = links.len();
-        links.retain(|link| link.split_once(':').map_or(link.as_str(), |(_, alias)| alias) != alias);
+        links.retain(|link| {
+            link.split_once(':')
+                .map_or(link.as_str(), |(_, alias)| alias)
+                != alias
+        });
         if links.len() == before {
             return Err(invalid());
         }
         row.host_config = super::create::to_json(&host);
-        self.store.write(|tx| Ok::<_, ContainerError>(tx.update_container(&row)?))?;
+        self.store
+            .write(|tx| Ok::<_, ContainerError>(tx.update_container(&row)?))?;
         self.refresh_hosts();
         Ok(())
     }
@@ -145,8 +165,13 @@ impl Containers {
             row.config().map(|config| config.labels).unwrap_or_default();
         attributes.insert("image".to_owned(), row.image_ref.clone());
         attributes.insert("name".to_owned(), row.name.clone());
-        attributes.extend(extra.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())));
-        self.events.publish("container", action, row.id.clone(), attributes);
+        attributes.extend(
+            extra
+                .iter()
+                .map(|&(key, value)| (key.to_owned(), value.to_owned())),
+        );
+        self.events
+            .publish("container", action, row.id.clone(), attributes);
     }
 
     /// Docker's volume events of a start or an end: one for each volume mounted.
@@ -166,7 +191,8 @@ impl Containers {
                 attributes.insert("read/write".to_owned(), mount.point.rw.to_string());
                 attributes.insert("propagation".to_owned(), mount.point.propagation.clone());
             }
-            self.events.publish("volume", action, mount.point.name.clone(), attributes);
+            self.events
+                .publish("volume", action, mount.point.name.clone(), attributes);
         }
     }
 }

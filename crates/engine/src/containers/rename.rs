@@ -9,7 +9,9 @@ impl Containers {
     pub fn rename(&self, reference: &str, name: &str) -> Result<(), ContainerError> {
         let name = name.strip_prefix('/').unwrap_or(name);
         if name.is_empty() {
-            return Err(ContainerError::Invalid("Neither old nor new names may be empty".to_owned()));
+            return Err(ContainerError::Invalid(
+                "Neither old nor new names may be empty".to_owned(),
+            ));
         }
         store::names::check_container_name(name)
             .map_err(|error| ContainerError::Invalid(error.to_string()))?;
@@ -25,9 +27,14 @@ impl Containers {
         let old = row.name.clone();
         let row = self.store.write(|tx| {
             if let Some(holder) = tx.container_by_name(name)? {
-                return Err(ContainerError::NameInUse { name: name.to_owned(), holder: holder.id });
+                return Err(ContainerError::NameInUse {
+                    name: name.to_owned(),
+                    holder: holder.id,
+                });
             }
-            let mut row = tx.container(&id)?.ok_or_else(|| ContainerError::NoSuch(id.clone()))?;
+            let mut row = tx
+                .container(&id)?
+                .ok_or_else(|| ContainerError::NoSuch(id.clone()))?;
             name.clone_into(&mut row.name);
             tx.update_container(&row)?;
             Ok(row)

@@ -65,8 +65,9 @@ impl Containers {
             spec: Box::new(spec.clone()),
             attach,
         };
-        let bytes = encode(&request)
-            .map_err(|error| ContainerError::Invalid(format!("container configuration: {error}")))?;
+        let bytes = encode(&request).map_err(|error| {
+            ContainerError::Invalid(format!("container configuration: {error}"))
+        })?;
         let descriptors: Vec<BorrowedFd<'_>> =
             sockets.iter().chain(&streams).map(OwnedFd::as_fd).collect();
         let sent = FdWriter::new(&ours, &descriptors).write_all(&bytes);
@@ -75,7 +76,9 @@ impl Containers {
         let answered = match sent {
             Ok(()) => answer(&mut shim.stream),
             // It may have said why it left before it read the request.
-            Err(error) => answer(&mut shim.stream).map_err(|_| CallError::Send(FrameError::Io(error))),
+            Err(error) => {
+                answer(&mut shim.stream).map_err(|_| CallError::Send(FrameError::Io(error)))
+            }
         };
         if !matches!(answered, Ok(Response::Started { .. })) {
             shim.reap();
@@ -83,9 +86,10 @@ impl Containers {
         match answered {
             Ok(Response::Started { state }) => Ok((state, shim)),
             Ok(other) => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
-            Err(CallError::StartFailed(error)) => {
-                Err(ContainerError::Start { message: error.message, code: error.code })
-            }
+            Err(CallError::StartFailed(error)) => Err(ContainerError::Start {
+                message: error.message,
+                code: error.code,
+            }),
             Err(error) => Err(ContainerError::Shim(format!(
                 "the shim ended before the container started ({error})"
             ))),
@@ -108,9 +112,10 @@ impl Containers {
             .map_err(|_| not_running())?;
         match call(&mut stream, request) {
             Ok(response) => Ok((stream, response)),
-            Err(CallError::StartFailed(error)) => {
-                Err(ContainerError::Start { message: error.message, code: error.code })
-            }
+            Err(CallError::StartFailed(error)) => Err(ContainerError::Start {
+                message: error.message,
+                code: error.code,
+            }),
             Err(CallError::Refused(reason)) => Err(ContainerError::Conflict(reason)),
             // The shim left between our connect and its answer.
             Err(CallError::Send(_) | CallError::Receive(_)) => Err(not_running()),
@@ -119,8 +124,9 @@ impl Containers {
 
     /// Whether a shim holds the container's lock.
     pub(super) fn shim_lives(&self, id: &str) -> Result<bool, ContainerError> {
-        sys::lock::is_locked(self.paths.shim_lock(id)).map_err(|source| {
-            ContainerError::Io { action: format!("cannot look at the lock of container {id}"), source }
+        sys::lock::is_locked(self.paths.shim_lock(id)).map_err(|source| ContainerError::Io {
+            action: format!("cannot look at the lock of container {id}"),
+            source,
         })
     }
 
@@ -154,8 +160,14 @@ impl Containers {
     fn hear_out(self: &Arc<Self>, id: &str, stream: &mut UnixStream) -> Result<(), ContainerError> {
         loop {
             match receive::<Notice>(stream) {
-                Ok(Notice::Exited { exit, restarting: true }) => self.restarting(id, &exit)?,
-                Ok(Notice::Exited { exit, restarting: false }) => return self.ended(id, &exit),
+                Ok(Notice::Exited {
+                    exit,
+                    restarting: true,
+                }) => self.restarting(id, &exit)?,
+                Ok(Notice::Exited {
+                    exit,
+                    restarting: false,
+                }) => return self.ended(id, &exit),
                 Ok(Notice::Restarted { state }) => self.restarted(id, &state)?,
                 Ok(Notice::RestartFailed { error, restarting }) => {
                     let exit = ExitRecord {
@@ -226,15 +238,23 @@ impl Containers {
             source,
         };
         let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
-        let pid = sys::command::spawn_with_control(&self.config.shim_program, &["shim-clean"], theirs.as_fd())
-            .map_err(failed)?;
+        let pid = sys::command::spawn_with_control(
+            &self.config.shim_program,
+            &["shim-clean"],
+            theirs.as_fd(),
+        )
+        .map_err(failed)?;
         drop(theirs);
         let answered = send(&mut ours, &spec).and_then(|()| receive::<Response>(&mut ours));
         Shim { stream: ours, pid }.reap();
         match answered {
             Ok(Response::Ok) => Ok(()),
-            Ok(other) => Err(ContainerError::Shim(format!("leftovers of a dead shim: {other:?}"))),
-            Err(error) => Err(ContainerError::Shim(format!("leftovers of a dead shim: {error}"))),
+            Ok(other) => Err(ContainerError::Shim(format!(
+                "leftovers of a dead shim: {other:?}"
+            ))),
+            Err(error) => Err(ContainerError::Shim(format!(
+                "leftovers of a dead shim: {error}"
+            ))),
         }
     }
 

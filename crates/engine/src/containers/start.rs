@@ -50,7 +50,12 @@ impl Containers {
             }
             Status::Creating | Status::Created | Status::Exited => {}
         }
-        drop(self.live(id).teardown.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(
+            self.live(id)
+                .teardown
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         // The shim of the previous run may still be tearing down what the next one makes again.
         self.wait_for_shim_end(id)?;
         let result = self.launch(&mut row);
@@ -83,14 +88,26 @@ impl Containers {
         let link_env = self.write_etc(row, config, host, &settings)?;
         let prepared = Prepared {
             mounts: self.realise_mounts(&id, mounts, host)?,
-            interface: connected.as_ref().map(|connected| connected.interface.clone()),
-            published: connected.as_ref().map(|c| c.published.clone()).unwrap_or_default(),
+            interface: connected
+                .as_ref()
+                .map(|connected| connected.interface.clone()),
+            published: connected
+                .as_ref()
+                .map(|c| c.published.clone())
+                .unwrap_or_default(),
             link_env,
         };
         let spec = self.run_spec(row, config, host, prepared)?;
-        let sockets = connected.as_mut().map(|c| std::mem::take(&mut c.sockets)).unwrap_or_default();
+        let sockets = connected
+            .as_mut()
+            .map(|c| std::mem::take(&mut c.sockets))
+            .unwrap_or_default();
         let attached = std::mem::take(
-            &mut *self.live(&id).pending.lock().unwrap_or_else(PoisonError::into_inner),
+            &mut *self
+                .live(&id)
+                .pending
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         );
         sys::fault::step("container-start:shim");
         let (state, notices) = self.spawn_shim(&spec, sockets, attached)?;
@@ -104,7 +121,8 @@ impl Containers {
         row.oom_killed = false;
         row.manually_stopped = false;
         row.network = Some(to_json(&settings));
-        self.store.write(|tx| Ok::<_, ContainerError>(tx.update_container(row)?))?;
+        self.store
+            .write(|tx| Ok::<_, ContainerError>(tx.update_container(row)?))?;
         self.publish_mounts(row, mounts, "mount");
         self.publish(row, "start", &[]);
         self.refresh_hosts();
@@ -119,7 +137,10 @@ impl Containers {
         config: &Config,
         host: &HostConfig,
     ) -> Result<(NetworkSettings, Option<Connected>), ContainerError> {
-        let mut settings = NetworkSettings { mode: host.network_mode.clone(), ..Default::default() };
+        let mut settings = NetworkSettings {
+            mode: host.network_mode.clone(),
+            ..Default::default()
+        };
         if host.network_mode != "bridge" {
             return Ok((settings, None));
         }
@@ -130,10 +151,15 @@ impl Containers {
         }
         for port in &connected.published {
             let key = format!("{}/{}", port.container_port, port.protocol);
-            settings.ports.entry(key).or_default().get_or_insert_default().push(PortBinding {
-                host_ip: port.host_ip.clone(),
-                host_port: port.host_port.to_string(),
-            });
+            settings
+                .ports
+                .entry(key)
+                .or_default()
+                .get_or_insert_default()
+                .push(PortBinding {
+                    host_ip: port.host_ip.clone(),
+                    host_port: port.host_port.to_string(),
+                });
         }
         settings.ip.clone_from(&connected.ip);
         settings.prefix_len = connected.prefix_len;
@@ -175,13 +201,22 @@ impl Containers {
         row.pid = 0;
         row.status = Status::Created.as_str().to_owned();
         // Attached clients of a start that failed see the end of their streams.
-        self.live(&row.id).pending.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.store.write(|tx| Ok::<_, ContainerError>(tx.update_container(row)?))?;
+        self.live(&row.id)
+            .pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        self.store
+            .write(|tx| Ok::<_, ContainerError>(tx.update_container(row)?))?;
         self.tell_exit(&row.id, code, Some(&row.error));
         if row.auto_remove {
             self.remove_locked(
                 row,
-                super::RemoveRequest { force: true, volumes: true, link: false },
+                super::RemoveRequest {
+                    force: true,
+                    volumes: true,
+                    link: false,
+                },
             )?;
         }
         Ok(())
@@ -190,7 +225,11 @@ impl Containers {
 
 /// `80` or `80/tcp` to `80/tcp`.
 fn with_protocol(port: &str) -> String {
-    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
+    if port.contains('/') {
+        port.to_owned()
+    } else {
+        format!("{port}/tcp")
+    }
 }
 
 /// From `PortBindings` and `PublishAllPorts` to what the network is asked for.
@@ -208,15 +247,26 @@ pub(crate) fn port_requests(
         entry.extend(bindings);
     }
     if host.publish_all_ports {
-        for port in config.exposed_ports.iter().flatten().map(|(port, _)| with_protocol(port)) {
-            wanted.entry(port).or_insert_with(|| vec![PortBinding::default()]);
+        for port in config
+            .exposed_ports
+            .iter()
+            .flatten()
+            .map(|(port, _)| with_protocol(port))
+        {
+            wanted
+                .entry(port)
+                .or_insert_with(|| vec![PortBinding::default()]);
         }
     }
     let mut requests = Vec::new();
     for (port, bindings) in wanted {
         let invalid = || ContainerError::Invalid(format!("invalid port specification: \"{port}\""));
         let (number, protocol) = port.split_once('/').ok_or_else(invalid)?;
-        let container_port = number.parse().ok().filter(|&number| number > 0).ok_or_else(invalid)?;
+        let container_port = number
+            .parse()
+            .ok()
+            .filter(|&number| number > 0)
+            .ok_or_else(invalid)?;
         for binding in bindings {
             requests.push(PortRequest {
                 host_ip: (!binding.host_ip.is_empty()).then(|| binding.host_ip.clone()),

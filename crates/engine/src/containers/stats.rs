@@ -71,7 +71,11 @@ impl Containers {
             source,
         })?;
         let counters = Counters(group);
-        if counters.0.is_unified() { counters.read_unified(&mut sample) } else { counters.read_v1(&mut sample) }
+        if counters.0.is_unified() {
+            counters.read_unified(&mut sample);
+        } else {
+            counters.read_v1(&mut sample);
+        }
         let total = total_memory();
         if sample.memory_limit == 0 || sample.memory_limit > total {
             sample.memory_limit = total;
@@ -110,7 +114,13 @@ impl Counters {
     fn read_v1(&self, sample: &mut Sample) {
         sample.cpu_total = self.number("cpuacct", "cpuacct.usage");
         let ticks = self.table("cpuacct", "cpuacct.stat");
-        let nanoseconds = |key: &str| ticks.get(key).copied().unwrap_or(0).saturating_mul(NANOSECONDS_PER_TICK);
+        let nanoseconds = |key: &str| {
+            ticks
+                .get(key)
+                .copied()
+                .unwrap_or(0)
+                .saturating_mul(NANOSECONDS_PER_TICK)
+        };
         sample.cpu_user = nanoseconds("user");
         sample.cpu_kernel = nanoseconds("system");
         sample.memory_usage = self.number("memory", "memory.usage_in_bytes");
@@ -119,13 +129,19 @@ impl Counters {
         sample.memory_stats = self.table("memory", "memory.stat");
         sample.pids = self.number("pids", "pids.current");
         sample.pids_limit = self.number("pids", "pids.max");
-        for line in self.text("blkio", "blkio.throttle.io_service_bytes").lines() {
+        for line in self
+            .text("blkio", "blkio.throttle.io_service_bytes")
+            .lines()
+        {
             let fields: Vec<&str> = line.split_whitespace().collect();
             if let [device, operation @ ("Read" | "Write"), bytes] = fields.as_slice()
                 && let Some((major, minor)) = device.split_once(':')
-                && let (Ok(major), Ok(minor), Ok(bytes)) = (major.parse(), minor.parse(), bytes.parse())
+                && let (Ok(major), Ok(minor), Ok(bytes)) =
+                    (major.parse(), minor.parse(), bytes.parse())
             {
-                sample.block_io.push((major, minor, operation.to_ascii_lowercase(), bytes));
+                sample
+                    .block_io
+                    .push((major, minor, operation.to_ascii_lowercase(), bytes));
             }
         }
     }
@@ -144,7 +160,8 @@ impl Counters {
         sample.pids_limit = self.number("", "pids.max");
         for line in self.text("", "io.stat").lines() {
             let mut fields = line.split_whitespace();
-            let Some((major, minor)) = fields.next().and_then(|device| device.split_once(':')) else {
+            let Some((major, minor)) = fields.next().and_then(|device| device.split_once(':'))
+            else {
                 continue;
             };
             let (Ok(major), Ok(minor)) = (major.parse(), minor.parse()) else {
@@ -157,7 +174,9 @@ impl Counters {
                     _ => continue,
                 };
                 if let Ok(bytes) = bytes.parse() {
-                    sample.block_io.push((major, minor, operation.to_owned(), bytes));
+                    sample
+                        .block_io
+                        .push((major, minor, operation.to_owned(), bytes));
                 }
             }
         }
@@ -195,12 +214,18 @@ fn interfaces(pid: i32) -> BTreeMap<String, [u64; 8]> {
         .skip(2)
         .filter_map(|line| {
             let (name, rest) = line.split_once(':')?;
-            let fields: Vec<u64> = rest.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+            let fields: Vec<u64> = rest
+                .split_whitespace()
+                .filter_map(|field| field.parse().ok())
+                .collect();
             let name = name.trim();
             if name == "lo" || fields.len() < 12 {
                 return None;
             }
-            let counters = [fields[0], fields[1], fields[2], fields[3], fields[8], fields[9], fields[10], fields[11]];
+            let counters = [
+                fields[0], fields[1], fields[2], fields[3], fields[8], fields[9], fields[10],
+                fields[11],
+            ];
             Some((name.to_owned(), counters))
         })
         .collect()

@@ -44,7 +44,10 @@ impl Containers {
             return Err(ContainerError::NotModified);
         }
         let config = row.config()?;
-        let signal = match signal.or(config.stop_signal.as_deref()).filter(|name| !name.is_empty()) {
+        let signal = match signal
+            .or(config.stop_signal.as_deref())
+            .filter(|name| !name.is_empty())
+        {
             Some(name) => signal_number(name)?,
             None => SIGTERM,
         };
@@ -91,7 +94,12 @@ impl Containers {
     }
 
     /// A shim that is gone has ended its container, so that is no error.
-    pub(crate) fn send_kill(&self, id: &str, signal: i32, stop: bool) -> Result<(), ContainerError> {
+    pub(crate) fn send_kill(
+        &self,
+        id: &str,
+        signal: i32,
+        stop: bool,
+    ) -> Result<(), ContainerError> {
         match self.ask(id, &Request::Kill { signal, stop }) {
             Ok(_) | Err(ContainerError::NotRunning(_)) => Ok(()),
             Err(error) => Err(error),

@@ -29,7 +29,9 @@ impl Sweeper {
         let left = store.read(|tx| tx.meta_with_prefix(KEY))?;
         let (sender, receiver) = channel::<String>();
         for key in left {
-            sender.send(key[KEY.len()..].to_owned()).expect("the receiver is right here");
+            sender
+                .send(key[KEY.len()..].to_owned())
+                .expect("the receiver is right here");
         }
         thread::Builder::new()
             .name("sweeper".to_owned())
@@ -37,7 +39,11 @@ impl Sweeper {
                 for id in receiver {
                     if let Err(error) = sweep(&store, &paths, &id) {
                         // It stays recorded; the next start tries again.
-                        tracing::warn!(container = id, error = &*error, "files of a removed container stay");
+                        tracing::warn!(
+                            container = id,
+                            error = &*error,
+                            "files of a removed container stay"
+                        );
                     }
                 }
             })
@@ -50,7 +56,9 @@ impl Sweeper {
     }
 
     pub(crate) fn sweep(&self, id: &str) {
-        self.0.send(id.to_owned()).expect("the sweeper lives as long as its sender");
+        self.0
+            .send(id.to_owned())
+            .expect("the sweeper lives as long as its sender");
     }
 }
 

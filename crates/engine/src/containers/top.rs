@@ -18,7 +18,10 @@ impl Containers {
     pub fn top(&self, reference: &str, ps_args: Option<&str>) -> Result<Processes, ContainerError> {
         let row = self.find(reference)?;
         if !row.status()?.is_active() {
-            return Err(ContainerError::Conflict(format!("container {} is not running", row.id)));
+            return Err(ContainerError::Conflict(format!(
+                "container {} is not running",
+                row.id
+            )));
         }
         let arguments = ps_args.filter(|text| !text.is_empty()).unwrap_or("-ef");
         let pids = self.pids(&row.id)?;
@@ -26,28 +29,42 @@ impl Containers {
         let output = sys::command::run("ps", &arguments.split_whitespace().collect::<Vec<_>>())
             .map_err(|error| failed(error.to_string()))?;
         if !output.status.success() {
-            return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+            return Err(failed(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ));
         }
         parse(&String::from_utf8_lossy(&output.stdout), &pids)
     }
 
     /// Host pids of all processes in the container.
     pub(super) fn pids(&self, id: &str) -> Result<Vec<i32>, ContainerError> {
-        Group::of(self.paths.tag(), id).and_then(|group| group.pids()).map_err(|source| ContainerError::Io {
-            action: format!("cannot list the processes of container {id}"),
-            source,
-        })
+        Group::of(self.paths.tag(), id)
+            .and_then(|group| group.pids())
+            .map_err(|source| ContainerError::Io {
+                action: format!("cannot list the processes of container {id}"),
+                source,
+            })
     }
 }
 
 fn parse(output: &str, pids: &[i32]) -> Result<Processes, ContainerError> {
     let mut lines = output.lines();
-    let titles: Vec<String> =
-        lines.next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-    let column = titles.iter().position(|title| title == "PID").ok_or_else(|| {
-        ContainerError::Invalid("Couldn't find PID field in ps output".to_owned())
-    })?;
-    let mut processes = Processes { rows: Vec::new(), titles };
+    let titles: Vec<String> = lines
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    let column = titles
+        .iter()
+        .position(|title| title == "PID")
+        .ok_or_else(|| {
+            ContainerError::Invalid("Couldn't find PID field in ps output".to_owned())
+        })?;
+    let mut processes = Processes {
+        rows: Vec::new(),
+        titles,
+    };
     for line in lines {
         let mut fields: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         let pid = fields.get(column).and_then(|field| field.parse().ok());

@@ -15,20 +15,39 @@ pub struct UpdateRequest(pub serde_json::Map<String, serde_json::Value>);
 
 /// What can be changed after the creation.
 const CHANGEABLE: [&str; 14] = [
-    "BlkioWeight", "CpuShares", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems", "Memory", "MemorySwap",
-    "MemoryReservation", "NanoCpus", "PidsLimit", "RestartPolicy", "OomKillDisable", "MemorySwappiness",
+    "BlkioWeight",
+    "CpuShares",
+    "CpuPeriod",
+    "CpuQuota",
+    "CpusetCpus",
+    "CpusetMems",
+    "Memory",
+    "MemorySwap",
+    "MemoryReservation",
+    "NanoCpus",
+    "PidsLimit",
+    "RestartPolicy",
+    "OomKillDisable",
+    "MemorySwappiness",
 ];
 
 impl Containers {
     /// Warnings.
-    pub fn update(&self, reference: &str, request: UpdateRequest) -> Result<Vec<String>, ContainerError> {
+    pub fn update(
+        &self,
+        reference: &str,
+        request: UpdateRequest,
+    ) -> Result<Vec<String>, ContainerError> {
         let id = self.find(reference)?.id;
         let live = self.live(&id);
         let _verb = live.verb.lock().unwrap_or_else(PoisonError::into_inner);
         let mut row = self.find(&id)?;
-        let stored: serde_json::Value = serde_json::from_str(&row.host_config).map_err(|error| {
-            ContainerError::Invalid(format!("stored host configuration cannot be read: {error}"))
-        })?;
+        let stored: serde_json::Value =
+            serde_json::from_str(&row.host_config).map_err(|error| {
+                ContainerError::Invalid(format!(
+                    "stored host configuration cannot be read: {error}"
+                ))
+            })?;
         let mut merged = stored;
         let UpdateRequest(fields) = request;
         let policy_changes = fields
@@ -50,7 +69,8 @@ impl Containers {
             .map_err(|error| ContainerError::Invalid(format!("invalid update: {error}")))?;
         if policy_changes && host.auto_remove {
             return Err(ContainerError::Invalid(
-                "Restart policy cannot be updated because AutoRemove is enabled for the container".to_owned(),
+                "Restart policy cannot be updated because AutoRemove is enabled for the container"
+                    .to_owned(),
             ));
         }
         let warnings = super::create::check::limits(&host)?;
@@ -64,7 +84,8 @@ impl Containers {
                 },
             )?;
         }
-        self.store.write(|tx| Ok::<_, ContainerError>(tx.update_container(&row)?))?;
+        self.store
+            .write(|tx| Ok::<_, ContainerError>(tx.update_container(&row)?))?;
         self.publish(&row, "update", &[]);
         Ok(warnings)
     }

@@ -48,7 +48,10 @@ impl Containers {
         let row = self.find(&id)?;
         if condition == WaitCondition::NotRunning && !row.status()?.is_active() {
             drop(waiters);
-            tell(WaitOutcome { code: row.exit_code, error: None });
+            tell(WaitOutcome {
+                code: row.exit_code,
+                error: None,
+            });
             return Ok(());
         }
         waiters.push(Waiter { condition, tell });

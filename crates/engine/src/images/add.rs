@@ -27,7 +27,10 @@ impl Images {
             created_at: Timestamp::now().to_string(),
         };
         self.store.write(|tx| {
-            tx.insert_image(&row, &layers.iter().map(|layer| layer.id).collect::<Vec<_>>())?;
+            tx.insert_image(
+                &row,
+                &layers.iter().map(|layer| layer.id).collect::<Vec<_>>(),
+            )?;
             for name in names {
                 tx.set_tag(&name.repository, name.tag_or_latest(), &row.id)?;
             }

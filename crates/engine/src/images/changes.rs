@@ -10,7 +10,11 @@ use crate::containers::Config;
 /// Applies CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK NONE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR.
 pub fn apply_changes(config: &mut Config, changes: &[String]) -> Result<(), ImageError> {
     for change in changes {
-        for line in change.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        for line in change
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+        {
             apply(config, line)?;
         }
     }
@@ -23,14 +27,18 @@ fn apply(config: &mut Config, line: &str) -> Result<(), ImageError> {
     let rest = rest.trim();
     let instruction = word.to_ascii_uppercase();
     if rest.is_empty() {
-        return Err(invalid(&format!("{instruction} requires at least one argument")));
+        return Err(invalid(&format!(
+            "{instruction} requires at least one argument"
+        )));
     }
     match instruction.as_str() {
         "CMD" => config.cmd = Some(command(rest)),
         "ENTRYPOINT" => config.entrypoint = Some(command(rest)),
         "ENV" => {
             for (key, value) in pairs(rest).map_err(invalid)? {
-                config.env.retain(|entry| entry.split('=').next() != Some(&key));
+                config
+                    .env
+                    .retain(|entry| entry.split('=').next() != Some(&key));
                 config.env.push(format!("{key}={value}"));
             }
         }
@@ -39,7 +47,9 @@ fn apply(config: &mut Config, line: &str) -> Result<(), ImageError> {
             let ports = config.exposed_ports.get_or_insert_with(BTreeMap::new);
             for port in words(rest).map_err(invalid)? {
                 let (number, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
-                let valid = number.split('-').all(|number| number.parse::<u16>().is_ok_and(|port| port > 0));
+                let valid = number
+                    .split('-')
+                    .all(|number| number.parse::<u16>().is_ok_and(|port| port > 0));
                 if !valid || !matches!(protocol, "tcp" | "udp" | "sctp") {
                     return Err(invalid(&format!("invalid containerPort: {port}")));
                 }
@@ -68,19 +78,29 @@ fn apply(config: &mut Config, line: &str) -> Result<(), ImageError> {
             };
         }
         "STOPSIGNAL" => config.stop_signal = Some(rest.to_owned()),
-        "ONBUILD" => config.on_build.get_or_insert_with(Vec::new).push(rest.to_owned()),
+        "ONBUILD" => config
+            .on_build
+            .get_or_insert_with(Vec::new)
+            .push(rest.to_owned()),
         "HEALTHCHECK" if rest.eq_ignore_ascii_case("none") => {
             config.healthcheck = Some(json!({ "Test": ["NONE"] }));
         }
         "HEALTHCHECK" => {
-            let test = rest.strip_prefix("CMD").ok_or_else(|| invalid("unknown HEALTHCHECK type"))?.trim();
+            let test = rest
+                .strip_prefix("CMD")
+                .ok_or_else(|| invalid("unknown HEALTHCHECK type"))?
+                .trim();
             let test: Vec<String> = match exec_form(test) {
                 Some(list) => std::iter::once("CMD".to_owned()).chain(list).collect(),
                 None => vec!["CMD-SHELL".to_owned(), test.to_owned()],
             };
             config.healthcheck = Some(json!({ "Test": test }));
         }
-        other => return Err(ImageError::Invalid(format!("{other} is not a valid change command"))),
+        other => {
+            return Err(ImageError::Invalid(format!(
+                "{other} is not a valid change command"
+            )));
+        }
     }
     Ok(())
 }
@@ -94,14 +114,18 @@ fn exec_form(text: &str) -> Option<Vec<String>> {
     let Ok(Value::Array(list)) = serde_json::from_str(text) else {
         return None;
     };
-    list.into_iter().map(|word| word.as_str().map(str::to_owned)).collect()
+    list.into_iter()
+        .map(|word| word.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// `K=V K2="v 2"`, or the old form `K V`.
 fn pairs(text: &str) -> Result<Vec<(String, String)>, &'static str> {
     let first = text.split_whitespace().next().unwrap_or_default();
     if !first.contains('=') {
-        let (key, value) = text.split_once(char::is_whitespace).ok_or("must have two arguments")?;
+        let (key, value) = text
+            .split_once(char::is_whitespace)
+            .ok_or("must have two arguments")?;
         return Ok(vec![(key.to_owned(), value.trim().to_owned())]);
     }
     words(text)?
@@ -166,20 +190,42 @@ mod tests {
         ]);
         assert_eq!(config.cmd, Some(vec!["/bin/true".to_owned()]));
         assert_eq!(config.env, ["A=1", "B=two words", "C=see"]);
-        assert_eq!(config.volumes.expect("set").into_keys().collect::<Vec<_>>(), ["/a", "/b", "/c"]);
-        assert_eq!(config.exposed_ports.expect("set").into_keys().collect::<Vec<_>>(), ["53/udp", "80/tcp"]);
+        assert_eq!(
+            config.volumes.expect("set").into_keys().collect::<Vec<_>>(),
+            ["/a", "/b", "/c"]
+        );
+        assert_eq!(
+            config
+                .exposed_ports
+                .expect("set")
+                .into_keys()
+                .collect::<Vec<_>>(),
+            ["53/udp", "80/tcp"]
+        );
         assert_eq!(config.working_dir, "/srv/sub");
         assert_eq!(config.labels["x"], "y z");
-        assert_eq!(changed(&["CMD echo hi"]).cmd.expect("set"), ["/bin/sh", "-c", "echo hi"]);
+        assert_eq!(
+            changed(&["CMD echo hi"]).cmd.expect("set"),
+            ["/bin/sh", "-c", "echo hi"]
+        );
     }
 
     #[test]
     fn refusals() {
         for (line, text) in [
             ("RUN x", "RUN is not a valid change command"),
-            ("CMD", "invalid change \"CMD\": CMD requires at least one argument"),
-            ("VOLUME [\"\"]", "invalid change \"VOLUME [\"\"]\": VOLUME specified can not be an empty string"),
-            ("ENV A=\"x", "invalid change \"ENV A=\"x\": unexpected end of statement while looking for matching quote"),
+            (
+                "CMD",
+                "invalid change \"CMD\": CMD requires at least one argument",
+            ),
+            (
+                "VOLUME [\"\"]",
+                "invalid change \"VOLUME [\"\"]\": VOLUME specified can not be an empty string",
+            ),
+            (
+                "ENV A=\"x",
+                "invalid change \"ENV A=\"x\": unexpected end of statement while looking for matching quote",
+            ),
         ] {
             let error = apply_changes(&mut Config::default(), &[line.to_owned()]).expect_err(line);
             assert_eq!(error.to_string(), text);

@@ -34,7 +34,10 @@ impl Images {
         let _building = self.building.read().unwrap_or_else(PoisonError::into_inner);
         let (row, layers) = self.with_layers(commit.parent)?;
         let mut document = ImageConfig::parse(&row.config)?;
-        let failed = |source| ImageError::Io { action: "cannot write the new layer".to_owned(), source };
+        let failed = |source| ImageError::Io {
+            action: "cannot write the new layer".to_owned(),
+            source,
+        };
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| failed(error.into()))?;
         let below = layers.last().cloned();
@@ -58,7 +61,8 @@ impl Images {
         }
         commit.author.clone_into(&mut document.author);
         commit.comment.clone_into(&mut document.comment);
-        document.config = Some(serde_json::to_value(commit.config).expect("a configuration serialises"));
+        document.config =
+            Some(serde_json::to_value(commit.config).expect("a configuration serialises"));
         document.rootfs.diff_ids.push(layer.diff_id.clone());
         document.history.push(History {
             created: Some(created),

@@ -55,13 +55,17 @@ pub(super) struct History {
 
 impl ImageConfig {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, ImageError> {
-        let invalid = |why: String| ImageError::Invalid(format!("invalid image configuration: {why}"));
+        let invalid =
+            |why: String| ImageError::Invalid(format!("invalid image configuration: {why}"));
         let value: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
         let config: Self = serde_json::from_value(without_nulls(value))
             .map_err(|error| invalid(error.to_string()))?;
-        if let Some(diff_id) =
-            config.rootfs.diff_ids.iter().find(|diff_id| !super::reference::is_digest(diff_id))
+        if let Some(diff_id) = config
+            .rootfs
+            .diff_ids
+            .iter()
+            .find(|diff_id| !super::reference::is_digest(diff_id))
         {
             return Err(invalid(format!("\"{diff_id}\" is no sha256 digest")));
         }
@@ -71,15 +75,19 @@ impl ImageConfig {
     /// What a container takes from it.
     pub(super) fn run_config(&self) -> Result<Config, ImageError> {
         match &self.config {
-            Some(value) => serde_json::from_value(value.clone())
-                .map_err(|error| ImageError::Invalid(format!("invalid image configuration: {error}"))),
+            Some(value) => serde_json::from_value(value.clone()).map_err(|error| {
+                ImageError::Invalid(format!("invalid image configuration: {error}"))
+            }),
             None => Ok(Config::default()),
         }
     }
 
     /// Unix seconds; 0 when the image does not tell.
     pub(super) fn created_seconds(&self) -> i64 {
-        self.created.as_deref().and_then(|text| text.parse::<Timestamp>().ok()).map_or(0, Timestamp::as_second)
+        self.created
+            .as_deref()
+            .and_then(|text| text.parse::<Timestamp>().ok())
+            .map_or(0, Timestamp::as_second)
     }
 }
 
@@ -132,7 +140,10 @@ mod tests {
     fn chain_ids_follow_the_oci_specification() {
         let a = digest(b"a");
         assert_eq!(chain_id(None, &a), a);
-        assert_eq!(chain_id(Some(&a), &a), digest(format!("{a} {a}").as_bytes()));
+        assert_eq!(
+            chain_id(Some(&a), &a),
+            digest(format!("{a} {a}").as_bytes())
+        );
     }
 
     #[test]

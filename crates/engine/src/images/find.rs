@@ -35,10 +35,16 @@ impl Images {
             if let Some(id) = id {
                 let row = self.row(&id)?.ok_or_else(no_such)?;
                 let by_tag = Reference {
-                    tag: reference.digest.is_none().then(|| reference.tag_or_latest().to_owned()),
+                    tag: reference
+                        .digest
+                        .is_none()
+                        .then(|| reference.tag_or_latest().to_owned()),
                     ..reference.clone()
                 };
-                return Ok(Found { row, by_tag: Some(by_tag) });
+                return Ok(Found {
+                    row,
+                    by_tag: Some(by_tag),
+                });
             }
         }
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
@@ -52,7 +58,11 @@ impl Images {
                     let row = self.row(id)?.ok_or_else(no_such)?;
                     return Ok(Found { row, by_tag: None });
                 }
-                _ => return Err(ImageError::Invalid(format!("multiple IDs found with provided prefix: {text}"))),
+                _ => {
+                    return Err(ImageError::Invalid(format!(
+                        "multiple IDs found with provided prefix: {text}"
+                    )));
+                }
             }
         }
         parsed?;
@@ -65,11 +75,17 @@ impl Images {
 
     /// An image and its layers, bottom first.
     pub(super) fn with_layers(&self, id: &str) -> Result<(ImageRow, Vec<Layer>), ImageError> {
-        let row = self.row(id)?.ok_or_else(|| ImageError::NoSuch(id.to_owned()))?;
+        let row = self
+            .row(id)?
+            .ok_or_else(|| ImageError::NoSuch(id.to_owned()))?;
         let layers = self.store.read(|tx| {
             tx.image_layers(id)?
                 .into_iter()
-                .map(|layer| tx.layer(layer)?.map(Layer::known).ok_or_else(|| ImageError::NoSuch(id.to_owned())))
+                .map(|layer| {
+                    tx.layer(layer)?
+                        .map(Layer::known)
+                        .ok_or_else(|| ImageError::NoSuch(id.to_owned()))
+                })
                 .collect::<Result<Vec<_>, ImageError>>()
         })?;
         Ok((row, layers))
@@ -91,14 +107,20 @@ impl Images {
     /// Directories of the layers of an image id, topmost first, relative to the layers directory.
     pub fn lowers(&self, id: &str) -> Result<Vec<PathBuf>, ImageError> {
         let (_, layers) = self.with_layers(id)?;
-        Ok(layers.iter().rev().map(|layer| self.lower(layer.id)).collect())
+        Ok(layers
+            .iter()
+            .rev()
+            .map(|layer| self.lower(layer.id))
+            .collect())
     }
 }
 
 /// References without a tag are shown with the tag that was looked for.
 fn shown(text: &str) -> String {
     match Reference::parse(text) {
-        Ok(reference) if reference.tag.is_none() && reference.digest.is_none() => format!("{text}:latest"),
+        Ok(reference) if reference.tag.is_none() && reference.digest.is_none() => {
+            format!("{text}:latest")
+        }
         _ => text.to_owned(),
     }
 }

@@ -19,11 +19,17 @@ impl Images {
         request: &ImportRequest,
         progress: &dyn Progress,
     ) -> Result<String, ImageError> {
-        let name = match request.repository.as_deref().filter(|repository| !repository.is_empty()) {
+        let name = match request
+            .repository
+            .as_deref()
+            .filter(|repository| !repository.is_empty())
+        {
             Some(repository) => {
                 let mut reference = Reference::parse(repository)?;
                 if reference.digest.is_some() {
-                    return Err(ImageError::Invalid("cannot import digest reference".to_owned()));
+                    return Err(ImageError::Invalid(
+                        "cannot import digest reference".to_owned(),
+                    ));
                 }
                 if let Some(tag) = request.tag.as_deref().filter(|tag| !tag.is_empty()) {
                     reference = Reference::parse(&format!("{}:{tag}", reference.repository))?;
@@ -36,15 +42,20 @@ impl Images {
         apply_changes(&mut config, &request.changes)?;
         let (os, architecture) = match request.platform.as_deref().filter(|text| !text.is_empty()) {
             Some(platform) => {
-                let (os, rest) = platform.split_once('/').unwrap_or((platform, host_architecture()));
-                (os.to_owned(), rest.split('/').next().unwrap_or(rest).to_owned())
+                let (os, rest) = platform
+                    .split_once('/')
+                    .unwrap_or((platform, host_architecture()));
+                (
+                    os.to_owned(),
+                    rest.split('/').next().unwrap_or(rest).to_owned(),
+                )
             }
             None => ("linux".to_owned(), host_architecture().to_owned()),
         };
         let _building = self.building.read().unwrap_or_else(PoisonError::into_inner);
         let counted = CountingReader::new(tar, "", "Importing", progress);
-        let mut plain = archive::decompress(counted)
-            .map_err(|error| ImageError::Invalid(error.to_string()))?;
+        let mut plain =
+            archive::decompress(counted).map_err(|error| ImageError::Invalid(error.to_string()))?;
         let layer = self.add_layer(None, &mut plain, None)?;
         drop(plain);
         let created = Timestamp::now().to_string();
@@ -54,7 +65,10 @@ impl Images {
             created: Some(created.clone()),
             comment: request.message.clone(),
             config: Some(serde_json::to_value(&config).expect("a configuration serialises")),
-            rootfs: RootFs { kind: "layers".to_owned(), diff_ids: vec![layer.diff_id.clone()] },
+            rootfs: RootFs {
+                kind: "layers".to_owned(),
+                diff_ids: vec![layer.diff_id.clone()],
+            },
             history: vec![History {
                 created: Some(created),
                 comment: request.message.clone(),

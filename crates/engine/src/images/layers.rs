@@ -41,15 +41,25 @@ pub(super) struct Layer {
 impl Layer {
     /// A layer that is published already.
     pub(super) fn known(row: LayerRow) -> Self {
-        Self { id: row.id, chain_id: row.chain_id, diff_id: row.diff_id, size: row.size, fresh: false }
+        Self {
+            id: row.id,
+            chain_id: row.chain_id,
+            diff_id: row.diff_id,
+            size: row.size,
+            fresh: false,
+        }
     }
 }
 
 impl Images {
     /// The layer of this chain, when there is one.
     pub(super) fn known_layer(&self, chain: &str) -> Result<Option<Layer>, ImageError> {
-        let row = self.store.read(|tx| Ok::<_, ImageError>(tx.layer_by_chain(chain)?))?;
-        Ok(row.filter(|row| row.state == LayerState::Ready).map(Layer::known))
+        let row = self
+            .store
+            .read(|tx| Ok::<_, ImageError>(tx.layer_by_chain(chain)?))?;
+        Ok(row
+            .filter(|row| row.state == LayerState::Ready)
+            .map(Layer::known))
     }
 
     /// Unpacks a tar stream (already decompressed) on top of `parent`. `expected` is the diff id that it must have.
@@ -61,16 +71,18 @@ impl Images {
     ) -> Result<Layer, ImageError> {
         let provisional = format!("unpacking-{}", store::OpId::random());
         let now = Timestamp::now().to_string();
-        let id = self.store.write(|tx| {
-            Ok::<_, ImageError>(tx.insert_layer(&provisional, "", None, &now)?)
-        })?;
+        let id = self
+            .store
+            .write(|tx| Ok::<_, ImageError>(tx.insert_layer(&provisional, "", None, &now)?))?;
         sys::fault::step("layer:row");
-        let added = self.unpack_layer(id, tar).and_then(|(diff_id, size)| match expected {
-            Some(expected) if expected != diff_id => Err(ImageError::Invalid(format!(
-                "invalid diffID for layer: expected \"{expected}\", got \"{diff_id}\""
-            ))),
-            _ => Ok((diff_id, size)),
-        });
+        let added = self
+            .unpack_layer(id, tar)
+            .and_then(|(diff_id, size)| match expected {
+                Some(expected) if expected != diff_id => Err(ImageError::Invalid(format!(
+                    "invalid diffID for layer: expected \"{expected}\", got \"{diff_id}\""
+                ))),
+                _ => Ok((diff_id, size)),
+            });
         let (diff_id, size) = match added {
             Ok(added) => added,
             Err(error) => {
@@ -100,19 +112,23 @@ impl Images {
         let directory = self.paths.layer(id);
         let fs = self.paths.layer_fs(id);
         for (path, mode) in [(&directory, 0o700), (&fs, 0o755)] {
-            sys::durable::create_dir(path, mode).map_err(failed("cannot make a layer directory"))?;
+            sys::durable::create_dir(path, mode)
+                .map_err(failed("cannot make a layer directory"))?;
         }
         let root = sys::dir::open(&fs).map_err(failed("cannot open a layer directory"))?;
-        let kept = create_file(&directory.join("tar.zst")).map_err(failed("cannot keep a layer"))?;
+        let kept =
+            create_file(&directory.join("tar.zst")).map_err(failed("cannot keep a layer"))?;
         let kept = archive::zstd_writer(kept, ZSTD_LEVEL).map_err(failed("cannot keep a layer"))?;
-        let mut stream = archive::DigestReader::new(Keep { from: tar, to: kept });
+        let mut stream = archive::DigestReader::new(Keep {
+            from: tar,
+            to: kept,
+        });
         let options = archive::UnpackOptions {
             whiteouts: archive::UnpackWhiteouts::ToOverlay,
             ..archive::UnpackOptions::default()
         };
-        let unpacked = archive::unpack(&mut stream, root.as_fd(), &options).map_err(|error| {
-            ImageError::Invalid(format!("layer cannot be unpacked: {error}"))
-        })?;
+        let unpacked = archive::unpack(&mut stream, root.as_fd(), &options)
+            .map_err(|error| ImageError::Invalid(format!("layer cannot be unpacked: {error}")))?;
         // The digest covers what follows the archive's end, too.
         io::copy(&mut stream, &mut io::sink()).map_err(failed("cannot read a layer"))?;
         let (digest, Keep { to, .. }) = stream.finish();
@@ -124,10 +140,11 @@ impl Images {
     /// meanwhile is used instead of ours.
     pub(super) fn publish_layers(&self, layers: &mut [Layer]) -> Result<(), ImageError> {
         if layers.iter().any(|layer| layer.fresh) {
-            let directory = sys::dir::open(&self.paths.layers()).map_err(|source| ImageError::Io {
-                action: "cannot open the layers directory".to_owned(),
-                source,
-            })?;
+            let directory =
+                sys::dir::open(&self.paths.layers()).map_err(|source| ImageError::Io {
+                    action: "cannot open the layers directory".to_owned(),
+                    source,
+                })?;
             rustix::fs::syncfs(&directory).map_err(|source| ImageError::Io {
                 action: "cannot make layers durable".to_owned(),
                 source: source.into(),
@@ -157,12 +174,17 @@ impl Images {
 
     /// Gives up layers that were made for an image that did not come to be.
     pub(super) fn abandon_layers(&self, layers: &[Layer]) -> Result<(), ImageError> {
-        layers.iter().rev().filter(|layer| layer.fresh).try_for_each(|layer| self.drop_layer(layer.id))
+        layers
+            .iter()
+            .rev()
+            .filter(|layer| layer.fresh)
+            .try_for_each(|layer| self.drop_layer(layer.id))
     }
 
     /// Removes a layer that no image holds: out of sight first, then its row, then its bytes. Idempotent.
     pub(super) fn drop_layer(&self, id: LayerId) -> Result<(), ImageError> {
-        self.store.write(|tx| Ok::<_, ImageError>(tx.set_layer_state(id, LayerState::Removing)?))?;
+        self.store
+            .write(|tx| Ok::<_, ImageError>(tx.set_layer_state(id, LayerState::Removing)?))?;
         let directory = self.paths.layer(id);
         match sys::dir::remove_tree(&directory) {
             Ok(()) => {}
@@ -174,7 +196,8 @@ impl Images {
                 });
             }
         }
-        self.store.write(|tx| Ok::<_, ImageError>(tx.delete_layer(id)?))
+        self.store
+            .write(|tx| Ok::<_, ImageError>(tx.delete_layer(id)?))
     }
 
     /// Removes ready layers that no image holds, topmost first; returns the bytes that became free.
@@ -185,7 +208,9 @@ impl Images {
         };
         let mut freed = 0;
         loop {
-            let unused = self.store.read(|tx| Ok::<_, ImageError>(tx.unused_layers()?))?;
+            let unused = self
+                .store
+                .read(|tx| Ok::<_, ImageError>(tx.unused_layers()?))?;
             if unused.is_empty() {
                 return Ok(freed);
             }
@@ -200,13 +225,19 @@ impl Images {
     pub(super) fn recover_layers(&self) -> Result<Vec<String>, ImageError> {
         let rows = self.store.read(|tx| Ok::<_, ImageError>(tx.layers()?))?;
         let mut sentences = Vec::new();
-        for row in rows.iter().rev().filter(|row| row.state != LayerState::Ready) {
+        for row in rows
+            .iter()
+            .rev()
+            .filter(|row| row.state != LayerState::Ready)
+        {
             self.drop_layer(row.id)?;
             sentences.push(format!("unfinished image layer {} was removed", row.id));
         }
         let freed = self.sweep_layers()?;
         if freed > 0 {
-            sentences.push(format!("image layers that no image holds were removed ({freed} bytes)"));
+            sentences.push(format!(
+                "image layers that no image holds were removed ({freed} bytes)"
+            ));
         }
         Ok(sentences)
     }
@@ -214,7 +245,10 @@ impl Images {
     /// The layer's tar stream, bit by bit as it came.
     pub(super) fn layer_tar(&self, id: LayerId) -> Result<Box<dyn Read + Send>, ImageError> {
         let path = self.paths.layer(id).join("tar.zst");
-        let failed = |source| ImageError::Io { action: format!("cannot read {}", path.display()), source };
+        let failed = |source| ImageError::Io {
+            action: format!("cannot read {}", path.display()),
+            source,
+        };
         let file = File::open(&path).map_err(failed)?;
         archive::decompress(file).map_err(|error| failed(io::Error::other(error)))
     }
@@ -240,5 +274,9 @@ impl<R: Read, W: Write> Read for Keep<R, W> {
 }
 
 fn create_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }

@@ -5,13 +5,25 @@ use std::collections::BTreeMap;
 use super::config::ImageConfig;
 use super::{HistoryEntry, ImageDetail, ImageError, ImageListRequest, ImageSummary, Images};
 
-const FILTERS: [&str; 7] = ["before", "dangling", "label", "label!", "reference", "since", "until"];
+const FILTERS: [&str; 7] = [
+    "before",
+    "dangling",
+    "label",
+    "label!",
+    "reference",
+    "since",
+    "until",
+];
 
 impl Images {
     /// Newest first.
     pub fn list(&self, request: &ImageListRequest) -> Result<Vec<ImageSummary>, ImageError> {
         let filters = &request.filters;
-        if let Some(key) = filters.0.keys().find(|key| !FILTERS.contains(&key.as_str())) {
+        if let Some(key) = filters
+            .0
+            .keys()
+            .find(|key| !FILTERS.contains(&key.as_str()))
+        {
             return Err(ImageError::Invalid(format!("invalid filter '{key}'")));
         }
         let first = |key: &str| filters.0.get(key).and_then(|values| values.first());
@@ -19,7 +31,9 @@ impl Images {
             .map(|value| match value.as_str() {
                 "true" | "1" => Ok(true),
                 "false" | "0" => Ok(false),
-                _ => Err(ImageError::Invalid(format!("invalid filter 'dangling={value}'"))),
+                _ => Err(ImageError::Invalid(format!(
+                    "invalid filter 'dangling={value}'"
+                ))),
             })
             .transpose()?;
         let created_of = |key: &str| -> Result<Option<i64>, ImageError> {
@@ -28,7 +42,9 @@ impl Images {
                 .transpose()
         };
         let (before, since) = (created_of("before")?, created_of("since")?);
-        let until = filters.until().map_err(|error| ImageError::Invalid(error.to_string()))?;
+        let until = filters
+            .until()
+            .map_err(|error| ImageError::Invalid(error.to_string()))?;
         let (rows, used) = self.store.read(|tx| {
             let mut used: BTreeMap<String, i64> = BTreeMap::new();
             for container in tx.containers()? {
@@ -93,7 +109,11 @@ impl Images {
             size: row.size,
             diff_ids: document.rootfs.diff_ids,
             last_tagged: None,
-            layer_dirs: layers.iter().rev().map(|layer| self.paths.layer_fs(layer.id)).collect(),
+            layer_dirs: layers
+                .iter()
+                .rev()
+                .map(|layer| self.paths.layer_fs(layer.id))
+                .collect(),
             id,
         })
     }
@@ -116,7 +136,11 @@ impl Images {
                     .and_then(|text| text.parse::<jiff::Timestamp>().ok())
                     .map_or(0, jiff::Timestamp::as_second),
                 created_by: step.created_by.clone(),
-                size: if step.empty_layer { 0 } else { sizes.next().unwrap_or(0) },
+                size: if step.empty_layer {
+                    0
+                } else {
+                    sizes.next().unwrap_or(0)
+                },
                 comment: step.comment.clone(),
                 tags: Vec::new(),
             })
@@ -168,7 +192,11 @@ impl Images {
         Ok(stacks
             .into_iter()
             .map(|(id, layers)| {
-                let shared = layers.iter().filter(|(layer, _)| holders[layer] > 1).map(|(_, size)| size).sum();
+                let shared = layers
+                    .iter()
+                    .filter(|(layer, _)| holders[layer] > 1)
+                    .map(|(_, size)| size)
+                    .sum();
                 (id, shared)
             })
             .collect())
@@ -186,7 +214,9 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
         (None, None) => true,
         (Some((b'*', rest)), _) => {
             glob(rest, text)
-                || text.split_first().is_some_and(|(&byte, text)| byte != b'/' && glob(pattern, text))
+                || text
+                    .split_first()
+                    .is_some_and(|(&byte, text)| byte != b'/' && glob(pattern, text))
         }
         (Some((b'?', rest)), Some((&byte, text))) => byte != b'/' && glob(rest, text),
         (Some((a, pattern)), Some((b, text))) => a == b && glob(pattern, text),

@@ -103,14 +103,22 @@ impl Images {
         }
         let mut sentences = Vec::new();
         for image in planned {
-            let names = image.names.iter().map(|name| Reference::parse(name)).collect::<Result<Vec<_>, _>>()?;
+            let names = image
+                .names
+                .iter()
+                .map(|name| Reference::parse(name))
+                .collect::<Result<Vec<_>, _>>()?;
             let id = self.load_one(&staged, &image, &names, progress)?;
             self.publish(&id, "load", names.first());
             if names.is_empty() {
                 sentences.push(format!("Loaded image ID: {id}"));
             }
             for name in &names {
-                sentences.push(format!("Loaded image: {}:{}", name.repository, name.tag_or_latest()));
+                sentences.push(format!(
+                    "Loaded image: {}:{}",
+                    name.repository,
+                    name.tag_or_latest()
+                ));
             }
         }
         for sentence in &sentences {
@@ -126,12 +134,19 @@ impl Images {
     ) -> Result<Staged<'_>, ImageError> {
         let op = store::OpId::random();
         let path = self.paths.staging(&op);
-        let failed = |source: io::Error| ImageError::Io { action: "cannot unpack the archive".to_owned(), source };
+        let failed = |source: io::Error| ImageError::Io {
+            action: "cannot unpack the archive".to_owned(),
+            source,
+        };
         sys::durable::create_dir(&path, 0o700).map_err(failed)?;
-        let staged = Staged { images: self, op, directory: sys::dir::open(&path).map_err(failed)? };
+        let staged = Staged {
+            images: self,
+            op,
+            directory: sys::dir::open(&path).map_err(failed)?,
+        };
         let counted = CountingReader::new(tar, "", "Reading archive", progress);
-        let mut plain = archive::decompress(counted)
-            .map_err(|error| ImageError::Invalid(error.to_string()))?;
+        let mut plain =
+            archive::decompress(counted).map_err(|error| ImageError::Invalid(error.to_string()))?;
         let options = archive::UnpackOptions {
             devices: archive::Devices::Refuse,
             owner: archive::Owner::Fixed(0, 0),
@@ -153,7 +168,9 @@ impl Images {
         if let Some((expected, _)) = &image.checked
             && digest(&bytes) != *expected
         {
-            return Err(ImageError::Invalid(format!("configuration does not match its digest {expected}")));
+            return Err(ImageError::Invalid(format!(
+                "configuration does not match its digest {expected}"
+            )));
         }
         let document = ImageConfig::parse(&bytes)?;
         if document.rootfs.diff_ids.len() != image.layers.len() {
@@ -180,7 +197,12 @@ impl Images {
         layers: &mut Vec<Layer>,
         progress: &dyn Progress,
     ) -> Result<(), ImageError> {
-        for (position, (file, diff_id)) in image.layers.iter().zip(&document.rootfs.diff_ids).enumerate() {
+        for (position, (file, diff_id)) in image
+            .layers
+            .iter()
+            .zip(&document.rootfs.diff_ids)
+            .enumerate()
+        {
             let chain = chain_id(layers.last().map(|layer| layer.chain_id.as_str()), diff_id);
             let layer = match self.known_layer(&chain)? {
                 Some(layer) => layer,
@@ -210,7 +232,10 @@ impl Staged<'_> {
             path.as_ref(),
             OFlags::RDONLY | OFlags::CLOEXEC,
         )
-        .map_err(|source| ImageError::Io { action: format!("the archive lacks {path}"), source })?;
+        .map_err(|source| ImageError::Io {
+            action: format!("the archive lacks {path}"),
+            source,
+        })?;
         Ok(File::from(file))
     }
 
@@ -223,34 +248,47 @@ impl Staged<'_> {
         self.open(path)?
             .take(MAX_DOCUMENT + 1)
             .read_to_end(&mut bytes)
-            .map_err(|source| ImageError::Io { action: format!("cannot read {path} of the archive"), source })?;
+            .map_err(|source| ImageError::Io {
+                action: format!("cannot read {path} of the archive"),
+                source,
+            })?;
         if bytes.len() as u64 > MAX_DOCUMENT {
-            return Err(ImageError::Invalid(format!("{path} of the archive is too large")));
+            return Err(ImageError::Invalid(format!(
+                "{path} of the archive is too large"
+            )));
         }
         Ok(bytes)
     }
 
     fn document<T: DeserializeOwned>(&self, path: &str) -> Result<T, ImageError> {
-        serde_json::from_slice(&self.bytes(path)?)
-            .map_err(|error| ImageError::Invalid(format!("{path} of the archive cannot be read: {error}")))
+        serde_json::from_slice(&self.bytes(path)?).map_err(|error| {
+            ImageError::Invalid(format!("{path} of the archive cannot be read: {error}"))
+        })
     }
 
     fn blob<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T, ImageError> {
         let path = blob_path(&descriptor.digest)?;
         let bytes = self.bytes(&path)?;
         if digest(&bytes) != descriptor.digest {
-            return Err(ImageError::Invalid(format!("{path} does not match its digest")));
+            return Err(ImageError::Invalid(format!(
+                "{path} does not match its digest"
+            )));
         }
-        serde_json::from_slice(&bytes)
-            .map_err(|error| ImageError::Invalid(format!("{path} of the archive cannot be read: {error}")))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            ImageError::Invalid(format!("{path} of the archive cannot be read: {error}"))
+        })
     }
 
     fn verify(&self, path: &str, expected: &str) -> Result<(), ImageError> {
         let mut stream = archive::DigestReader::new(self.open(path)?);
-        io::copy(&mut stream, &mut io::sink())
-            .map_err(|source| ImageError::Io { action: format!("cannot read {path} of the archive"), source })?;
+        io::copy(&mut stream, &mut io::sink()).map_err(|source| ImageError::Io {
+            action: format!("cannot read {path} of the archive"),
+            source,
+        })?;
         if stream.finish().0 != expected {
-            return Err(ImageError::Invalid(format!("{path} does not match its digest")));
+            return Err(ImageError::Invalid(format!(
+                "{path} does not match its digest"
+            )));
         }
         Ok(())
     }
@@ -274,19 +312,28 @@ impl Staged<'_> {
             ));
         }
         let index: Index = self.document("index.json")?;
-        index.manifests.iter().map(|descriptor| self.plan_oci(descriptor)).collect()
+        index
+            .manifests
+            .iter()
+            .map(|descriptor| self.plan_oci(descriptor))
+            .collect()
     }
 
     fn plan_oci(&self, descriptor: &Descriptor) -> Result<Planned, ImageError> {
-        let names: Vec<String> = ["io.containerd.image.name", "org.opencontainers.image.ref.name"]
-            .iter()
-            .filter_map(|key| descriptor.annotations.get(*key))
-            // A bare tag names no image.
-            .find(|name| name.contains([':', '/']))
-            .cloned()
-            .into_iter()
-            .collect();
-        let manifest: Manifest = if descriptor.media_type.contains("index") || descriptor.media_type.contains("manifest.list") {
+        let names: Vec<String> = [
+            "io.containerd.image.name",
+            "org.opencontainers.image.ref.name",
+        ]
+        .iter()
+        .filter_map(|key| descriptor.annotations.get(*key))
+        // A bare tag names no image.
+        .find(|name| name.contains([':', '/']))
+        .cloned()
+        .into_iter()
+        .collect();
+        let manifest: Manifest = if descriptor.media_type.contains("index")
+            || descriptor.media_type.contains("manifest.list")
+        {
             let index: Index = self.blob(descriptor)?;
             let ours = index
                 .manifests
@@ -297,7 +344,10 @@ impl Staged<'_> {
                     })
                 })
                 .ok_or_else(|| {
-                    ImageError::Invalid(format!("the archive holds no image for linux/{}", host_architecture()))
+                    ImageError::Invalid(format!(
+                        "the archive holds no image for linux/{}",
+                        host_architecture()
+                    ))
                 })?;
             self.blob(ours)?
         } else {
@@ -305,11 +355,19 @@ impl Staged<'_> {
         };
         Ok(Planned {
             config: blob_path(&manifest.config.digest)?,
-            layers: manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect::<Result<_, _>>()?,
+            layers: manifest
+                .layers
+                .iter()
+                .map(|layer| blob_path(&layer.digest))
+                .collect::<Result<_, _>>()?,
             names,
             checked: Some((
                 manifest.config.digest,
-                manifest.layers.into_iter().map(|layer| layer.digest).collect(),
+                manifest
+                    .layers
+                    .into_iter()
+                    .map(|layer| layer.digest)
+                    .collect(),
             )),
         })
     }
@@ -317,7 +375,11 @@ impl Staged<'_> {
 
 fn blob_path(digest: &str) -> Result<String, ImageError> {
     if super::reference::is_digest(digest) {
-        return Ok(digest.replacen(':', "/", 1).replacen("sha256", "blobs/sha256", 1));
+        return Ok(digest
+            .replacen(':', "/", 1)
+            .replacen("sha256", "blobs/sha256", 1));
     }
-    Err(ImageError::Invalid(format!("unsupported digest \"{digest}\"")))
+    Err(ImageError::Invalid(format!(
+        "unsupported digest \"{digest}\""
+    )))
 }

@@ -137,7 +137,12 @@ impl Images {
         paths: Arc<Paths>,
         events: Events,
     ) -> Result<(Self, Vec<String>), ImageError> {
-        let images = Self { store, paths, events, building: RwLock::new(()) };
+        let images = Self {
+            store,
+            paths,
+            events,
+            building: RwLock::new(()),
+        };
         let repaired = images.recover_layers()?;
         Ok((images, repaired))
     }

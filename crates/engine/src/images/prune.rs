@@ -18,9 +18,14 @@ impl Images {
             .get("dangling")
             .and_then(|values| values.first())
             .is_none_or(|value| matches!(value.as_str(), "true" | "1"));
-        let until = filters.until().map_err(|error| ImageError::Invalid(error.to_string()))?;
+        let until = filters
+            .until()
+            .map_err(|error| ImageError::Invalid(error.to_string()))?;
         let mut report = ImagePruneReport::default();
-        for image in self.list(&ImageListRequest { all: true, ..ImageListRequest::default() })? {
+        for image in self.list(&ImageListRequest {
+            all: true,
+            ..ImageListRequest::default()
+        })? {
             let wanted = (!dangling_only || image.tags.is_empty())
                 && image.containers == 0
                 && until.is_none_or(|until| image.created < until.as_second())

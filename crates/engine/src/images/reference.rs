@@ -44,7 +44,11 @@ impl Reference {
         if !is_repository(repository) {
             return Err(invalid());
         }
-        Ok(Self { repository: repository.to_owned(), tag, digest })
+        Ok(Self {
+            repository: repository.to_owned(),
+            tag,
+            digest,
+        })
     }
 
     /// The tag, `latest` when none is given.
@@ -84,7 +88,9 @@ fn is_domain(text: &str) -> bool {
             !label.is_empty()
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         })
         && !port.is_empty()
         && port.bytes().all(|byte| byte.is_ascii_digit())
@@ -107,12 +113,17 @@ fn is_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     (1..=128).contains(&text.len())
         && text.bytes().next().is_some_and(word)
-        && text.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
+        && text
+            .bytes()
+            .all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
 }
 
 pub(super) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        hex.len() == 64
+            && hex
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
 
@@ -132,19 +143,43 @@ mod tests {
             ("my__img--x.y", "my__img--x.y", None),
         ] {
             let reference = Reference::parse(text).expect(text);
-            assert_eq!((reference.repository.as_str(), reference.tag.as_deref()), (repository, tag), "{text}");
+            assert_eq!(
+                (reference.repository.as_str(), reference.tag.as_deref()),
+                (repository, tag),
+                "{text}"
+            );
         }
         let digest = format!("sha256:{}", "a".repeat(64));
-        assert_eq!(Reference::parse(&format!("x@{digest}")).expect("digest").digest, Some(digest));
+        assert_eq!(
+            Reference::parse(&format!("x@{digest}"))
+                .expect("digest")
+                .digest,
+            Some(digest)
+        );
     }
 
     #[test]
     fn what_is_no_reference() {
-        for text in ["", ":x", "a:", "a b", "-a", "a..b", "a@sha256:zz", "a/:x", "a//b", "x:-a", "../x", "a:b:c"] {
+        for text in [
+            "",
+            ":x",
+            "a:",
+            "a b",
+            "-a",
+            "a..b",
+            "a@sha256:zz",
+            "a/:x",
+            "a//b",
+            "x:-a",
+            "../x",
+            "a:b:c",
+        ] {
             assert!(Reference::parse(text).is_err(), "{text}");
         }
         assert_eq!(
-            Reference::parse("Busybox").expect_err("upper case").to_string(),
+            Reference::parse("Busybox")
+                .expect_err("upper case")
+                .to_string(),
             "invalid reference format: repository name (Busybox) must be lowercase"
         );
     }

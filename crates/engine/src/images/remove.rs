@@ -24,7 +24,11 @@ impl Images {
                 && let Some((container, running)) = users.first()
                 && (*running || !force)
             {
-                let must = if *running { "cannot be forced" } else { "must force" };
+                let must = if *running {
+                    "cannot be forced"
+                } else {
+                    "must force"
+                };
                 return Err(ImageError::Conflict(format!(
                     "conflict: unable to remove repository reference \"{reference}\" ({must}) - container {} is using its referenced image {short}",
                     &container[..12]
@@ -35,7 +39,8 @@ impl Images {
                 return Ok(removed);
             }
         } else {
-            let mut repositories: Vec<&str> = names.iter().map(|name| name.repository.as_str()).collect();
+            let mut repositories: Vec<&str> =
+                names.iter().map(|name| name.repository.as_str()).collect();
             repositories.dedup();
             if repositories.len() > 1 && !force {
                 return Err(ImageError::Conflict(format!(
@@ -43,8 +48,11 @@ impl Images {
                 )));
             }
             if let Some((container, running)) = users.first() {
-                let (must, state) =
-                    if *running { ("cannot be forced", "running") } else { ("must be forced", "stopped") };
+                let (must, state) = if *running {
+                    ("cannot be forced", "running")
+                } else {
+                    ("must be forced", "stopped")
+                };
                 if *running || !force {
                     return Err(ImageError::Conflict(format!(
                         "conflict: unable to delete {short} ({must}) - image is being used by {state} container {}",
@@ -121,7 +129,9 @@ impl Images {
 
     /// Containers made of the image and whether they run, running ones first.
     fn users(&self, id: &str) -> Result<Vec<(String, bool)>, ImageError> {
-        let rows = self.store.read(|tx| Ok::<_, ImageError>(tx.containers_of_image(id)?))?;
+        let rows = self
+            .store
+            .read(|tx| Ok::<_, ImageError>(tx.containers_of_image(id)?))?;
         let mut users: Vec<(String, bool)> = rows
             .into_iter()
             .map(|row| {

@@ -10,8 +10,15 @@ use super::layers::Layer;
 use super::{ImageError, Images};
 
 impl Images {
-    pub fn save(&self, references: &[String], out: &mut (dyn Write + Send)) -> Result<(), ImageError> {
-        let failed = |source: io::Error| ImageError::Io { action: "cannot write the archive".to_owned(), source };
+    pub fn save(
+        &self,
+        references: &[String],
+        out: &mut (dyn Write + Send),
+    ) -> Result<(), ImageError> {
+        let failed = |source: io::Error| ImageError::Io {
+            action: "cannot write the archive".to_owned(),
+            source,
+        };
         // All names are looked up before the first byte is written: afterwards an error cannot be told any more.
         let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for reference in references {
@@ -53,7 +60,9 @@ impl Images {
             }))
             .expect("a manifest serialises");
             let manifest_digest = digest(&manifest);
-            archive.file(&blob(&manifest_digest), &manifest).map_err(failed)?;
+            archive
+                .file(&blob(&manifest_digest), &manifest)
+                .map_err(failed)?;
             let descriptor = json!({
                 "mediaType": "application/vnd.oci.image.manifest.v1+json",
                 "digest": manifest_digest,
@@ -83,12 +92,30 @@ impl Images {
             "manifests": manifests,
         });
         let layout = json!({ "imageLayoutVersion": "1.0.0" });
-        for (name, value) in [("index.json", index), ("manifest.json", Value::Array(entries)), ("oci-layout", layout)] {
-            archive.file(name, &serde_json::to_vec(&value).expect("documents serialise")).map_err(failed)?;
+        for (name, value) in [
+            ("index.json", index),
+            ("manifest.json", Value::Array(entries)),
+            ("oci-layout", layout),
+        ] {
+            archive
+                .file(
+                    name,
+                    &serde_json::to_vec(&value).expect("documents serialise"),
+                )
+                .map_err(failed)?;
         }
         archive.finish().map_err(failed)?;
         for (id, names) in &wanted {
-            self.events.publish("image", "save", id.clone(), names.first().map(|name| ("name".to_owned(), name.clone())).into_iter().collect());
+            self.events.publish(
+                "image",
+                "save",
+                id.clone(),
+                names
+                    .first()
+                    .map(|name| ("name".to_owned(), name.clone()))
+                    .into_iter()
+                    .collect(),
+            );
         }
         Ok(())
     }

@@ -10,7 +10,9 @@ impl Images {
             target = Reference::parse(&format!("{}:{tag}", target.repository))?;
         }
         if target.digest.is_some() {
-            return Err(ImageError::Invalid("refusing to create a tag with a digest reference".to_owned()));
+            return Err(ImageError::Invalid(
+                "refusing to create a tag with a digest reference".to_owned(),
+            ));
         }
         self.store.write(|tx| {
             Ok::<_, ImageError>(tx.set_tag(&target.repository, target.tag_or_latest(), &row.id)?)
@@ -25,6 +27,7 @@ impl Images {
             || id.to_owned(),
             |name| format!("{}:{}", name.repository, name.tag_or_latest()),
         );
-        self.events.publish("image", action, id, [("name".to_owned(), name)].into());
+        self.events
+            .publish("image", action, id, [("name".to_owned(), name)].into());
     }
 }

@@ -1,9 +1,9 @@
 //! Containers.
 
 use api::version::ApiVersion;
+use engine::Paths;
 use engine::containers::{ContainerDetail, ContainerSummary, NetworkSettings, Sample, Status};
 use serde_json::{Map, Value, json};
-use engine::Paths;
 
 use crate::errors::Refusal;
 use crate::request::Request;
@@ -12,7 +12,9 @@ use crate::routes::networks;
 /// `h` and `w` of a resize.
 pub(crate) fn size(request: &Request) -> Result<(u16, u16), Refusal> {
     let number = |key: &str| -> Result<u16, Refusal> {
-        request.number(key)?.ok_or_else(|| Refusal::invalid(format!("invalid resize {key}: value is missing")))
+        request
+            .number(key)?
+            .ok_or_else(|| Refusal::invalid(format!("invalid resize {key}: value is missing")))
     };
     Ok((number("h")?, number("w")?))
 }
@@ -25,22 +27,34 @@ pub(crate) fn gated(mut host: Value, version: ApiVersion) -> Result<Value, Refus
         let Some(mount) = mount.as_object_mut() else {
             return Err(Refusal::invalid("invalid JSON: a mount is an object"));
         };
-        let kind = mount.get("Type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kind = mount
+            .get("Type")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let readonly = mount.get("ReadOnly") == Some(&Value::Bool(true));
         if before(42) {
-            for (block, owner) in [("BindOptions", "bind"), ("VolumeOptions", "volume"), ("TmpfsOptions", "tmpfs")] {
+            for (block, owner) in [
+                ("BindOptions", "bind"),
+                ("VolumeOptions", "volume"),
+                ("TmpfsOptions", "tmpfs"),
+            ] {
                 if owner != kind {
                     mount.remove(block);
                 }
             }
         }
         if kind == "image" && before(48) {
-            return Err(Refusal::invalid("mount type \"image\" needs API version 1.48"));
+            return Err(Refusal::invalid(
+                "mount type \"image\" needs API version 1.48",
+            ));
         }
         if before(44) && kind == "bind" && readonly {
             let options = mount.entry("BindOptions").or_insert_with(|| json!({}));
             if options.get("ReadOnlyForceRecursive").is_some() {
-                return Err(Refusal::invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"));
+                return Err(Refusal::invalid(
+                    "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer",
+                ));
             }
             options["ReadOnlyNonRecursive"] = json!(true);
         }
@@ -52,9 +66,14 @@ pub(crate) fn gated(mut host: Value, version: ApiVersion) -> Result<Value, Refus
                 options.remove("CreateMountpoint");
             }
         }
-        let subpath = mount.get("VolumeOptions").and_then(|options| options.get("Subpath")).is_some();
+        let subpath = mount
+            .get("VolumeOptions")
+            .and_then(|options| options.get("Subpath"))
+            .is_some();
         if subpath && before(45) {
-            return Err(Refusal::invalid("VolumeOptions.Subpath needs API v1.45 or newer"));
+            return Err(Refusal::invalid(
+                "VolumeOptions.Subpath needs API v1.45 or newer",
+            ));
         }
     }
     Ok(host)
@@ -173,7 +192,12 @@ fn ports_map(network: &NetworkSettings) -> Value {
     let map: Map<String, Value> = network
         .ports
         .iter()
-        .map(|(port, bindings)| (port.clone(), serde_json::to_value(bindings).expect("bindings serialise")))
+        .map(|(port, bindings)| {
+            (
+                port.clone(),
+                serde_json::to_value(bindings).expect("bindings serialise"),
+            )
+        })
         .collect();
     Value::Object(map)
 }
@@ -322,7 +346,10 @@ mod tests {
         let old = gated(host(), ApiVersion::v1(41)).expect("accepted");
         let mount = &old["Mounts"][0];
         assert!(mount.get("VolumeOptions").is_none());
-        assert_eq!(mount["BindOptions"], json!({ "ReadOnlyNonRecursive": true }));
+        assert_eq!(
+            mount["BindOptions"],
+            json!({ "ReadOnlyNonRecursive": true })
+        );
         let new = gated(host(), ApiVersion::v1(47)).expect("accepted");
         assert_eq!(new, host());
         let image = json!({ "Mounts": [{ "Type": "image" }] });

@@ -19,7 +19,10 @@ pub(crate) fn summary(image: &ImageSummary) -> Value {
 }
 
 pub(crate) fn detail(image: &ImageDetail) -> Value {
-    let mut directories = image.layer_dirs.iter().map(|path| path.display().to_string());
+    let mut directories = image
+        .layer_dirs
+        .iter()
+        .map(|path| path.display().to_string());
     let upper = directories.next().unwrap_or_default();
     let lower = directories.collect::<Vec<_>>().join(":");
     let mut data = json!({ "UpperDir": upper, "WorkDir": "", "MergedDir": "" });

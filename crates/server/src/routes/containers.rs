@@ -38,11 +38,17 @@ route_table! {
 async fn list(request: Request) -> Answer {
     let list = ListRequest {
         all: request.flag("all"),
-        limit: request.number::<i64>("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|&limit| limit > 0),
+        limit: request
+            .number::<i64>("limit")?
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|&limit| limit > 0),
         size: request.flag("size"),
         filters: filters::parse(request.get("filters"))?,
     };
-    let containers = request.bridge.call(Class::Quick, move |engine| engine.containers.list(&list)).await?;
+    let containers = request
+        .bridge
+        .call(Class::Quick, move |engine| engine.containers.list(&list))
+        .await?;
     ok(&containers.iter().map(convert::summary).collect::<Vec<_>>())
 }
 
@@ -51,7 +57,9 @@ async fn create(request: Request) -> Answer {
     let (name, platform) = (request.text("name"), request.text("platform"));
     let body = request.json().await?;
     let Value::Object(mut fields) = body else {
-        return Err(Refusal::invalid("config cannot be empty in order to create a container"));
+        return Err(Refusal::invalid(
+            "config cannot be empty in order to create a container",
+        ));
     };
     let host = fields.remove("HostConfig").unwrap_or_else(|| json!({}));
     let networking = fields.remove("NetworkingConfig");
@@ -60,14 +68,27 @@ async fn create(request: Request) -> Answer {
     let config: Config = serde_json::from_value(Value::Object(fields)).map_err(invalid)?;
     let host_config: HostConfig = serde_json::from_value(host).map_err(invalid)?;
     drop(networking);
-    let create = CreateRequest { name, config, host_config, platform };
-    let created = bridge.call(Class::Disk, move |engine| engine.containers.create(create)).await?;
-    answer_json(StatusCode::CREATED, &json!({ "Id": created.id, "Warnings": created.warnings }))
+    let create = CreateRequest {
+        name,
+        config,
+        host_config,
+        platform,
+    };
+    let created = bridge
+        .call(Class::Disk, move |engine| engine.containers.create(create))
+        .await?;
+    answer_json(
+        StatusCode::CREATED,
+        &json!({ "Id": created.id, "Warnings": created.warnings }),
+    )
 }
 
 async fn prune(request: Request) -> Answer {
     let filters = filters::parse(request.get("filters"))?;
-    let report = request.bridge.call(Class::Long, move |engine| engine.containers.prune(&filters)).await?;
+    let report = request
+        .bridge
+        .call(Class::Long, move |engine| engine.containers.prune(&filters))
+        .await?;
     let deleted = (!report.deleted.is_empty()).then_some(report.deleted);
     ok(&json!({ "ContainersDeleted": deleted, "SpaceReclaimed": report.reclaimed }))
 }
@@ -77,7 +98,10 @@ async fn inspect(request: Request) -> Answer {
     let (detail, root) = request
         .bridge
         .call(Class::Quick, move |engine| {
-            engine.containers.inspect(&name, size).map(|detail| (detail, engine.paths.clone()))
+            engine
+                .containers
+                .inspect(&name, size)
+                .map(|detail| (detail, engine.paths.clone()))
         })
         .await?;
     ok(&convert::detail(&detail, &root))
@@ -85,20 +109,32 @@ async fn inspect(request: Request) -> Answer {
 
 async fn top(request: Request) -> Answer {
     let (name, arguments) = (request.name(), request.text("ps_args"));
-    let processes =
-        request.bridge.call(Class::Disk, move |engine| engine.containers.top(&name, arguments.as_deref())).await?;
+    let processes = request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.containers.top(&name, arguments.as_deref())
+        })
+        .await?;
     ok(&json!({ "Titles": processes.titles, "Processes": processes.rows }))
 }
 
 async fn start(request: Request) -> Answer {
     let name = request.name();
-    request.bridge.call(Class::Disk, move |engine| engine.containers.start(&name)).await?;
+    request
+        .bridge
+        .call(Class::Disk, move |engine| engine.containers.start(&name))
+        .await?;
     no_content()
 }
 
 async fn stop(request: Request) -> Answer {
     let (name, timeout, signal) = (request.name(), request.number("t")?, request.text("signal"));
-    request.bridge.call(Class::Long, move |engine| engine.containers.stop(&name, timeout, signal.as_deref())).await?;
+    request
+        .bridge
+        .call(Class::Long, move |engine| {
+            engine.containers.stop(&name, timeout, signal.as_deref())
+        })
+        .await?;
     no_content()
 }
 
@@ -106,32 +142,50 @@ async fn restart(request: Request) -> Answer {
     let (name, timeout, signal) = (request.name(), request.number("t")?, request.text("signal"));
     request
         .bridge
-        .call(Class::Long, move |engine| engine.containers.restart(&name, timeout, signal.as_deref()))
+        .call(Class::Long, move |engine| {
+            engine.containers.restart(&name, timeout, signal.as_deref())
+        })
         .await?;
     no_content()
 }
 
 async fn kill(request: Request) -> Answer {
     let (name, signal) = (request.name(), request.text("signal"));
-    request.bridge.call(Class::Disk, move |engine| engine.containers.kill(&name, signal.as_deref())).await?;
+    request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.containers.kill(&name, signal.as_deref())
+        })
+        .await?;
     no_content()
 }
 
 async fn pause(request: Request) -> Answer {
     let name = request.name();
-    request.bridge.call(Class::Disk, move |engine| engine.containers.pause(&name)).await?;
+    request
+        .bridge
+        .call(Class::Disk, move |engine| engine.containers.pause(&name))
+        .await?;
     no_content()
 }
 
 async fn unpause(request: Request) -> Answer {
     let name = request.name();
-    request.bridge.call(Class::Disk, move |engine| engine.containers.unpause(&name)).await?;
+    request
+        .bridge
+        .call(Class::Disk, move |engine| engine.containers.unpause(&name))
+        .await?;
     no_content()
 }
 
 async fn rename(request: Request) -> Answer {
     let (name, to) = (request.name(), request.text("name").unwrap_or_default());
-    request.bridge.call(Class::Quick, move |engine| engine.containers.rename(&name, &to)).await?;
+    request
+        .bridge
+        .call(Class::Quick, move |engine| {
+            engine.containers.rename(&name, &to)
+        })
+        .await?;
     no_content()
 }
 
@@ -141,7 +195,9 @@ async fn update(request: Request) -> Answer {
         return Err(Refusal::invalid("an update needs fields"));
     };
     let warnings = bridge
-        .call(Class::Disk, move |engine| engine.containers.update(&name, UpdateRequest(fields)))
+        .call(Class::Disk, move |engine| {
+            engine.containers.update(&name, UpdateRequest(fields))
+        })
         .await?;
     ok(&json!({ "Warnings": warnings }))
 }
@@ -181,21 +237,37 @@ async fn wait(request: Request) -> Answer {
         }
     });
     let mut response = Response::new(Body::pieces(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     Ok(response)
 }
 
 async fn resize(request: Request) -> Answer {
     let (rows, columns) = convert::size(&request)?;
     let name = request.name();
-    request.bridge.call(Class::Quick, move |engine| engine.containers.resize(&name, rows, columns)).await?;
+    request
+        .bridge
+        .call(Class::Quick, move |engine| {
+            engine.containers.resize(&name, rows, columns)
+        })
+        .await?;
     ok(&Value::Null)
 }
 
 async fn remove(request: Request) -> Answer {
     let name = request.name();
-    let remove =
-        RemoveRequest { force: request.flag("force"), volumes: request.flag("v"), link: request.flag("link") };
-    request.bridge.call(Class::Long, move |engine| engine.containers.remove(&name, remove)).await?;
+    let remove = RemoveRequest {
+        force: request.flag("force"),
+        volumes: request.flag("v"),
+        link: request.flag("link"),
+    };
+    request
+        .bridge
+        .call(Class::Long, move |engine| {
+            engine.containers.remove(&name, remove)
+        })
+        .await?;
     no_content()
 }

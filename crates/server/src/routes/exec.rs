@@ -20,7 +20,13 @@ route_table! {
 }
 
 fn strings(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 async fn create(request: Request) -> Answer {
@@ -40,7 +46,11 @@ async fn create(request: Request) -> Answer {
         stderr: flag("AttachStderr"),
         detach_keys: Some(text("DetachKeys")).filter(|keys| !keys.is_empty()),
     };
-    let id = bridge.call(Class::Quick, move |engine| engine.containers.exec_create(&name, exec)).await?;
+    let id = bridge
+        .call(Class::Quick, move |engine| {
+            engine.containers.exec_create(&name, exec)
+        })
+        .await?;
     answer_json(StatusCode::CREATED, &json!({ "Id": id }))
 }
 
@@ -58,12 +68,18 @@ async fn start(mut request: Request) -> Answer {
     let body: Value = if bytes.is_empty() {
         Value::Null
     } else {
-        serde_json::from_slice(&bytes).map_err(|error| Refusal::invalid(format!("invalid JSON: {error}")))?
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Refusal::invalid(format!("invalid JSON: {error}")))?
     };
-    let console = body["ConsoleSize"].as_array().and_then(|size| match size.as_slice() {
-        [rows, columns] => Some((u16::try_from(rows.as_u64()?).ok()?, u16::try_from(columns.as_u64()?).ok()?)),
-        _ => None,
-    });
+    let console = body["ConsoleSize"]
+        .as_array()
+        .and_then(|size| match size.as_slice() {
+            [rows, columns] => Some((
+                u16::try_from(rows.as_u64()?).ok()?,
+                u16::try_from(columns.as_u64()?).ok()?,
+            )),
+            _ => None,
+        });
     let start = ExecStart {
         detach: body["Detach"] == Value::Bool(true),
         tty: body["Tty"] == Value::Bool(true),
@@ -93,13 +109,23 @@ async fn start(mut request: Request) -> Answer {
 async fn resize(request: Request) -> Answer {
     let (rows, columns) = convert::size(&request)?;
     let id = request.name();
-    request.bridge.call(Class::Quick, move |engine| engine.containers.exec_resize(&id, rows, columns)).await?;
+    request
+        .bridge
+        .call(Class::Quick, move |engine| {
+            engine.containers.exec_resize(&id, rows, columns)
+        })
+        .await?;
     ok(&Value::Null)
 }
 
 async fn inspect(request: Request) -> Answer {
     let id = request.name();
-    let exec = request.bridge.call(Class::Disk, move |engine| engine.containers.exec_inspect(&id)).await?;
+    let exec = request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.containers.exec_inspect(&id)
+        })
+        .await?;
     let mut words = exec.request.cmd.iter();
     ok(&json!({
         "ID": exec.id,

@@ -15,10 +15,12 @@ route_table! {
 
 async fn export(request: Request) -> Answer {
     let name = request.name();
-    let pieces = request.bridge.stream(Class::Long, move |engine, mut writer| {
-        engine.volumes.export(&name, &mut writer)?;
-        Ok(())
-    });
+    let pieces = request
+        .bridge
+        .stream(Class::Long, move |engine, mut writer| {
+            engine.volumes.export(&name, &mut writer)?;
+            Ok(())
+        });
     let response: Response<_> = respond("application/x-tar", pieces).await?;
     Ok(response)
 }
@@ -27,6 +29,10 @@ async fn import(request: Request) -> Answer {
     let name = request.name();
     let bridge = request.bridge.clone();
     let mut reader = request.reader();
-    bridge.call(Class::Long, move |engine| engine.volumes.import(&name, &mut reader)).await?;
+    bridge
+        .call(Class::Long, move |engine| {
+            engine.volumes.import(&name, &mut reader)
+        })
+        .await?;
     no_content()
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Mutex;
 
-use engine::containers::{ArchiveStat, CommitRequest, ContainerError, PutOptions};
+use engine::containers::{ArchiveStat, CommitRequest, PutOptions};
 use hyper::{Response, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -25,7 +25,9 @@ route_table! {
 }
 
 fn path(request: &Request) -> Result<String, Refusal> {
-    request.text("path").ok_or_else(|| Refusal::invalid("bad parameter: path cannot be empty"))
+    request
+        .text("path")
+        .ok_or_else(|| Refusal::invalid("bad parameter: path cannot be empty"))
 }
 
 const STAT_HEADER: &str = "x-docker-container-path-stat";
@@ -46,7 +48,10 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, &byte| (group << 8) | u32::from(byte)) << (8 * (3 - chunk.len()));
+        let group = chunk
+            .iter()
+            .fold(0_u32, |group, &byte| (group << 8) | u32::from(byte))
+            << (8 * (3 - chunk.len()));
         for position in 0..4 {
             if position <= chunk.len() {
                 let digit = (group >> (18 - 6 * position)) & 63;
@@ -61,7 +66,12 @@ fn base64(bytes: &[u8]) -> String {
 
 async fn stat(request: Request) -> Answer {
     let (name, path) = (request.name(), path(&request)?);
-    let stat = request.bridge.call(Class::Disk, move |engine| engine.containers.archive_stat(&name, &path)).await?;
+    let stat = request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.containers.archive_stat(&name, &path)
+        })
+        .await?;
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(STAT_HEADER, describe(&stat));
     Ok(response)
@@ -78,7 +88,11 @@ async fn get(request: Request) -> Answer {
                 // The client may have gone.
                 drop(sender.send(stat));
             }
-            writer.lock().expect("one thread").take().expect("called once")
+            writer
+                .lock()
+                .expect("one thread")
+                .take()
+                .expect("called once")
         })?;
         Ok(())
     });
@@ -98,31 +112,44 @@ async fn put(request: Request) -> Answer {
     let bridge = request.bridge.clone();
     let mut reader = request.reader();
     bridge
-        .call(Class::Long, move |engine| engine.containers.archive_put(&name, &path, &mut reader, options))
+        .call(Class::Long, move |engine| {
+            engine
+                .containers
+                .archive_put(&name, &path, &mut reader, options)
+        })
         .await?;
     Ok(Response::new(Body::empty()))
 }
 
 async fn changes(request: Request) -> Answer {
     let name = request.name();
-    let changes = request.bridge.call(Class::Long, move |engine| engine.containers.changes(&name)).await?;
-    let list: Vec<Value> = changes.into_iter().map(|(kind, path)| json!({ "Kind": kind, "Path": path })).collect();
+    let changes = request
+        .bridge
+        .call(Class::Long, move |engine| engine.containers.changes(&name))
+        .await?;
+    let list: Vec<Value> = changes
+        .into_iter()
+        .map(|(kind, path)| json!({ "Kind": kind, "Path": path }))
+        .collect();
     ok(&list)
 }
 
 async fn export(request: Request) -> Answer {
     let name = request.name();
-    let pieces = request.bridge.stream(Class::Long, move |engine, mut writer| {
-        engine.containers.export(&name, &mut writer)?;
-        Ok(())
-    });
+    let pieces = request
+        .bridge
+        .stream(Class::Long, move |engine, mut writer| {
+            engine.containers.export(&name, &mut writer)?;
+            Ok(())
+        });
     respond("application/octet-stream", pieces).await
 }
 
 async fn commit(request: Request) -> Answer {
     let bridge = request.bridge.clone();
-    let container =
-        request.text("container").ok_or_else(|| Refusal::invalid("container: parameter is missing"))?;
+    let container = request
+        .text("container")
+        .ok_or_else(|| Refusal::invalid("container: parameter is missing"))?;
     let mut commit = CommitRequest {
         repository: request.text("repo"),
         tag: request.text("tag"),
@@ -134,10 +161,14 @@ async fn commit(request: Request) -> Answer {
     };
     let body = request.json().await?;
     if body.as_object().is_some_and(|fields| !fields.is_empty()) {
-        commit.config = Some(serde_json::from_value(body).map_err(|error| Refusal::invalid(error.to_string()))?);
+        commit.config = Some(
+            serde_json::from_value(body).map_err(|error| Refusal::invalid(error.to_string()))?,
+        );
     }
     let id = bridge
-        .call(Class::Long, move |engine| engine.containers.commit(&container, commit).map_err(ContainerError::from))
+        .call(Class::Long, move |engine| {
+            engine.containers.commit(&container, commit)
+        })
         .await?;
     answer_json(StatusCode::CREATED, &json!({ "Id": id }))
 }
@@ -148,7 +179,13 @@ mod tests {
 
     #[test]
     fn base64_with_padding() {
-        for (text, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        for (text, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ] {
             assert_eq!(base64(text.as_bytes()), encoded);
         }
     }

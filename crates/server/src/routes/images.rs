@@ -35,7 +35,10 @@ async fn list(request: Request) -> Answer {
         filters: filters::parse(request.get("filters"))?,
         shared_size: request.flag("shared-size"),
     };
-    let images = request.bridge.call(Class::Quick, move |engine| engine.images.list(&list)).await?;
+    let images = request
+        .bridge
+        .call(Class::Quick, move |engine| engine.images.list(&list))
+        .await?;
     ok(&images.iter().map(convert::summary).collect::<Vec<_>>())
 }
 
@@ -47,7 +50,11 @@ async fn create(request: Request) -> Answer {
     }
     match request.get("fromSrc") {
         Some("-") => {}
-        _ => return Err(Refusal::invalid("importing is possible from the request's body only (fromSrc=-)")),
+        _ => {
+            return Err(Refusal::invalid(
+                "importing is possible from the request's body only (fromSrc=-)",
+            ));
+        }
     }
     let import = ImportRequest {
         repository: request.text("repo"),
@@ -60,7 +67,10 @@ async fn create(request: Request) -> Answer {
     let mut reader = request.reader();
     let pieces = bridge.produce(Class::Long, move |engine, pieces| {
         let lines = Lines::new(pieces, false);
-        let result = engine.images.import(&mut reader, &import, &engine::Silent).map_err(Into::into);
+        let result = engine
+            .images
+            .import(&mut reader, &import, &engine::Silent)
+            .map_err(Into::into);
         let result = result.map(|id| lines.send(&json!({ "status": id })));
         lines.finish(result);
     });
@@ -73,7 +83,11 @@ async fn load(request: Request) -> Answer {
     let mut reader = request.reader();
     let pieces = bridge.produce(Class::Long, move |engine, pieces| {
         let lines = Lines::new(pieces, steps);
-        let result = engine.images.load(&mut reader, &lines).map(drop).map_err(Into::into);
+        let result = engine
+            .images
+            .load(&mut reader, &lines)
+            .map(drop)
+            .map_err(Into::into);
         lines.finish(result);
     });
     respond("application/json", pieces).await
@@ -83,15 +97,22 @@ async fn save(request: Request, names: Vec<String>) -> Answer {
     if names.is_empty() {
         return Err(Refusal::invalid("no image was named"));
     }
-    let pieces = request.bridge.stream(Class::Long, move |engine, mut writer| {
-        engine.images.save(&names, &mut writer)?;
-        Ok(())
-    });
+    let pieces = request
+        .bridge
+        .stream(Class::Long, move |engine, mut writer| {
+            engine.images.save(&names, &mut writer)?;
+            Ok(())
+        });
     respond("application/x-tar", pieces).await
 }
 
 async fn save_many(request: Request) -> Answer {
-    let names = request.all("names").iter().flat_map(|names| names.split(',')).map(str::to_owned).collect();
+    let names = request
+        .all("names")
+        .iter()
+        .flat_map(|names| names.split(','))
+        .map(str::to_owned)
+        .collect();
     save(request, names).await
 }
 
@@ -102,8 +123,12 @@ async fn save_one(request: Request) -> Answer {
 
 async fn prune(request: Request) -> Answer {
     let filters = filters::parse(request.get("filters"))?;
-    let report = request.bridge.call(Class::Long, move |engine| engine.images.prune(&filters)).await?;
-    let deleted = (!report.deleted.is_empty()).then(|| report.deleted.iter().map(removed).collect::<Vec<_>>());
+    let report = request
+        .bridge
+        .call(Class::Long, move |engine| engine.images.prune(&filters))
+        .await?;
+    let deleted = (!report.deleted.is_empty())
+        .then(|| report.deleted.iter().map(removed).collect::<Vec<_>>());
     ok(&json!({ "ImagesDeleted": deleted, "SpaceReclaimed": report.reclaimed }))
 }
 
@@ -116,13 +141,19 @@ fn removed(one: &Removed) -> Value {
 
 async fn inspect(request: Request) -> Answer {
     let name = request.name();
-    let image = request.bridge.call(Class::Quick, move |engine| engine.images.inspect(&name)).await?;
+    let image = request
+        .bridge
+        .call(Class::Quick, move |engine| engine.images.inspect(&name))
+        .await?;
     ok(&convert::detail(&image))
 }
 
 async fn history(request: Request) -> Answer {
     let name = request.name();
-    let history = request.bridge.call(Class::Quick, move |engine| engine.images.history(&name)).await?;
+    let history = request
+        .bridge
+        .call(Class::Quick, move |engine| engine.images.history(&name))
+        .await?;
     let list: Vec<Value> = history
         .into_iter()
         .map(|entry| {
@@ -145,14 +176,25 @@ async fn tag(request: Request) -> Answer {
     let repository = request.text("repo").unwrap_or_default();
     request
         .bridge
-        .call(Class::Quick, move |engine| engine.images.tag(&name, &repository, tag.as_deref()))
+        .call(Class::Quick, move |engine| {
+            engine.images.tag(&name, &repository, tag.as_deref())
+        })
         .await?;
     answer_json(StatusCode::CREATED, &Value::Null)
 }
 
 async fn remove(request: Request) -> Answer {
-    let (name, force, prune) = (request.name(), request.flag("force"), !request.flag("noprune"));
-    let list = request.bridge.call(Class::Disk, move |engine| engine.images.remove(&name, force, prune)).await?;
+    let (name, force, prune) = (
+        request.name(),
+        request.flag("force"),
+        !request.flag("noprune"),
+    );
+    let list = request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.images.remove(&name, force, prune)
+        })
+        .await?;
     ok(&list.iter().map(removed).collect::<Vec<_>>())
 }
 

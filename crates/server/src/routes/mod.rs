@@ -39,7 +39,10 @@ use crate::stream::Body;
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     let mut response = Response::new(Body::json(value));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     Ok(response)
 }
 

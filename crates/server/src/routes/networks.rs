@@ -33,7 +33,10 @@ pub(crate) fn id(name: &str) -> String {
 }
 
 async fn all(request: &Request) -> Result<Vec<Value>, Refusal> {
-    let info = request.bridge.call(Class::Quick, |engine| engine.network.info()).await?;
+    let info = request
+        .bridge
+        .call(Class::Quick, |engine| engine.network.info())
+        .await?;
     let plain = |name: &str, driver: &str| {
         json!({
             "Name": name,
@@ -61,17 +64,21 @@ async fn all(request: &Request) -> Result<Vec<Value>, Refusal> {
 
 async fn list(request: Request) -> Answer {
     let filters = filters::parse(request.get("filters"))?;
-    if let Some(unknown) = filters
-        .0
-        .keys()
-        .find(|key| !matches!(key.as_str(), "driver" | "id" | "label" | "name" | "scope" | "type" | "dangling"))
-    {
+    if let Some(unknown) = filters.0.keys().find(|key| {
+        !matches!(
+            key.as_str(),
+            "driver" | "id" | "label" | "name" | "scope" | "type" | "dangling"
+        )
+    }) {
         return Err(Refusal::invalid(format!("invalid filter '{unknown}'")));
     }
     let fits = |network: &Value| {
         let text = |key: &str| network[key].as_str().unwrap_or_default().to_owned();
         let any = |key: &str, test: &dyn Fn(&str) -> bool| {
-            filters.0.get(key).is_none_or(|values| values.iter().any(|value| test(value)))
+            filters
+                .0
+                .get(key)
+                .is_none_or(|values| values.iter().any(|value| test(value)))
         };
         any("name", &|value| text("Name").contains(value))
             && any("id", &|value| text("Id").starts_with(value))
@@ -88,7 +95,10 @@ async fn list(request: Request) -> Answer {
 async fn inspect(request: Request) -> Answer {
     let wanted = request.name();
     let found = all(&request).await?.into_iter().find(|network| {
-        network["Name"] == *wanted || network["Id"].as_str().is_some_and(|id| id.starts_with(&wanted))
+        network["Name"] == *wanted
+            || network["Id"]
+                .as_str()
+                .is_some_and(|id| id.starts_with(&wanted))
     });
     match found {
         Some(network) => ok(&network),
@@ -112,5 +122,7 @@ async fn prune(_request: Request) -> Answer {
 }
 
 async fn unsupported(_request: Request) -> Answer {
-    Err(Refusal::unsupported("user-defined networks are not supported yet"))
+    Err(Refusal::unsupported(
+        "user-defined networks are not supported yet",
+    ))
 }

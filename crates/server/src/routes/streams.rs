@@ -34,13 +34,19 @@ async fn attach(request: Request) -> Answer {
         stderr: request.flag("stderr"),
         detach_keys: request.text("detachKeys"),
     };
-    let (streams, tty) =
-        request.bridge.call(Class::Disk, move |engine| engine.containers.attach(&name, &attach)).await?;
+    let (streams, tty) = request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.containers.attach(&name, &attach)
+        })
+        .await?;
     hijack::join(request.inner, streams, tty)
 }
 
 async fn attach_websocket(_request: Request) -> Answer {
-    Err(Refusal::unsupported("attaching by websocket is not supported"))
+    Err(Refusal::unsupported(
+        "attaching by websocket is not supported",
+    ))
 }
 
 /// Unix seconds with a fraction, or RFC 3339.
@@ -55,8 +61,13 @@ pub(crate) fn time(key: &str, text: Option<&str>) -> Result<Option<Timestamp>, R
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let nanoseconds = format!("{fraction:0<9}");
     let seconds: i64 = seconds.parse().map_err(|_| invalid())?;
-    let nanoseconds: i32 = nanoseconds.get(..9).and_then(|digits| digits.parse().ok()).ok_or_else(invalid)?;
-    Timestamp::new(seconds, nanoseconds).map(Some).map_err(|_| invalid())
+    let nanoseconds: i32 = nanoseconds
+        .get(..9)
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(invalid)?;
+    Timestamp::new(seconds, nanoseconds)
+        .map(Some)
+        .map_err(|_| invalid())
 }
 
 async fn logs(request: Request) -> Answer {
@@ -74,8 +85,16 @@ async fn logs(request: Request) -> Answer {
     };
     let (timestamps, details) = (request.flag("timestamps"), request.flag("details"));
     let bridge = request.bridge.clone();
-    let reader = bridge.call(Class::Quick, move |engine| engine.containers.logs(&name, &wanted)).await?;
-    let kind = if reader.tty { "application/vnd.docker.raw-stream" } else { "application/vnd.docker.multiplexed-stream" };
+    let reader = bridge
+        .call(Class::Quick, move |engine| {
+            engine.containers.logs(&name, &wanted)
+        })
+        .await?;
+    let kind = if reader.tty {
+        "application/vnd.docker.raw-stream"
+    } else {
+        "application/vnd.docker.multiplexed-stream"
+    };
     let (pieces, body) = channel();
     tokio::spawn(async move {
         let last = match send_lines(&bridge, reader, timestamps, details, &pieces).await {
@@ -85,7 +104,9 @@ async fn logs(request: Request) -> Answer {
         drop(pieces.send(last).await);
     });
     let mut response = Response::new(Body::pieces(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     Ok(response)
 }
 
@@ -112,7 +133,10 @@ async fn send_lines(
             let Some(fd) = reader.fd() else {
                 return Ok(());
             };
-            #[expect(deprecated, reason = "the reader, and with it the descriptor, outlives the registration")]
+            #[expect(
+                deprecated,
+                reason = "the reader, and with it the descriptor, outlives the registration"
+            )]
             let watched = AsyncFd::with_interest(fd, Interest::READABLE)
                 .map_err(|error| Refusal::internal(format!("cannot follow the log: {error}")))?;
             tokio::select! {
@@ -129,14 +153,20 @@ async fn send_lines(
                 text.push(b' ');
             }
             if details && !line.attrs.is_empty() {
-                let shown: Vec<String> = line.attrs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                let shown: Vec<String> = line
+                    .attrs
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect();
                 text.extend_from_slice(shown.join(",").as_bytes());
                 text.push(b' ');
             }
             text.extend_from_slice(&line.line);
             if !reader.tty {
                 bytes.extend_from_slice(&[line.stream, 0, 0, 0]);
-                bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+                bytes.extend_from_slice(
+                    &u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes(),
+                );
             }
             bytes.extend_from_slice(&text);
         }
@@ -148,13 +178,18 @@ async fn send_lines(
 
 async fn sample(bridge: &Bridge, name: &str) -> Result<Sample, Refusal> {
     let name = name.to_owned();
-    bridge.call(Class::Quick, move |engine| engine.containers.stats(&name)).await
+    bridge
+        .call(Class::Quick, move |engine| engine.containers.stats(&name))
+        .await
 }
 
 async fn stats(request: Request) -> Answer {
     let (bridge, name) = (request.bridge.clone(), request.name());
     let streaming = request.get("stream").is_none() || request.flag("stream");
-    let unified = bridge.engine().info().is_ok_and(|info| info.cgroup_version == "2");
+    let unified = bridge
+        .engine()
+        .info()
+        .is_ok_and(|info| info.cgroup_version == "2");
     let first = sample(&bridge, &name).await?;
     if !streaming {
         if request.flag("one-shot") || !first.running {
@@ -182,6 +217,9 @@ async fn stats(request: Request) -> Answer {
         drop(pieces.send(Piece::End).await);
     });
     let mut response = Response::new(Body::pieces(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     Ok(response)
 }

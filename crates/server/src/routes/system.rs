@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::streams::time;
 use super::ok;
+use super::streams::time;
 use crate::bridge::Class;
 use crate::convert;
 use crate::dispatch::{Answer, route_table};
@@ -45,10 +45,20 @@ route_table! {
 
 async fn ping(request: Request) -> Answer {
     let head = request.inner.method() == hyper::Method::HEAD;
-    let mut response = Response::new(if head { Body::empty() } else { Body::full("OK") });
+    let mut response = Response::new(if head {
+        Body::empty()
+    } else {
+        Body::full("OK")
+    });
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-store, must-revalidate"),
+    );
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     headers.insert("builder-version", HeaderValue::from_static("1"));
     headers.insert("swarm", HeaderValue::from_static("inactive"));
@@ -56,9 +66,15 @@ async fn ping(request: Request) -> Answer {
 }
 
 async fn version(request: Request) -> Answer {
-    let info = request.bridge.call(Class::Quick, |engine| engine.info()).await?;
+    let info = request
+        .bridge
+        .call(Class::Quick, |engine| engine.info())
+        .await?;
     let ours = env!("CARGO_PKG_VERSION");
-    let (newest, oldest) = (api::version::NEWEST.to_string(), api::version::OLDEST.to_string());
+    let (newest, oldest) = (
+        api::version::NEWEST.to_string(),
+        api::version::OLDEST.to_string(),
+    );
     ok(&json!({
         "Platform": { "Name": "orlop" },
         "Components": [{
@@ -91,13 +107,20 @@ async fn version(request: Request) -> Answer {
 async fn info(request: Request) -> Answer {
     let (info, root) = request
         .bridge
-        .call(Class::Quick, |engine| engine.info().map(|info| (info, engine.paths.root().to_owned())))
+        .call(Class::Quick, |engine| {
+            engine
+                .info()
+                .map(|info| (info, engine.paths.root().to_owned()))
+        })
         .await?;
     ok(&convert::info(&info, &root))
 }
 
 async fn usage(request: Request) -> Answer {
-    let usage = request.bridge.call(Class::Long, |engine| engine.disk_usage()).await?;
+    let usage = request
+        .bridge
+        .call(Class::Long, |engine| engine.disk_usage())
+        .await?;
     let volumes: Vec<Value> = usage
         .volumes
         .iter()
@@ -127,11 +150,15 @@ async fn events(request: Request) -> Answer {
     let (sender, mut receiver) = mpsc::channel::<Event>(EVENTS);
     request.bridge.engine().events.subscribe(
         since,
-        Box::new(move |event| !convert::event_passes(event, &filters) || sender.try_send(event.clone()).is_ok()),
+        Box::new(move |event| {
+            !convert::event_passes(event, &filters) || sender.try_send(event.clone()).is_ok()
+        }),
     );
     let (pieces, body) = channel();
     tokio::spawn(async move {
-        let left = until.map(|until| until.duration_since(Timestamp::now()).unsigned_abs()).filter(|_| until > Some(Timestamp::now()));
+        let left = until
+            .map(|until| until.duration_since(Timestamp::now()).unsigned_abs())
+            .filter(|_| until > Some(Timestamp::now()));
         let deadline = async {
             match (until, left) {
                 (None, _) => std::future::pending().await,
@@ -160,7 +187,10 @@ async fn events(request: Request) -> Answer {
         drop(pieces.send(Piece::End).await);
     });
     let mut response = Response::new(Body::pieces(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     Ok(response)
 }
 
@@ -180,5 +210,7 @@ async fn no_registry(_request: Request) -> Answer {
 }
 
 async fn no_build(_request: Request) -> Answer {
-    Err(Refusal::unsupported("this version cannot build images; use import or load"))
+    Err(Refusal::unsupported(
+        "this version cannot build images; use import or load",
+    ))
 }

@@ -39,12 +39,18 @@ async fn list(request: Request) -> Answer {
         .get("name")
         .into_iter()
         .flatten()
-        .map(|text| Regex::new(text).map_err(|_| Refusal::invalid(format!("invalid filter 'name={text}'"))))
+        .map(|text| {
+            Regex::new(text).map_err(|_| Refusal::invalid(format!("invalid filter 'name={text}'")))
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let (volumes, unused) = request
         .bridge
         .call(Class::Quick, move |engine| {
-            let unused = if dangling.is_some() { engine.volumes.unused()? } else { Vec::new() };
+            let unused = if dangling.is_some() {
+                engine.volumes.unused()?
+            } else {
+                Vec::new()
+            };
             Ok::<_, engine::VolumeError>((engine.volumes.list()?, unused))
         })
         .await?;
@@ -53,7 +59,10 @@ async fn list(request: Request) -> Answer {
         .filter(|volume| {
             let labels = volume.labels.clone().unwrap_or_default();
             dangling.is_none_or(|dangling| unused.binary_search(&volume.name).is_ok() == dangling)
-                && filters.0.get("driver").is_none_or(|drivers| drivers.contains(&volume.driver))
+                && filters
+                    .0
+                    .get("driver")
+                    .is_none_or(|drivers| drivers.contains(&volume.driver))
                 && (names.is_empty() || names.iter().any(|name| name.is_match(&volume.name)))
                 && filters.labels_match(&labels)
         })
@@ -66,9 +75,17 @@ async fn create(request: Request) -> Answer {
     let bridge = request.bridge.clone();
     let body = request.json().await?;
     if body.get("ClusterVolumeSpec").is_some() {
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "This node is not a swarm manager."));
+        return Err(Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "This node is not a swarm manager.",
+        ));
     }
-    let text = |key: &str| body[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |key: &str| {
+        body[key]
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
     let map = |key: &str| -> Result<_, Refusal> {
         match body.get(key) {
             None => Ok(std::collections::BTreeMap::new()),
@@ -83,7 +100,9 @@ async fn create(request: Request) -> Answer {
         labels: map("Labels")?,
         anonymous: false,
     };
-    let created = bridge.call(Class::Disk, move |engine| engine.volumes.create(create)).await?;
+    let created = bridge
+        .call(Class::Disk, move |engine| engine.volumes.create(create))
+        .await?;
     answer_json(StatusCode::CREATED, &convert::volume(&created.volume))
 }
 
@@ -98,14 +117,20 @@ async fn prune(request: Request) -> Answer {
         labels: list("label"),
         without_labels: list("label!"),
     };
-    let pruned = request.bridge.call(Class::Long, move |engine| engine.volumes.prune(&prune)).await?;
+    let pruned = request
+        .bridge
+        .call(Class::Long, move |engine| engine.volumes.prune(&prune))
+        .await?;
     let deleted = (!pruned.names.is_empty()).then_some(pruned.names);
     ok(&json!({ "VolumesDeleted": deleted, "SpaceReclaimed": pruned.bytes }))
 }
 
 async fn inspect(request: Request) -> Answer {
     let name = request.name();
-    let volume = request.bridge.call(Class::Quick, move |engine| engine.volumes.get(&name)).await?;
+    let volume = request
+        .bridge
+        .call(Class::Quick, move |engine| engine.volumes.get(&name))
+        .await?;
     ok(&convert::volume(&volume))
 }
 
@@ -118,6 +143,11 @@ async fn update(_request: Request) -> Answer {
 
 async fn remove(request: Request) -> Answer {
     let (name, force) = (request.name(), request.flag("force"));
-    request.bridge.call(Class::Disk, move |engine| engine.volumes.remove(&name, force)).await?;
+    request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.volumes.remove(&name, force)
+        })
+        .await?;
     no_content()
 }

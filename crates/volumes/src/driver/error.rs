@@ -45,7 +45,11 @@ impl DriverError {
         path: &std::path::Path,
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
 
     /// What the error means to a caller.
@@ -65,7 +69,10 @@ impl DriverError {
 /// The words of the C library as Go prints them: what scripts that read Docker's errors look for.
 fn system_words(error: &io::Error) -> String {
     let text = error.to_string();
-    let Some(words) = error.raw_os_error().and_then(|_| text.split(" (os error").next()) else {
+    let Some(words) = error
+        .raw_os_error()
+        .and_then(|_| text.split(" (os error").next())
+    else {
         return text;
     };
     let mut letters = words.chars();
@@ -80,7 +87,10 @@ mod tests {
 
     #[test]
     fn words_of_the_system() {
-        assert_eq!(system_words(&io::Error::from_raw_os_error(2)), "no such file or directory");
+        assert_eq!(
+            system_words(&io::Error::from_raw_os_error(2)),
+            "no such file or directory"
+        );
         assert_eq!(system_words(&io::Error::other("Some Text")), "Some Text");
     }
 }

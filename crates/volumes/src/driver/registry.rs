@@ -15,7 +15,11 @@ impl Drivers {
     /// Every driver of this version.
     pub fn builtin() -> Self {
         let all: [Arc<dyn Driver>; 1] = [Arc::new(Local)];
-        Self(all.into_iter().map(|driver| (driver.name(), driver)).collect())
+        Self(
+            all.into_iter()
+                .map(|driver| (driver.name(), driver))
+                .collect(),
+        )
     }
 
     /// The driver called `name`.

@@ -43,8 +43,8 @@ fn split(text: &str) -> Option<(&str, &str)> {
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match (split(&self.source), split(&self.destination)) {
-            (Some((container, path)), None) => self.from_container(client, container, path)?,
-            (None, Some((container, path))) => self.to_container(client, container, path)?,
+            (Some((container, path)), None) => self.copy_out(client, container, path)?,
+            (None, Some((container, path))) => self.copy_in(client, container, path)?,
             (Some(_), Some(_)) => {
                 return Err(Failure::new("copying between containers is not supported"));
             }
@@ -66,7 +66,7 @@ impl Args {
         }
     }
 
-    fn from_container(&self, client: &Client, container: &str, path: &str) -> Outcome<()> {
+    fn copy_out(&self, client: &Client, container: &str, path: &str) -> Outcome<()> {
         let mut path = path.to_owned();
         if self.follow_link
             && let Some(stat) = Self::stat(client, container, &path)?
@@ -132,7 +132,10 @@ impl Args {
                 replacement(name)
             ));
         }
-        let mut child = tar.stdin(Stdio::piped()).spawn().map_err(no_tar)?;
+        let mut child = tar
+            .stdin(Stdio::piped())
+            .spawn()
+            .map_err(|error| no_tar(&error))?;
         let mut stdin = child.stdin.take().expect("piped");
         let copied = io::copy(&mut { answer.body }, &mut stdin);
         drop(stdin);
@@ -145,7 +148,7 @@ impl Args {
         Ok(())
     }
 
-    fn to_container(&self, client: &Client, container: &str, path: &str) -> Outcome<()> {
+    fn copy_in(&self, client: &Client, container: &str, path: &str) -> Outcome<()> {
         let mut target = path.to_owned();
         let mut stat = Self::stat(client, container, &target)?;
         if let Some(link) = stat.as_ref().filter(|stat| !stat.link_target.is_empty()) {
@@ -237,7 +240,7 @@ impl Args {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(no_tar)?;
+            .map_err(|error| no_tar(&error))?;
         let mut stream = child.stdout.take().expect("piped");
         let sent = self.put(client, container, &directory, &mut stream);
         drop(stream);
@@ -282,7 +285,7 @@ fn tar() -> Command {
     Command::new("tar")
 }
 
-fn no_tar(error: io::Error) -> Failure {
+fn no_tar(error: &io::Error) -> Failure {
     Failure::new(format!("cp needs tar(1): {error}"))
 }
 

@@ -34,7 +34,7 @@ impl Args {
                 .map(|cell| cell.as_str().unwrap_or_default().to_owned())
                 .collect()
         };
-        let lines = std::iter::once(cells(&answer["Titles"]))
+        let lines: Vec<Vec<String>> = std::iter::once(cells(&answer["Titles"]))
             .chain(
                 answer["Processes"]
                     .as_array()
@@ -43,7 +43,7 @@ impl Args {
                     .map(cells),
             )
             .collect();
-        print!("{}", table(lines));
+        print!("{}", table(&lines));
         Ok(0)
     }
 }

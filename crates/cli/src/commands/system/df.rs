@@ -130,7 +130,7 @@ fn print_details(images: &[Value], containers: &[Value], volumes: &[Value]) {
             image["Containers"].to_string(),
         ]);
     }
-    println!("Images space usage:\n\n{}", table(lines));
+    println!("Images space usage:\n\n{}", table(&lines));
     let mut lines = vec![head(&[
         "CONTAINER ID",
         "IMAGE",
@@ -151,7 +151,7 @@ fn print_details(images: &[Value], containers: &[Value], volumes: &[Value]) {
                 .to_owned(),
         ]);
     }
-    println!("Containers space usage:\n\n{}", table(lines));
+    println!("Containers space usage:\n\n{}", table(&lines));
     let mut lines = vec![head(&["VOLUME NAME", "LINKS", "SIZE"])];
     for volume in volumes {
         let usage = &volume["UsageData"];
@@ -161,5 +161,5 @@ fn print_details(images: &[Value], containers: &[Value], volumes: &[Value]) {
             size(&usage["Size"]),
         ]);
     }
-    println!("Local Volumes space usage:\n\n{}", table(lines));
+    println!("Local Volumes space usage:\n\n{}", table(&lines));
 }

@@ -253,7 +253,8 @@ impl<'t, 'd> Machine<'t, 'd> {
         if let ExprKind::Function(name) = &first.kind {
             return self.function(dot, name, command.at, command, &command.arguments, last);
         }
-        if let (ExprKind::Field(fields), [argument], None) = (&first.kind, &command.arguments[..], &last)
+        if let (ExprKind::Field(fields), [argument], None) =
+            (&first.kind, &command.arguments[..], &last)
             && let [method] = fields.as_slice()
             && method == "Label"
         {
@@ -287,7 +288,10 @@ impl<'t, 'd> Machine<'t, 'd> {
             return self.fail(argument.at, argument, "expected string");
         };
         let labels = match dot {
-            Value::Map(row) => row.get("Labels").and_then(serde_json::Value::as_str).unwrap_or_default(),
+            Value::Map(row) => row
+                .get("Labels")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default(),
             _ => "",
         };
         let value = labels

@@ -65,8 +65,16 @@ impl Containers {
             source,
         };
         // `/x/.` names the contents of x, and the archive says so.
-        let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        let name = if last == "." { PathBuf::from(".") } else { PathBuf::from(&place.shown.name) };
+        let last = path
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        let name = if last == "." {
+            PathBuf::from(".")
+        } else {
+            PathBuf::from(&place.shown.name)
+        };
         let options = archive::PackOptions {
             path: PathBuf::from(clean(&format!("/{path}"))),
             follow: place.through,
@@ -74,7 +82,8 @@ impl Containers {
             ..archive::PackOptions::default()
         };
         let mut out = begin(place.shown);
-        archive::pack(view.root(), &mut out, &options).map_err(|error| failed(io::Error::other(error)))?;
+        archive::pack(view.root(), &mut out, &options)
+            .map_err(|error| failed(io::Error::other(error)))?;
         self.publish(&row, "archive-path", &[]);
         Ok(())
     }
@@ -101,7 +110,8 @@ impl Containers {
             }
             _ => missing(path, &row.id, error),
         })?;
-        let plain = archive::decompress(tar).map_err(|error| ContainerError::Invalid(error.to_string()))?;
+        let plain =
+            archive::decompress(tar).map_err(|error| ContainerError::Invalid(error.to_string()))?;
         let unpack = archive::UnpackOptions {
             no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
             ..archive::UnpackOptions::default()
@@ -113,7 +123,11 @@ impl Containers {
     }
 
     /// Docker's two refusals, before anything is unpacked.
-    fn refuse_read_only(&self, row: &store::ContainerRow, path: &str) -> Result<(), ContainerError> {
+    fn refuse_read_only(
+        &self,
+        row: &store::ContainerRow,
+        path: &str,
+    ) -> Result<(), ContainerError> {
         let path = clean(&format!("/{path}"));
         let mounts = self.stored_mounts(row)?;
         let holder = mounts
@@ -121,12 +135,12 @@ impl Containers {
             .filter(|mount| Path::new(&path).starts_with(&mount.point.destination))
             .max_by_key(|mount| mount.point.destination.len());
         match holder {
-            Some(mount) if !mount.point.rw => {
-                Err(ContainerError::Invalid("mounted volume is marked read-only".to_owned()))
-            }
-            None if row.host_config()?.readonly_rootfs => {
-                Err(ContainerError::Invalid("container rootfs is marked read-only".to_owned()))
-            }
+            Some(mount) if !mount.point.rw => Err(ContainerError::Invalid(
+                "mounted volume is marked read-only".to_owned(),
+            )),
+            None if row.host_config()?.readonly_rootfs => Err(ContainerError::Invalid(
+                "container rootfs is marked read-only".to_owned(),
+            )),
             _ => Ok(()),
         }
     }
@@ -137,7 +151,10 @@ fn missing(path: &str, id: &str, error: io::Error) -> ContainerError {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             ContainerError::NotFound(format!("Could not find the file {path} in container {id}"))
         }
-        _ => ContainerError::Io { action: format!("cannot open {path} in container {id}"), source: error },
+        _ => ContainerError::Io {
+            action: format!("cannot open {path} in container {id}"),
+            source: error,
+        },
     }
 }
 
@@ -152,13 +169,18 @@ fn place(root: BorrowedFd<'_>, path: &str, id: &str) -> Result<Place, ContainerE
     let through = path.ends_with('/') || path.ends_with("/.");
     let (parent, name) = if cleaned == "/" || through {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        (sys::dir::open_in_root(root, relative(path), flags).map_err(not_there)?, OsString::from("."))
+        (
+            sys::dir::open_in_root(root, relative(path), flags).map_err(not_there)?,
+            OsString::from("."),
+        )
     } else {
         sys::dir::resolve_in_root(root, Path::new(&cleaned)).map_err(not_there)?
     };
-    let stat = statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| not_there(error.into()))?;
+    let stat = statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|error| not_there(error.into()))?;
     let link_target = if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-        let target = readlinkat(&parent, &name, Vec::new()).map_err(|error| not_there(error.into()))?;
+        let target =
+            readlinkat(&parent, &name, Vec::new()).map_err(|error| not_there(error.into()))?;
         let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
         if target.starts_with('/') {
             clean(&target)
@@ -168,9 +190,16 @@ fn place(root: BorrowedFd<'_>, path: &str, id: &str) -> Result<Place, ContainerE
     } else {
         String::new()
     };
-    let shown_name = Path::new(&cleaned).file_name().unwrap_or(OsStr::new("/")).to_string_lossy().into_owned();
-    let mtime = Timestamp::new(stat.st_mtime, i32::try_from(stat.st_mtime_nsec).unwrap_or(0))
-        .unwrap_or(Timestamp::UNIX_EPOCH);
+    let shown_name = Path::new(&cleaned)
+        .file_name()
+        .unwrap_or(OsStr::new("/"))
+        .to_string_lossy()
+        .into_owned();
+    let mtime = Timestamp::new(
+        stat.st_mtime,
+        i32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+    )
+    .unwrap_or(Timestamp::UNIX_EPOCH);
     let shown = ArchiveStat {
         name: shown_name,
         size: stat.st_size,

@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 
 use rustix::fs::{Mode, OFlags};
 use shim_protocol::Response;
-use shim_protocol::spec::MountKind;
 use shim_protocol::frame::{encode, receive};
+use shim_protocol::spec::MountKind;
 use store::ContainerRow;
 use sys::socket::FdReader;
 
@@ -66,7 +66,12 @@ impl Containers {
                 Mode::empty(),
             );
             match root {
-                Ok(root) => return Ok(View { root, _helper: None }),
+                Ok(root) => {
+                    return Ok(View {
+                        root,
+                        _helper: None,
+                    });
+                }
                 // It ended just now: its files are shown as of a stopped one.
                 Err(rustix::io::Errno::NOENT | rustix::io::Errno::SRCH) => {}
                 Err(error) => return Err(failed(error.into())),
@@ -90,22 +95,32 @@ impl Containers {
         helper.volumes = volume_names(&mounts).map(str::to_owned).collect();
         let spec = self.files_spec(row, realised)?;
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-        helper.pid = sys::command::spawn_with_control(&self.config.shim_program, &["shim-view"], theirs.as_fd())
-            .map_err(failed)?;
+        helper.pid = sys::command::spawn_with_control(
+            &self.config.shim_program,
+            &["shim-view"],
+            theirs.as_fd(),
+        )
+        .map_err(failed)?;
         drop(theirs);
-        let bytes = encode(&spec)
-            .map_err(|error| ContainerError::Invalid(format!("container configuration: {error}")))?;
+        let bytes = encode(&spec).map_err(|error| {
+            ContainerError::Invalid(format!("container configuration: {error}"))
+        })?;
         (&ours).write_all(&bytes).map_err(failed)?;
         let mut reader = FdReader::new(&ours);
-        let response: Response = receive(&mut reader)
-            .map_err(|error| ContainerError::Shim(format!("the files could not be shown ({error})")))?;
+        let response: Response = receive(&mut reader).map_err(|error| {
+            ContainerError::Shim(format!("the files could not be shown ({error})"))
+        })?;
         let root = reader.into_fds().into_iter().next();
         helper.stream = Some(ours);
         match (response, root) {
-            (Response::Ok, Some(root)) => Ok(View { root, _helper: Some(helper) }),
-            (Response::StartFailed { error }, _) => {
-                Err(ContainerError::Start { message: error.message, code: error.code })
-            }
+            (Response::Ok, Some(root)) => Ok(View {
+                root,
+                _helper: Some(helper),
+            }),
+            (Response::StartFailed { error }, _) => Err(ContainerError::Start {
+                message: error.message,
+                code: error.code,
+            }),
             (other, _) => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
         }
     }

@@ -39,21 +39,36 @@ pub(super) fn request(config: &Config, host: &HostConfig) -> Result<Vec<String>,
             config.working_dir
         ));
     }
-    if let Some(entry) = config.env.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
+    if let Some(entry) = config
+        .env
+        .iter()
+        .find(|entry| entry.is_empty() || entry.starts_with('='))
+    {
         return invalid(format!("invalid environment variable: {entry}"));
     }
-    if let Some(signal) = config.stop_signal.as_deref().filter(|signal| !signal.is_empty()) {
+    if let Some(signal) = config
+        .stop_signal
+        .as_deref()
+        .filter(|signal| !signal.is_empty())
+    {
         crate::containers::kill::signal_number(signal)?;
     }
     if config.stop_timeout.is_some_and(|timeout| timeout < -1) {
         return invalid("stop timeout must not be below -1".to_owned());
     }
-    if host.device_requests.as_ref().is_some_and(|requests| !requests.is_empty()) {
+    if host
+        .device_requests
+        .as_ref()
+        .is_some_and(|requests| !requests.is_empty())
+    {
         return invalid(
             "could not select device driver \"\" with capabilities: [[gpu]]: orlop has no GPU support".to_owned(),
         );
     }
-    if !matches!(host.runtime.as_str(), "orlop" | "runc" | "io.containerd.runc.v2") {
+    if !matches!(
+        host.runtime.as_str(),
+        "orlop" | "runc" | "io.containerd.runc.v2"
+    ) {
         return invalid(format!("unknown or invalid runtime name: {}", host.runtime));
     }
     if host.userns_mode != "host" && !host.userns_mode.is_empty() {
@@ -75,7 +90,11 @@ fn network(host: &HostConfig) -> Result<(), ContainerError> {
         // Not "not found": clients take that for a missing image.
         return Err(ContainerError::Invalid(format!("network {mode} not found")));
     }
-    let conflict = |text: &str| Err(ContainerError::Invalid(format!("conflicting options: {text}")));
+    let conflict = |text: &str| {
+        Err(ContainerError::Invalid(format!(
+            "conflicting options: {text}"
+        )))
+    };
     let published = !host.port_bindings.is_empty() || host.publish_all_ports;
     if joined && published {
         return conflict("port publishing and the container type network mode");
@@ -83,11 +102,18 @@ fn network(host: &HostConfig) -> Result<(), ContainerError> {
     if joined && host.dns.as_ref().is_some_and(|dns| !dns.is_empty()) {
         return conflict("dns and the network mode");
     }
-    if joined && host.extra_hosts.as_ref().is_some_and(|hosts| !hosts.is_empty()) {
+    if joined
+        && host
+            .extra_hosts
+            .as_ref()
+            .is_some_and(|hosts| !hosts.is_empty())
+    {
         return conflict("custom host-to-IP mapping and the network mode");
     }
     if (joined || mode == "host") && host.links.as_ref().is_some_and(|links| !links.is_empty()) {
-        return conflict("host type networking can't be used with links. This would result in undefined behavior");
+        return conflict(
+            "host type networking can't be used with links. This would result in undefined behavior",
+        );
     }
     Ok(())
 }
@@ -95,8 +121,14 @@ fn network(host: &HostConfig) -> Result<(), ContainerError> {
 /// Only what belongs to namespaces of the container's own.
 fn sysctls(host: &HostConfig) -> Result<(), ContainerError> {
     const IPC: [&str; 8] = [
-        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-        "kernel.shmmni", "kernel.shm_rmid_forced",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
     ];
     for (key, _) in host.sysctls.iter().flatten() {
         let refuse = |why: &str| Err(ContainerError::Invalid(format!("sysctl \"{key}\" {why}")));
@@ -107,7 +139,10 @@ fn sysctls(host: &HostConfig) -> Result<(), ContainerError> {
         if key.starts_with("net.") && host.network_mode == "host" {
             return refuse("not allowed in host network namespace");
         }
-        if !ipc && !key.starts_with("net.") && !matches!(key.as_str(), "kernel.domainname" | "kernel.hostname") {
+        if !ipc
+            && !key.starts_with("net.")
+            && !matches!(key.as_str(), "kernel.domainname" | "kernel.hostname")
+        {
             return refuse("is not in a separate kernel namespace");
         }
     }
@@ -120,12 +155,15 @@ fn restart(host: &HostConfig) -> Result<(), ContainerError> {
     match policy.name.as_str() {
         "no" | "always" | "unless-stopped" if policy.maximum_retry_count != 0 => {
             return invalid(
-                "invalid restart policy: maximum retry count can only be used with 'on-failure'".to_owned(),
+                "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+                    .to_owned(),
             );
         }
         "no" | "always" | "unless-stopped" => {}
         "on-failure" if policy.maximum_retry_count < 0 => {
-            return invalid("invalid restart policy: maximum retry count cannot be negative".to_owned());
+            return invalid(
+                "invalid restart policy: maximum retry count cannot be negative".to_owned(),
+            );
         }
         "on-failure" => {}
         other => {
@@ -148,16 +186,25 @@ pub(in crate::containers) fn limits(host: &HostConfig) -> Result<Vec<String>, Co
     }
     if host.memory == 0 && host.memory_swap > 0 {
         return invalid(
-            "You should always set the Memory limit when using Memoryswap limit, see usage".to_owned(),
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+                .to_owned(),
         );
     }
     if host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory {
-        return invalid("Minimum memoryswap limit should be larger than memory limit, see usage".to_owned());
+        return invalid(
+            "Minimum memoryswap limit should be larger than memory limit, see usage".to_owned(),
+        );
     }
     if host.memory > 0 && host.memory_reservation > host.memory {
-        return invalid("Minimum memory limit can not be less than memory reservation limit, see usage".to_owned());
+        return invalid(
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+                .to_owned(),
+        );
     }
-    if host.memory_swappiness.is_some_and(|value| !(-1..=100).contains(&value)) {
+    if host
+        .memory_swappiness
+        .is_some_and(|value| !(-1..=100).contains(&value))
+    {
         return invalid(format!(
             "invalid value: {}, valid memory swappiness range is 0-100",
             host.memory_swappiness.unwrap_or_default()
@@ -165,13 +212,19 @@ pub(in crate::containers) fn limits(host: &HostConfig) -> Result<Vec<String>, Co
     }
     if host.nano_cpus != 0 {
         if host.cpu_period != 0 {
-            return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set.".to_owned());
+            return invalid(
+                "Conflicting options: Nano CPUs and CPU Period cannot both be set.".to_owned(),
+            );
         }
         if host.cpu_quota != 0 {
-            return invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set.".to_owned());
+            return invalid(
+                "Conflicting options: Nano CPUs and CPU Quota cannot both be set.".to_owned(),
+            );
         }
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let most = i64::try_from(cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+        let most = i64::try_from(cpus)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000_000);
         if host.nano_cpus < 0 || host.nano_cpus > most {
             return invalid(format!(
                 "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
@@ -179,7 +232,10 @@ pub(in crate::containers) fn limits(host: &HostConfig) -> Result<Vec<String>, Co
         }
     }
     if host.cpu_period != 0 && !(1000..=1_000_000).contains(&host.cpu_period) {
-        return invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".to_owned());
+        return invalid(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+                .to_owned(),
+        );
     }
     if host.cpu_quota > 0 && host.cpu_quota < 1000 {
         return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)".to_owned());

@@ -10,14 +10,26 @@ pub(in crate::containers) fn image_into(config: &mut Config, image: &Config) {
         config.user.clone_from(&image.user);
     }
     if let Some(ports) = image.exposed_ports.clone() {
-        config.exposed_ports.get_or_insert_with(BTreeMap::new).extend(ports);
+        config
+            .exposed_ports
+            .get_or_insert_with(BTreeMap::new)
+            .extend(ports);
     }
     let key = |entry: &str| entry.split('=').next().unwrap_or(entry).to_owned();
     let given: Vec<String> = config.env.iter().map(|entry| key(entry)).collect();
-    let inherited = image.env.iter().filter(|entry| !given.contains(&key(entry)));
-    config.env = inherited.cloned().chain(config.env.drain(..).collect::<Vec<_>>()).collect();
+    let inherited = image
+        .env
+        .iter()
+        .filter(|entry| !given.contains(&key(entry)));
+    config.env = inherited
+        .cloned()
+        .chain(config.env.drain(..).collect::<Vec<_>>())
+        .collect();
     for (name, value) in &image.labels {
-        config.labels.entry(name.clone()).or_insert_with(|| value.clone());
+        config
+            .labels
+            .entry(name.clone())
+            .or_insert_with(|| value.clone());
     }
     if config.entrypoint.as_ref().is_none_or(Vec::is_empty) {
         if config.cmd.as_ref().is_none_or(Vec::is_empty) {
@@ -35,7 +47,10 @@ pub(in crate::containers) fn image_into(config: &mut Config, image: &Config) {
         config.working_dir.clone_from(&image.working_dir);
     }
     if let Some(volumes) = image.volumes.clone() {
-        config.volumes.get_or_insert_with(BTreeMap::new).extend(volumes);
+        config
+            .volumes
+            .get_or_insert_with(BTreeMap::new)
+            .extend(volumes);
     }
     if config.stop_signal.as_ref().is_none_or(String::is_empty) {
         config.stop_signal.clone_from(&image.stop_signal);
@@ -84,7 +99,11 @@ mod tests {
 
     #[test]
     fn command_and_entrypoint_follow_docker() {
-        let image = Config { cmd: words(&["icmd"]), entrypoint: words(&["ientry"]), ..Config::default() };
+        let image = Config {
+            cmd: words(&["icmd"]),
+            entrypoint: words(&["ientry"]),
+            ..Config::default()
+        };
         for (entrypoint, cmd, want_entrypoint, want_cmd) in [
             (None, None, words(&["ientry"]), words(&["icmd"])),
             (None, words(&["c"]), words(&["ientry"]), words(&["c"])),
@@ -92,7 +111,11 @@ mod tests {
             (words(&["e"]), words(&["c"]), words(&["e"]), words(&["c"])),
             (words(&[""]), words(&["c"]), None, words(&["c"])),
         ] {
-            let mut config = Config { entrypoint, cmd, ..Config::default() };
+            let mut config = Config {
+                entrypoint,
+                cmd,
+                ..Config::default()
+            };
             image_into(&mut config, &image);
             assert_eq!((config.entrypoint, config.cmd), (want_entrypoint, want_cmd));
         }
@@ -100,8 +123,14 @@ mod tests {
 
     #[test]
     fn the_requests_environment_replaces_the_images() {
-        let image = Config { env: vec!["A=1".into(), "B=2".into()], ..Config::default() };
-        let mut config = Config { env: vec!["B=3".into(), "C".into()], ..Config::default() };
+        let image = Config {
+            env: vec!["A=1".into(), "B=2".into()],
+            ..Config::default()
+        };
+        let mut config = Config {
+            env: vec!["B=3".into(), "C".into()],
+            ..Config::default()
+        };
         image_into(&mut config, &image);
         assert_eq!(config.env, ["A=1", "B=3", "C"]);
     }

@@ -40,7 +40,12 @@ pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 impl Containers {
     pub fn create(&self, request: CreateRequest) -> Result<Created, ContainerError> {
-        let CreateRequest { name, mut config, mut host_config, platform } = request;
+        let CreateRequest {
+            name,
+            mut config,
+            mut host_config,
+            platform,
+        } = request;
         let image = self.images.for_run(&config.image)?;
         check::platform(platform.as_deref(), &image, &config.image)?;
         merge::image_into(&mut config, &image.config);
@@ -54,7 +59,10 @@ impl Containers {
             id[..12].clone_into(&mut config.hostname);
         }
         let created_at = Timestamp::now().to_string();
-        let network = NetworkSettings { mode: host_config.network_mode.clone(), ..Default::default() };
+        let network = NetworkSettings {
+            mode: host_config.network_mode.clone(),
+            ..Default::default()
+        };
         let mut row = ContainerRow {
             id: id.clone(),
             name: String::new(),
@@ -100,7 +108,9 @@ impl Containers {
         sys::fault::step("container-create:volumes");
         row.mounts = to_json(&mounts);
         row.status = Status::Created.as_str().to_owned();
-        self.store.write(|tx| tx.update_container(&row)).map_err(ContainerError::Store)?;
+        self.store
+            .write(|tx| tx.update_container(&row))
+            .map_err(ContainerError::Store)?;
         self.publish(&row, "create", &[]);
         Ok(Created { id, warnings })
     }
@@ -112,23 +122,30 @@ impl Containers {
             self.paths.container_work(id),
         ] {
             // Not synced: a start makes again what a power cut took.
-            sys::durable::create_dir_unsynced(&directory, 0o710).map_err(|source| ContainerError::Io {
-                action: format!("cannot make {}", directory.display()),
-                source,
+            sys::durable::create_dir_unsynced(&directory, 0o710).map_err(|source| {
+                ContainerError::Io {
+                    action: format!("cannot make {}", directory.display()),
+                    source,
+                }
             })?;
         }
         // The upper directory becomes the container's `/`: its mode is what `stat /` shows inside.
-        rustix::fs::chmod(self.paths.container_upper(id), rustix::fs::Mode::from_raw_mode(0o755))
-            .map_err(|source| ContainerError::Io {
-                action: "cannot set the mode of the container's root".to_owned(),
-                source: source.into(),
-            })
+        rustix::fs::chmod(
+            self.paths.container_upper(id),
+            rustix::fs::Mode::from_raw_mode(0o755),
+        )
+        .map_err(|source| ContainerError::Io {
+            action: "cannot set the mode of the container's root".to_owned(),
+            source: source.into(),
+        })
     }
 
     /// Removes what a create that did not reach its commit point made. Idempotent.
     pub(crate) fn undo_create(&self, id: &str) -> Result<(), ContainerError> {
         self.abandon_mounts(id)?;
-        self.store.write(|tx| discard(tx, id)).map_err(ContainerError::Store)?;
+        self.store
+            .write(|tx| discard(tx, id))
+            .map_err(ContainerError::Store)?;
         self.sweeper.sweep(id);
         Ok(())
     }
@@ -138,10 +155,13 @@ impl Containers {
         for mode in [&host.network_mode, &host.pid_mode, &host.ipc_mode] {
             if let Some(other) = mode.strip_prefix("container:") {
                 if other.is_empty() {
-                    return Err(ContainerError::Invalid("invalid container format container:<name|id>".to_owned()));
+                    return Err(ContainerError::Invalid(
+                        "invalid container format container:<name|id>".to_owned(),
+                    ));
                 }
                 // Not "not found": clients take that for a missing image.
-                self.find(other).map_err(|error| ContainerError::Invalid(error.to_string()))?;
+                self.find(other)
+                    .map_err(|error| ContainerError::Invalid(error.to_string()))?;
             }
         }
         for link in host.links.iter().flatten() {

@@ -7,14 +7,16 @@ use crate::images::ImageError;
 
 /// Sea words, since an orlop is a deck of a ship.
 const ADJECTIVES: [&str; 32] = [
-    "able", "adrift", "ample", "balmy", "brave", "breezy", "bright", "brisk", "calm", "clear", "cosy", "deft",
-    "eager", "fair", "fleet", "gentle", "hardy", "hearty", "jolly", "keen", "loyal", "mellow", "merry", "nimble",
-    "patient", "plucky", "quiet", "salty", "snug", "sturdy", "tidy", "trim",
+    "able", "adrift", "ample", "balmy", "brave", "breezy", "bright", "brisk", "calm", "clear",
+    "cosy", "deft", "eager", "fair", "fleet", "gentle", "hardy", "hearty", "jolly", "keen",
+    "loyal", "mellow", "merry", "nimble", "patient", "plucky", "quiet", "salty", "snug", "sturdy",
+    "tidy", "trim",
 ];
 const NOUNS: [&str; 32] = [
-    "anchor", "ballast", "barque", "beacon", "bollard", "bosun", "bowline", "brig", "buoy", "capstan", "clipper",
-    "compass", "cutter", "dinghy", "fathom", "galley", "gannet", "halyard", "harbour", "keel", "ketch", "lantern",
-    "lugger", "mast", "osprey", "petrel", "rudder", "schooner", "sextant", "sloop", "tiller", "wharf",
+    "anchor", "ballast", "barque", "beacon", "bollard", "bosun", "bowline", "brig", "buoy",
+    "capstan", "clipper", "compass", "cutter", "dinghy", "fathom", "galley", "gannet", "halyard",
+    "harbour", "keel", "ketch", "lantern", "lugger", "mast", "osprey", "petrel", "rudder",
+    "schooner", "sextant", "sloop", "tiller", "wharf",
 ];
 
 impl Containers {
@@ -29,13 +31,15 @@ impl Containers {
             store::names::check_container_name(name)
                 .map_err(|error| ContainerError::Invalid(error.to_string()))?;
             name.clone_into(&mut row.name);
-            return self.store.write(|tx| match tx.container_by_name(&row.name)? {
-                Some(holder) => Err(ContainerError::NameInUse {
-                    name: row.name.clone(),
-                    holder: holder.id,
-                }),
-                None => insert(tx, row),
-            });
+            return self
+                .store
+                .write(|tx| match tx.container_by_name(&row.name)? {
+                    Some(holder) => Err(ContainerError::NameInUse {
+                        name: row.name.clone(),
+                        holder: holder.id,
+                    }),
+                    None => insert(tx, row),
+                });
         }
         let number = usize::from_str_radix(&row.id[..7], 16).expect("ids are hex");
         let base = format!(

@@ -18,14 +18,21 @@ const CHUNK: usize = 64 << 10;
 
 impl Lines {
     pub(super) fn new(file: File) -> Self {
-        Self { file, buffer: Vec::new(), start: 0 }
+        Self {
+            file,
+            buffer: Vec::new(),
+            start: 0,
+        }
     }
 
     /// Without the newline; `None` at the present end.
     pub(super) fn next_line(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut searched = self.start;
         loop {
-            if let Some(length) = self.buffer[searched..].iter().position(|&byte| byte == b'\n') {
+            if let Some(length) = self.buffer[searched..]
+                .iter()
+                .position(|&byte| byte == b'\n')
+            {
                 let end = searched + length;
                 let line = self.buffer[self.start..end].to_vec();
                 self.start = end + 1;

@@ -88,11 +88,17 @@ impl LogReader {
         }
         // Asked before the reading: what was written before the end is then surely read.
         let alive = self.request.follow
-            && self.containers.find(&self.id).is_ok_and(|row| row.status().is_ok_and(super::Status::is_active));
+            && self
+                .containers
+                .find(&self.id)
+                .is_ok_and(|row| row.status().is_ok_and(super::Status::is_active));
         loop {
             match self.next_record().map_err(|source| self.failed(source))? {
                 Some(record) => {
-                    let after = self.request.until.is_some_and(|until| time_of(&record) > until);
+                    let after = self
+                        .request
+                        .until
+                        .is_some_and(|until| time_of(&record) > until);
                     if after {
                         self.finished = true;
                         return Ok(found);
@@ -125,7 +131,10 @@ impl LogReader {
     }
 
     fn failed(&self, source: io::Error) -> ContainerError {
-        ContainerError::Io { action: format!("cannot read the log of container {}", self.id), source }
+        ContainerError::Io {
+            action: format!("cannot read the log of container {}", self.id),
+            source,
+        }
     }
 
     fn next_record(&mut self) -> io::Result<Option<Record>> {
@@ -160,8 +169,16 @@ impl LogReader {
     }
 
     fn wants(&self, record: &Record) -> bool {
-        let stream = if record.stream == "stderr" { self.request.stderr } else { self.request.stdout };
-        stream && self.request.since.is_none_or(|since| time_of(record) >= since)
+        let stream = if record.stream == "stderr" {
+            self.request.stderr
+        } else {
+            self.request.stdout
+        };
+        stream
+            && self
+                .request
+                .since
+                .is_none_or(|since| time_of(record) >= since)
     }
 }
 
@@ -179,7 +196,11 @@ fn line_of(record: Record) -> LogLine {
 }
 
 impl Containers {
-    pub fn logs(self: &Arc<Self>, reference: &str, request: &LogRequest) -> Result<LogReader, ContainerError> {
+    pub fn logs(
+        self: &Arc<Self>,
+        reference: &str,
+        request: &LogRequest,
+    ) -> Result<LogReader, ContainerError> {
         if !(request.stdout || request.stderr) {
             return Err(ContainerError::Invalid(
                 "Bad parameters: you must choose at least one stream".to_owned(),
@@ -227,8 +248,14 @@ impl Containers {
         }
         use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
         let now = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-            last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+            last_modification: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_NOW,
+            },
         };
         if let Err(error) = utimensat(CWD, row.log_path.as_str(), &now, AtFlags::empty()) {
             tracing::debug!(container = row.id, %error, "no log to nudge");

@@ -28,7 +28,11 @@ impl LogReader {
     fn keep_last(&mut self, count: usize) -> io::Result<()> {
         let mut last: VecDeque<LogLine> = VecDeque::with_capacity(count.min(1024));
         while let Some(record) = self.next_record()? {
-            if self.request.until.is_some_and(|until| super::time_of(&record) > until) {
+            if self
+                .request
+                .until
+                .is_some_and(|until| super::time_of(&record) > until)
+            {
                 self.finished = true;
                 break;
             }
@@ -63,7 +67,12 @@ fn start_of_last(mut file: &File, count: usize) -> io::Result<Option<u64>> {
         file.seek(SeekFrom::Start(begin))?;
         chunk.clear();
         file.take(end - begin).read_to_end(&mut chunk)?;
-        for (index, _) in chunk.iter().enumerate().rev().filter(|&(_, &byte)| byte == b'\n') {
+        for (index, _) in chunk
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(|&(_, &byte)| byte == b'\n')
+        {
             newlines += 1;
             if newlines > count {
                 return Ok(Some(begin + index as u64 + 1));

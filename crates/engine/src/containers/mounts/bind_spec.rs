@@ -119,9 +119,18 @@ mod tests {
         ] {
             let mount = parse(raw, "").unwrap_or_else(|error| panic!("{raw}: {error}"));
             let point = &mount.point;
-            let shown = if point.kind == "bind" { &point.source } else { &point.name };
+            let shown = if point.kind == "bind" {
+                &point.source
+            } else {
+                &point.name
+            };
             assert_eq!(
-                (point.kind.as_str(), shown.as_str(), point.destination.as_str(), point.rw),
+                (
+                    point.kind.as_str(),
+                    shown.as_str(),
+                    point.destination.as_str(),
+                    point.rw
+                ),
                 (kind, source, destination, rw),
                 "{raw}"
             );

@@ -7,12 +7,17 @@ use crate::containers::ContainerError;
 use crate::containers::config::{MountRequest, TmpfsOptions};
 use crate::containers::inspect::MountPoint;
 
-const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+const PROPAGATIONS: [&str; 6] = [
+    "private", "rprivate", "shared", "rshared", "slave", "rslave",
+];
 
 /// Refuses what cannot be meant. `source_must_exist` is the rule for `--mount`, not for `-v`.
 pub(super) fn check(request: &MountRequest, source_must_exist: bool) -> Result<(), ContainerError> {
     verify(request, source_must_exist).map_err(|why| {
-        ContainerError::Invalid(format!("invalid mount config for type \"{}\": {why}", request.kind))
+        ContainerError::Invalid(format!(
+            "invalid mount config for type \"{}\": {why}",
+            request.kind
+        ))
     })
 }
 
@@ -46,11 +51,15 @@ fn verify_bind(request: &MountRequest, source_must_exist: bool) -> Result<(), St
     no_field("TmpfsOptions", request.tmpfs_options.is_some())?;
     must_be_absolute(&request.source)?;
     if options.read_only_non_recursive && !request.read_only {
-        return Err("mode is read-write, BindOptions.ReadOnlyNonRecursive must not be set".to_owned());
+        return Err(
+            "mode is read-write, BindOptions.ReadOnlyNonRecursive must not be set".to_owned(),
+        );
     }
     if options.read_only_force_recursive {
         if !request.read_only {
-            return Err("mode is read-write, BindOptions.ReadOnlyForceRecursive must not be set".to_owned());
+            return Err(
+                "mode is read-write, BindOptions.ReadOnlyForceRecursive must not be set".to_owned(),
+            );
         }
         if options.propagation != "rprivate" {
             return Err("ReadOnlyForceRecursive requires Propagation to be rprivate".to_owned());
@@ -58,7 +67,10 @@ fn verify_bind(request: &MountRequest, source_must_exist: bool) -> Result<(), St
     }
     // symlink_metadata would call a dangling link present, although nothing can be mounted from it.
     if source_must_exist && !options.create_mountpoint && !Path::new(&request.source).exists() {
-        return Err(format!("bind source path does not exist: {}", request.source));
+        return Err(format!(
+            "bind source path does not exist: {}",
+            request.source
+        ));
     }
     Ok(())
 }
@@ -67,7 +79,10 @@ fn verify_volume(request: &MountRequest) -> Result<(), String> {
     no_field("BindOptions", request.bind_options.is_some())?;
     no_field("ImageOptions", request.image_options.is_some())?;
     no_field("TmpfsOptions", request.tmpfs_options.is_some())?;
-    let subpath = request.volume_options.as_ref().map_or("", |options| options.subpath.as_str());
+    let subpath = request
+        .volume_options
+        .as_ref()
+        .map_or("", |options| options.subpath.as_str());
     if !subpath.is_empty() {
         if request.source.is_empty() {
             return Err("must not set Subpath when using anonymous volumes".to_owned());
@@ -109,7 +124,9 @@ fn must_be_absolute(path: &str) -> Result<(), String> {
     if path.starts_with('/') {
         return Ok(());
     }
-    Err(format!("invalid mount path: '{path}' mount path must be absolute"))
+    Err(format!(
+        "invalid mount path: '{path}' mount path must be absolute"
+    ))
 }
 
 fn must_be_local(subpath: &str) -> Result<(), String> {
@@ -148,7 +165,12 @@ pub(super) fn tmpfs_options(
         list.push(format!("size={}", options.size_bytes));
     }
     for option in options.options.iter().flatten() {
-        match option.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        match option
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .as_slice()
+        {
             ["exec"] => list.retain(|known| known != "noexec"),
             ["noexec"] => {}
             words => return Err(format!("invalid option: {}", words.join("="))),
@@ -221,37 +243,66 @@ mod tests {
 
     #[test]
     fn refusals_are_in_dockers_words() {
-        let subpath = |path: &str| VolumeOptions { subpath: path.to_owned(), ..VolumeOptions::default() };
+        let subpath = |path: &str| VolumeOptions {
+            subpath: path.to_owned(),
+            ..VolumeOptions::default()
+        };
         let cases = [
             (request("bind", "/", ""), "field Target must not be empty"),
             (request("bind", "", "/x"), "field Source must not be empty"),
-            (request("bind", "/nowhere/at/all", "/x"), "bind source path does not exist: /nowhere/at/all"),
-            (request("volume", "v", "x"), "invalid mount path: 'x' mount path must be absolute"),
-            (request("volume", "v", "/x/.."), "invalid specification: destination can't be '/'"),
-            (request("tmpfs", "s", "/x"), "field Source must not be specified"),
+            (
+                request("bind", "/nowhere/at/all", "/x"),
+                "bind source path does not exist: /nowhere/at/all",
+            ),
+            (
+                request("volume", "v", "x"),
+                "invalid mount path: 'x' mount path must be absolute",
+            ),
+            (
+                request("volume", "v", "/x/.."),
+                "invalid specification: destination can't be '/'",
+            ),
+            (
+                request("tmpfs", "s", "/x"),
+                "field Source must not be specified",
+            ),
             (request("npipe", "s", "/x"), "mount type unknown"),
             (
-                MountRequest { bind_options: Some(BindOptions::default()), ..request("volume", "v", "/x") },
+                MountRequest {
+                    bind_options: Some(BindOptions::default()),
+                    ..request("volume", "v", "/x")
+                },
                 "field BindOptions must not be specified",
             ),
             (
-                MountRequest { volume_options: Some(subpath("a")), ..request("volume", "", "/x") },
+                MountRequest {
+                    volume_options: Some(subpath("a")),
+                    ..request("volume", "", "/x")
+                },
                 "must not set Subpath when using anonymous volumes",
             ),
             (
-                MountRequest { volume_options: Some(subpath("../a")), ..request("volume", "v", "/x") },
+                MountRequest {
+                    volume_options: Some(subpath("../a")),
+                    ..request("volume", "v", "/x")
+                },
                 "subpath must be a relative path within the volume",
             ),
             (
                 MountRequest {
-                    image_options: Some(ImageOptions { subpath: "/abs".to_owned() }),
+                    image_options: Some(ImageOptions {
+                        subpath: "/abs".to_owned(),
+                    }),
                     ..request("image", "i", "/x")
                 },
                 "subpath must be a relative path within the volume",
             ),
             (
                 MountRequest {
-                    bind_options: Some(BindOptions { propagation: "up".to_owned(), ..BindOptions::default() }),
+                    bind_options: Some(BindOptions {
+                        propagation: "up".to_owned(),
+                        ..BindOptions::default()
+                    }),
                     ..request("bind", "/", "/x")
                 },
                 "invalid propagation mode: up",

@@ -20,11 +20,16 @@ impl Containers {
         mounts: &mut [ResolvedMount],
         lowers: &[PathBuf],
     ) -> Result<(), ContainerError> {
-        for mount in mounts.iter_mut().filter(|mount| mount.point.kind == "volume") {
+        for mount in mounts
+            .iter_mut()
+            .filter(|mount| mount.point.kind == "volume")
+        {
             self.prepare_volume(id, mount)?;
         }
-        let fill: Vec<&ResolvedMount> =
-            mounts.iter().filter(|mount| mount.point.kind == "volume" && mount.copy).collect();
+        let fill: Vec<&ResolvedMount> = mounts
+            .iter()
+            .filter(|mount| mount.point.kind == "volume" && mount.copy)
+            .collect();
         if fill.is_empty() || lowers.is_empty() {
             return Ok(());
         }
@@ -47,7 +52,8 @@ impl Containers {
             anonymous: point.name.is_empty(),
         })?;
         let volume = created.volume;
-        self.volumes.lease(&volume.name, id, &point.destination, mount.anonymous)?;
+        self.volumes
+            .lease(&volume.name, id, &point.destination, mount.anonymous)?;
         point.source = volume.mountpoint.to_string_lossy().into_owned();
         point.name = volume.name;
         point.driver = volume.driver;
@@ -84,7 +90,8 @@ impl Containers {
         self.volumes.mount(&point.name, id)?;
         let filled = {
             use std::os::fd::AsFd as _;
-            self.volumes.populate(&point.name, mount.subpath.as_deref(), source.as_fd())
+            self.volumes
+                .populate(&point.name, mount.subpath.as_deref(), source.as_fd())
         };
         self.volumes.unmount(&point.name, id)?;
         filled?;

@@ -38,7 +38,9 @@ impl Containers {
             user.push(Mount {
                 target,
                 readonly: false,
-                kind: MountKind::Tmpfs { options: merge_tmpfs_options(options) },
+                kind: MountKind::Tmpfs {
+                    options: merge_tmpfs_options(options),
+                },
             });
         }
         let mut all: Vec<Mount> = self
@@ -53,7 +55,10 @@ impl Containers {
             .collect();
         // Virtual filesystems first: users may mount below /dev, /proc and /sys.
         all.sort_by_key(|mount| is_late(&mount.target));
-        let late = all.iter().position(|mount| is_late(&mount.target)).unwrap_or(all.len());
+        let late = all
+            .iter()
+            .position(|mount| is_late(&mount.target))
+            .unwrap_or(all.len());
         user.sort_by_key(|mount| depth(&mount.target));
         let tail = all.split_off(late);
         all.extend(user);
@@ -91,16 +96,26 @@ impl Containers {
                     .map_err(ContainerError::Invalid)?,
             },
             _ => MountKind::Image {
-                lowers: self.images.lowers(mount.image.as_deref().unwrap_or_default())?,
+                lowers: self
+                    .images
+                    .lowers(mount.image.as_deref().unwrap_or_default())?,
                 subpath: mount.subpath.clone(),
             },
         };
-        Ok(Mount { target: point.destination.clone(), readonly: !point.rw, kind })
+        Ok(Mount {
+            target: point.destination.clone(),
+            readonly: !point.rw,
+            kind,
+        })
     }
 
     /// What every container gets unless the user mounts something else there.
     fn engine_mounts(&self, id: &str, host: &HostConfig) -> Vec<Mount> {
-        let plain = |target: &str, kind| Mount { target: target.to_owned(), readonly: false, kind };
+        let plain = |target: &str, kind| Mount {
+            target: target.to_owned(),
+            readonly: false,
+            kind,
+        };
         let file = |target: &str, source: PathBuf| Mount {
             target: target.to_owned(),
             readonly: host.readonly_rootfs,
@@ -113,13 +128,23 @@ impl Containers {
                 create_source: false,
             },
         };
-        let shm_size = if host.shm_size > 0 { host.shm_size } else { DEFAULT_SHM_SIZE };
+        let shm_size = if host.shm_size > 0 {
+            host.shm_size
+        } else {
+            DEFAULT_SHM_SIZE
+        };
         let mut mounts = vec![
             plain("/proc", MountKind::Proc),
             plain("/dev", MountKind::Dev),
             plain("/dev/pts", MountKind::Devpts),
-            Mount { readonly: !host.privileged, ..plain("/sys", MountKind::Sysfs) },
-            Mount { readonly: !host.privileged, ..plain("/sys/fs/cgroup", MountKind::Cgroup) },
+            Mount {
+                readonly: !host.privileged,
+                ..plain("/sys", MountKind::Sysfs)
+            },
+            Mount {
+                readonly: !host.privileged,
+                ..plain("/sys/fs/cgroup", MountKind::Cgroup)
+            },
         ];
         if host.ipc_mode == "host" {
             mounts.push(host_directory("/dev/shm"));
@@ -135,8 +160,14 @@ impl Containers {
                 mounts.push(plain("/dev/shm", MountKind::Tmpfs { options }));
             }
         }
-        mounts.push(file("/etc/resolv.conf", self.paths.container_file(id, "resolv.conf")));
-        mounts.push(file("/etc/hostname", self.paths.container_file(id, "hostname")));
+        mounts.push(file(
+            "/etc/resolv.conf",
+            self.paths.container_file(id, "resolv.conf"),
+        ));
+        mounts.push(file(
+            "/etc/hostname",
+            self.paths.container_file(id, "hostname"),
+        ));
         mounts.push(file("/etc/hosts", self.paths.container_file(id, "hosts")));
         mounts
     }

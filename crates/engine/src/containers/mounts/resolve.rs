@@ -26,8 +26,12 @@ impl Containers {
                 mounts.insert(mount.point.destination.clone(), mount);
             }
         }
-        let tmpfs: BTreeSet<String> =
-            host.tmpfs.iter().flatten().map(|(destination, _)| clean(destination)).collect();
+        let tmpfs: BTreeSet<String> = host
+            .tmpfs
+            .iter()
+            .flatten()
+            .map(|(destination, _)| clean(destination))
+            .collect();
         let mut taken: BTreeSet<String> = BTreeSet::new();
         for raw in host.binds.iter().flatten() {
             let mut mount = bind_spec::parse(raw, &host.volume_driver)?;
@@ -51,7 +55,12 @@ impl Containers {
             }
             mounts.insert(destination, mount);
         }
-        for destination in config.volumes.iter().flatten().map(|(destination, _)| destination) {
+        for destination in config
+            .volumes
+            .iter()
+            .flatten()
+            .map(|(destination, _)| destination)
+        {
             let destination = clean(&format!("/{}", destination.trim_start_matches('/')));
             if destination == "/" {
                 return Err(ContainerError::Invalid(

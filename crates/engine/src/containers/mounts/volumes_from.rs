@@ -7,12 +7,16 @@ use crate::containers::{ContainerError, Containers};
 /// Splits the option; propagation and copy modes are not accepted here.
 fn parse(spec: &str) -> Result<(&str, bool), ContainerError> {
     if spec.is_empty() {
-        return Err(ContainerError::Invalid("volumes-from specification cannot be an empty string".to_owned()));
+        return Err(ContainerError::Invalid(
+            "volumes-from specification cannot be an empty string".to_owned(),
+        ));
     }
     let (container, mode_text) = spec.split_once(':').unwrap_or((spec, ""));
     match parse_mode(mode_text) {
         Some(mode) if mode.propagation.is_none() && !mode.nocopy => Ok((container, mode.readonly)),
-        _ => Err(ContainerError::Invalid(format!("invalid mode: {mode_text}"))),
+        _ => Err(ContainerError::Invalid(format!(
+            "invalid mode: {mode_text}"
+        ))),
     }
 }
 

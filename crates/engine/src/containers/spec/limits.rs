@@ -9,8 +9,22 @@ use crate::containers::config::ThrottleDevice;
 use crate::containers::{ContainerError, HostConfig};
 
 const RLIMITS: [&str; 16] = [
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack", "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+    "as",
 ];
 
 pub(in crate::containers) fn rlimits(host: &HostConfig) -> Result<Vec<Rlimit>, ContainerError> {
@@ -19,7 +33,10 @@ pub(in crate::containers) fn rlimits(host: &HostConfig) -> Result<Vec<Rlimit>, C
         .flatten()
         .map(|ulimit| {
             if !RLIMITS.contains(&ulimit.name.as_str()) {
-                return Err(ContainerError::Invalid(format!("invalid ulimit type: {}", ulimit.name)));
+                return Err(ContainerError::Invalid(format!(
+                    "invalid ulimit type: {}",
+                    ulimit.name
+                )));
             }
             // -1 is unlimited, which the kernel writes as all ones.
             let value = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
@@ -30,7 +47,12 @@ pub(in crate::containers) fn rlimits(host: &HostConfig) -> Result<Vec<Rlimit>, C
                     ulimit.soft, ulimit.hard
                 )));
             }
-            Ok(Rlimit { name: ulimit.name.clone(), soft, hard, required: true })
+            Ok(Rlimit {
+                name: ulimit.name.clone(),
+                soft,
+                hard,
+                required: true,
+            })
         })
         .collect()
 }
@@ -39,7 +61,10 @@ pub(in crate::containers) fn resources(host: &HostConfig) -> Resources {
     let some = |value: i64| (value != 0).then_some(value);
     let text = |value: &String| (!value.is_empty()).then(|| value.clone());
     let throttle = |list: &Option<Vec<ThrottleDevice>>| {
-        list.iter().flatten().map(|device| (device.path.clone(), device.rate)).collect()
+        list.iter()
+            .flatten()
+            .map(|device| (device.path.clone(), device.rate))
+            .collect()
     };
     Resources {
         memory: some(host.memory),
@@ -67,11 +92,20 @@ pub(super) fn devices(host: &HostConfig) -> Result<Vec<Device>, ContainerError> 
     let mut devices = Vec::new();
     for request in host.devices.iter().flatten() {
         let source = Path::new(&request.path_on_host);
-        let target =
-            if request.path_in_container.is_empty() { &request.path_on_host } else { &request.path_in_container };
-        let access = if request.cgroup_permissions.is_empty() { "rwm" } else { &request.cgroup_permissions };
+        let target = if request.path_in_container.is_empty() {
+            &request.path_on_host
+        } else {
+            &request.path_in_container
+        };
+        let access = if request.cgroup_permissions.is_empty() {
+            "rwm"
+        } else {
+            &request.cgroup_permissions
+        };
         if access.chars().any(|letter| !"rwm".contains(letter)) {
-            return Err(ContainerError::Invalid(format!("invalid device mode: {access}")));
+            return Err(ContainerError::Invalid(format!(
+                "invalid device mode: {access}"
+            )));
         }
         gather(source, target, access, &mut devices)?;
     }
@@ -97,10 +131,18 @@ fn gather(
         for entry in fs::read_dir(source).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             let below = source.join(&name);
-            let is_node = fs::metadata(&below)
-                .is_ok_and(|meta| meta.file_type().is_char_device() || meta.file_type().is_block_device() || meta.is_dir());
+            let is_node = fs::metadata(&below).is_ok_and(|meta| {
+                meta.file_type().is_char_device()
+                    || meta.file_type().is_block_device()
+                    || meta.is_dir()
+            });
             if is_node {
-                gather(&below, &format!("{target}/{}", name.to_string_lossy()), access, devices)?;
+                gather(
+                    &below,
+                    &format!("{target}/{}", name.to_string_lossy()),
+                    access,
+                    devices,
+                )?;
             }
         }
         return Ok(());

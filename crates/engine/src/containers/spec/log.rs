@@ -13,7 +13,10 @@ pub(in crate::containers) fn log_config(
 ) -> Result<LogConfig, ContainerError> {
     let invalid = |text: String| ContainerError::Invalid(text);
     let mut log = LogConfig {
-        path: row.map(|row| row.log_path.clone()).filter(|path| !path.is_empty()).map(Into::into),
+        path: row
+            .map(|row| row.log_path.clone())
+            .filter(|path| !path.is_empty())
+            .map(Into::into),
         max_size: None,
         max_file: 1,
         compress: false,
@@ -26,7 +29,9 @@ pub(in crate::containers) fn log_config(
             return Ok(log);
         }
         other => {
-            return Err(invalid(format!("logger: no log driver named '{other}' is registered")));
+            return Err(invalid(format!(
+                "logger: no log driver named '{other}' is registered"
+            )));
         }
     }
     for (key, value) in &host.log_config.config {
@@ -51,7 +56,10 @@ pub(in crate::containers) fn log_config(
                     .map_err(|_| invalid(format!("invalid value for compress: {value}")))?;
             }
             "labels" => log.attrs.extend(value.split(',').filter_map(|name| {
-                config.labels.get(name).map(|value| (name.to_owned(), value.clone()))
+                config
+                    .labels
+                    .get(name)
+                    .map(|value| (name.to_owned(), value.clone()))
             })),
             "env" => log.attrs.extend(value.split(',').filter_map(|name| {
                 config.env.iter().find_map(|entry| {
@@ -71,12 +79,16 @@ pub(in crate::containers) fn log_config(
             }
             "labels-regex" | "env-regex" | "mode" | "max-buffer-size" => {}
             other => {
-                return Err(invalid(format!("unknown log opt '{other}' for json-file log driver")));
+                return Err(invalid(format!(
+                    "unknown log opt '{other}' for json-file log driver"
+                )));
             }
         }
     }
     if log.max_file > 1 && log.max_size.is_none() {
-        return Err(invalid("max-file cannot be set without max-size".to_owned()));
+        return Err(invalid(
+            "max-file cannot be set without max-size".to_owned(),
+        ));
     }
     Ok(log)
 }
@@ -85,7 +97,10 @@ pub(in crate::containers) fn log_config(
 pub(in crate::containers) fn size(text: &str) -> Option<u64> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let factor: u64 = match lower[digits.len()..].trim_end_matches('b').trim_end_matches('i') {
+    let factor: u64 = match lower[digits.len()..]
+        .trim_end_matches('b')
+        .trim_end_matches('i')
+    {
         "" => 1,
         "k" => 1 << 10,
         "m" => 1 << 20,
@@ -102,7 +117,14 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("10m", Some(10 << 20)), ("1GiB", Some(1 << 30)), ("5", Some(5)), ("1kb", Some(1024)), ("x", None), ("1q", None)] {
+        for (text, bytes) in [
+            ("10m", Some(10 << 20)),
+            ("1GiB", Some(1 << 30)),
+            ("5", Some(5)),
+            ("1kb", Some(1024)),
+            ("x", None),
+            ("1q", None),
+        ] {
             assert_eq!(size(text), bytes, "{text}");
         }
     }

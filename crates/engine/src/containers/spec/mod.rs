@@ -70,7 +70,11 @@ impl Containers {
                     .cloned()
                     .collect(),
                 env: environment(config, prepared.link_env),
-                cwd: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
+                cwd: if config.working_dir.is_empty() {
+                    "/".to_owned()
+                } else {
+                    config.working_dir.clone()
+                },
                 user: config.user.clone(),
                 additional_groups: host.group_add.clone().unwrap_or_default(),
                 tty: config.tty,
@@ -84,7 +88,12 @@ impl Containers {
             namespaces: self.namespaces(host)?,
             hostname: config.hostname.clone(),
             domainname: config.domainname.clone(),
-            sysctls: host.sysctls.iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            sysctls: host
+                .sysctls
+                .iter()
+                .flatten()
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
             oom_score_adj: (host.oom_score_adj != 0).then_some(host.oom_score_adj),
             resources: resources(host),
             devices: limits::devices(host)?,
@@ -92,7 +101,10 @@ impl Containers {
             privileged: host.privileged,
             masked_paths: security.masked_paths,
             readonly_paths: security.readonly_paths,
-            network: Network { interface: prepared.interface, ports: prepared.published },
+            network: Network {
+                interface: prepared.interface,
+                ports: prepared.published,
+            },
             log: log_config(host, Some(row), config)?,
             restart: restart_policy(host),
             stop_signal: match config.stop_signal.as_deref() {
@@ -102,22 +114,39 @@ impl Containers {
             init: host.init == Some(true),
             open_stdin: config.open_stdin,
             stdin_once: config.stdin_once,
-            wake: self.config.wake.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            wake: self
+                .config
+                .wake
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
             engine_socket: self.config.socket.clone(),
         })
     }
 
     /// A spec that is not started: for helpers that look at a container's files, or clean up after it. Namespaces of
     /// other containers do not matter then, and those containers may be gone.
-    pub(crate) fn files_spec(&self, row: &ContainerRow, mounts: Vec<Mount>) -> Result<RunSpec, ContainerError> {
+    pub(crate) fn files_spec(
+        &self,
+        row: &ContainerRow,
+        mounts: Vec<Mount>,
+    ) -> Result<RunSpec, ContainerError> {
         let mut host = row.host_config()?;
-        for mode in [&mut host.network_mode, &mut host.pid_mode, &mut host.ipc_mode] {
+        for mode in [
+            &mut host.network_mode,
+            &mut host.pid_mode,
+            &mut host.ipc_mode,
+        ] {
             if mode.starts_with("container:") {
                 "none".clone_into(mode);
             }
         }
-        let prepared =
-            Prepared { mounts, interface: None, published: Vec::new(), link_env: Vec::new() };
+        let prepared = Prepared {
+            mounts,
+            interface: None,
+            published: Vec::new(),
+            link_env: Vec::new(),
+        };
         self.run_spec(row, &row.config()?, &host, prepared)
     }
 
@@ -153,7 +182,10 @@ impl Containers {
         if row.status == Status::Running.as_str() {
             return Ok(row.pid);
         }
-        Err(ContainerError::Conflict(format!("cannot join the namespace of a non running container: {}", row.id)))
+        Err(ContainerError::Conflict(format!(
+            "cannot join the namespace of a non running container: {}",
+            row.id
+        )))
     }
 }
 
@@ -224,6 +256,9 @@ mod tests {
             env: vec!["PATH=/x".into(), "A=1".into(), "TERM".into(), "A=2".into()],
             ..Config::default()
         };
-        assert_eq!(environment(&config, vec!["L=1".into()]), ["HOSTNAME=h", "L=1", "PATH=/x", "A=2"]);
+        assert_eq!(
+            environment(&config, vec!["L=1".into()]),
+            ["HOSTNAME=h", "L=1", "PATH=/x", "A=2"]
+        );
     }
 }

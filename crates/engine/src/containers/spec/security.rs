@@ -5,11 +5,26 @@ use shim_protocol::spec::Seccomp;
 use crate::containers::{ContainerError, HostConfig};
 
 const MASKED: [&str; 12] = [
-    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];
-const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 #[derive(Debug)]
 pub(in crate::containers) struct Security {
@@ -21,13 +36,25 @@ pub(in crate::containers) struct Security {
 }
 
 pub(in crate::containers) fn security(host: &HostConfig) -> Result<Security, ContainerError> {
-    let list = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
+    let list = |paths: &[&str]| {
+        paths
+            .iter()
+            .map(|&path| path.to_owned())
+            .collect::<Vec<_>>()
+    };
     let mut security = Security {
-        seccomp: if host.privileged { Seccomp::Unconfined } else { Seccomp::Default },
+        seccomp: if host.privileged {
+            Seccomp::Unconfined
+        } else {
+            Seccomp::Default
+        },
         no_new_privileges: false,
         apparmor_profile: None,
         masked_paths: host.masked_paths.clone().unwrap_or_else(|| list(&MASKED)),
-        readonly_paths: host.readonly_paths.clone().unwrap_or_else(|| list(&READONLY)),
+        readonly_paths: host
+            .readonly_paths
+            .clone()
+            .unwrap_or_else(|| list(&READONLY)),
     };
     if host.privileged {
         security.masked_paths.clear();
@@ -51,7 +78,9 @@ pub(in crate::containers) fn security(host: &HostConfig) -> Result<Security, Con
                 })?;
                 security.seccomp = Seccomp::Profile(value.to_owned());
             }
-            "no-new-privileges" => security.no_new_privileges = value.parse().map_err(|_| invalid())?,
+            "no-new-privileges" => {
+                security.no_new_privileges = value.parse().map_err(|_| invalid())?;
+            }
             "apparmor" => {
                 security.apparmor_profile = (value != "unconfined").then(|| value.to_owned());
             }
@@ -80,10 +109,26 @@ mod tests {
 
     #[test]
     fn options() {
-        assert!(with(&["no-new-privileges"]).expect("valid").no_new_privileges);
-        assert!(!with(&["no-new-privileges=false"]).expect("valid").no_new_privileges);
-        assert_eq!(with(&["seccomp=unconfined"]).expect("valid").seccomp, Seccomp::Unconfined);
-        assert!(with(&["systempaths=unconfined"]).expect("valid").masked_paths.is_empty());
+        assert!(
+            with(&["no-new-privileges"])
+                .expect("valid")
+                .no_new_privileges
+        );
+        assert!(
+            !with(&["no-new-privileges=false"])
+                .expect("valid")
+                .no_new_privileges
+        );
+        assert_eq!(
+            with(&["seccomp=unconfined"]).expect("valid").seccomp,
+            Seccomp::Unconfined
+        );
+        assert!(
+            with(&["systempaths=unconfined"])
+                .expect("valid")
+                .masked_paths
+                .is_empty()
+        );
         assert_eq!(
             with(&["foo"]).expect_err("no value").to_string(),
             "invalid --security-opt 1: \"foo\""

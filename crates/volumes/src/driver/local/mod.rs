@@ -20,7 +20,10 @@ impl Driver for Local {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { scope: Scope::Local, prunable: true }
+        Capabilities {
+            scope: Scope::Local,
+            prunable: true,
+        }
     }
 
     fn check(&self, options: &Options) -> Result<(), DriverError> {

@@ -43,13 +43,25 @@ const FLAGS: [(&str, MountFlags, bool); 24] = [
 
 const PROPAGATION: [(&str, MountPropagationFlags); 8] = [
     ("private", MountPropagationFlags::PRIVATE),
-    ("rprivate", MountPropagationFlags::PRIVATE.union(MountPropagationFlags::REC)),
+    (
+        "rprivate",
+        MountPropagationFlags::PRIVATE.union(MountPropagationFlags::REC),
+    ),
     ("shared", MountPropagationFlags::SHARED),
-    ("rshared", MountPropagationFlags::SHARED.union(MountPropagationFlags::REC)),
+    (
+        "rshared",
+        MountPropagationFlags::SHARED.union(MountPropagationFlags::REC),
+    ),
     ("slave", MountPropagationFlags::DOWNSTREAM),
-    ("rslave", MountPropagationFlags::DOWNSTREAM.union(MountPropagationFlags::REC)),
+    (
+        "rslave",
+        MountPropagationFlags::DOWNSTREAM.union(MountPropagationFlags::REC),
+    ),
     ("unbindable", MountPropagationFlags::UNBINDABLE),
-    ("runbindable", MountPropagationFlags::UNBINDABLE.union(MountPropagationFlags::REC)),
+    (
+        "runbindable",
+        MountPropagationFlags::UNBINDABLE.union(MountPropagationFlags::REC),
+    ),
 ];
 
 #[derive(Debug, PartialEq, Eq)]
@@ -104,19 +116,26 @@ impl MountCall {
     }
 
     pub(super) fn run(&self, target: &Path) -> Result<(), DriverError> {
-        let failed =
-            |error: rustix::io::Errno| DriverError::Mount { call: self.words(), source: error.into() };
+        let failed = |error: rustix::io::Errno| DriverError::Mount {
+            call: self.words(),
+            source: error.into(),
+        };
         let data = (!self.data.is_empty())
             .then(|| CString::new(self.data.as_str()))
             .transpose()
             .map_err(|_| failed(rustix::io::Errno::INVAL))?;
-        rustix::mount::mount(&self.device, target, &self.kind, self.flags, data.as_deref())
-            .map_err(failed)?;
+        rustix::mount::mount(
+            &self.device,
+            target,
+            &self.kind,
+            self.flags,
+            data.as_deref(),
+        )
+        .map_err(failed)?;
         let finished = self.finish(target);
         if finished.is_err() {
             // Half a mount must not stay; the first error is the one to tell.
-            if let Err(error) =
-                rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH)
+            if let Err(error) = rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH)
             {
                 tracing::warn!(target = %target.display(), %error, "cannot take back a mount");
             }
@@ -166,7 +185,10 @@ fn resolved(host: &str) -> Result<String, DriverError> {
     if host.parse::<IpAddr>().is_ok() {
         return Ok(host.to_owned());
     }
-    let failed = |source| DriverError::Resolve { address: host.to_owned(), source };
+    let failed = |source| DriverError::Resolve {
+        address: host.to_owned(),
+        source,
+    };
     let addresses: Vec<SocketAddr> = (host, 0).to_socket_addrs().map_err(failed)?.collect();
     addresses
         .iter()
@@ -193,7 +215,10 @@ mod tests {
             ("", "mount d:/v/_data"),
             ("bind,ro", "mount d:/v/_data, flags: 0x1001"),
             ("rbind", "mount d:/v/_data, flags: 0x5000"),
-            ("ro,rw,size=1m,uid=5", "mount d:/v/_data, data: size=1m,uid=5"),
+            (
+                "ro,rw,size=1m,uid=5",
+                "mount d:/v/_data, data: size=1m,uid=5",
+            ),
             ("rslave,noexec", "mount d:/v/_data, flags: 0x8"),
             (
                 "username=u,password=geheim,ro",
@@ -212,6 +237,11 @@ mod tests {
         assert_eq!(nfs4.data, "addr=localhost");
         let cifs = call("cifs", "//localhost/share", "").expect("resolves");
         assert_eq!(cifs.device, "//127.0.0.1/share");
-        assert_eq!(call("nfs", ":/e", "addr=10.1.2.3").expect("an address").data, "addr=10.1.2.3");
+        assert_eq!(
+            call("nfs", ":/e", "addr=10.1.2.3")
+                .expect("an address")
+                .data,
+            "addr=10.1.2.3"
+        );
     }
 }

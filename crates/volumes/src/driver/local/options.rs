@@ -5,16 +5,23 @@ use super::super::{DriverError, Options};
 const KNOWN: [&str; 4] = ["type", "o", "device", "size"];
 
 /// Each option, and those that make no sense without it being there too.
-const REQUIRED: [(&str, &[&str]); 3] =
-    [("type", &["device"]), ("device", &["type"]), ("o", &["device", "type"])];
+const REQUIRED: [(&str, &[&str]); 3] = [
+    ("type", &["device"]),
+    ("device", &["type"]),
+    ("o", &["device", "type"]),
+];
 
 pub(super) fn check(options: &Options) -> Result<(), DriverError> {
-    if let Some(unknown) = options.keys().find(|option| !KNOWN.contains(&option.as_str())) {
+    if let Some(unknown) = options
+        .keys()
+        .find(|option| !KNOWN.contains(&option.as_str()))
+    {
         return Err(DriverError::InvalidOption(unknown.clone()));
     }
-    if let (Some("cifs"), Some(device)) =
-        (options.get("type").map(String::as_str), options.get("device"))
-        && host_of(device).is_some_and(|host| host.contains(':'))
+    if let (Some("cifs"), Some(device)) = (
+        options.get("type").map(String::as_str),
+        options.get("device"),
+    ) && host_of(device).is_some_and(|host| host.contains(':'))
     {
         return Err(DriverError::CifsPort);
     }
@@ -27,7 +34,9 @@ pub(super) fn check(options: &Options) -> Result<(), DriverError> {
     }
     for (option, required) in REQUIRED {
         if options.contains_key(option)
-            && let Some(missing) = required.iter().find(|required| !options.contains_key(**required))
+            && let Some(missing) = required
+                .iter()
+                .find(|required| !options.contains_key(**required))
         {
             return Err(DriverError::MissingOption(missing));
         }
@@ -44,10 +53,15 @@ pub(super) fn host_of(device: &str) -> Option<&str> {
 /// A number with an optional unit of 1024: `10`, `1.5g`, `512 MB`, `1GiB`.
 fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
-    let unit_at = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let unit_at = text
+        .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let unit = unit.trim().to_ascii_lowercase();
-    let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
+    let unit = unit
+        .strip_suffix("ib")
+        .or_else(|| unit.strip_suffix('b'))
+        .unwrap_or(&unit);
     let shift = match unit {
         "" => 0,
         "k" => 10,
@@ -73,23 +87,37 @@ mod tests {
     use super::*;
 
     fn words(pairs: &[(&str, &str)]) -> String {
-        let options =
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        check(&options).err().map(|error| error.to_string()).unwrap_or_default()
+        let options = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        check(&options)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
     }
 
     #[test]
     fn dockers_rules_and_words() {
         for (pairs, error) in [
             (&[][..], ""),
-            (&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=10m")], ""),
+            (
+                &[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=10m")],
+                "",
+            ),
             (&[("type", "tmpfs"), ("device", "tmpfs")], ""),
             (&[("size", "0")], ""),
             (&[("color", "red")], "invalid option: \"color\""),
             (&[("type", "tmpfs")], "missing required option: \"device\""),
-            (&[("device", "/dev/sda")], "missing required option: \"type\""),
+            (
+                &[("device", "/dev/sda")],
+                "missing required option: \"type\"",
+            ),
             (&[("o", "ro")], "missing required option: \"device\""),
-            (&[("size", "10G")], "quota size requested but no quota support"),
+            (
+                &[("size", "10G")],
+                "quota size requested but no quota support",
+            ),
             (&[("size", "much")], "invalid size: 'much'"),
             (
                 &[("type", "cifs"), ("device", "//host:445/share")],

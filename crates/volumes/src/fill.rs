@@ -1,0 +1,245 @@
+//! Contents from elsewhere into a volume: what [`crate::populate`] and [`crate::import`] have in common.
+//!
+//! Everything is staged first, so that a source that is broken, hostile or too large changes nothing in the volume.
+//! The entries are then moved into place one after the other: who uses the volume meanwhile sees each of them either
+//! whole or not yet.
+//!
+//! Steps of the journaled operation:
+//! 1. begin: the operation is recorded
+//! 2. `stage`: the new contents are in `staging/<op>/tree`, durable; the commit point
+//! 3. `merge`: each entry is moved into the volume, and the volume's root gets the attributes of the tree's; then
+//!    staging goes
+//!
+//! The source cannot be read again after a crash, which is why the commit point is 2: before it nothing has happened,
+//! after it recovery moves the rest. A merge that *fails* is given up where it stands, with an error that says so: if
+//! it were resumed at some later start, it could undo what users did to the volume in the meantime.
+
+use std::cell::{Cell, RefCell};
+use std::io::Read;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use store::journal::{self, Operation};
+use store::{OpId, VolumeId, VolumeRow, VolumeState, WriteTx};
+use sys::copy_tree::{CopyOptions, copy_tree};
+
+use crate::merge::{self, Existing};
+use crate::{VolumeError, Volumes, open_directory};
+
+/// Where the contents come from.
+pub(crate) enum Source<'a> {
+    Tree(BorrowedFd<'a>),
+    /// A tar stream.
+    Archive(Box<dyn Read + Send + 'a>),
+}
+
+pub(crate) struct Context<'a> {
+    volumes: &'a Volumes,
+    /// Taken by the step that reads it; recovery has none.
+    source: Cell<Option<Source<'a>>>,
+    /// Why merges were given up.
+    pub(crate) given_up: RefCell<Vec<VolumeError>>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn for_recovery(volumes: &'a Volumes) -> Self {
+        Self {
+            volumes,
+            source: Cell::new(None),
+            given_up: RefCell::default(),
+        }
+    }
+}
+
+/// The journaled operation.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Fill {
+    id: VolumeId,
+    name: String,
+    subpath: Option<String>,
+    existing: Existing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Stage,
+    Merge,
+}
+
+impl Volumes {
+    /// Runs the operation. The caller holds the name's lock and has the volume mounted.
+    pub(crate) fn fill(
+        &self,
+        row: &VolumeRow,
+        subpath: Option<&str>,
+        source: Source<'_>,
+        existing: Existing,
+    ) -> Result<(), VolumeError> {
+        let fill = Fill {
+            id: row.id.clone(),
+            name: row.name.clone(),
+            subpath: subpath.map(str::to_owned),
+            existing,
+        };
+        let context = Context {
+            volumes: self,
+            source: Cell::new(Some(source)),
+            given_up: RefCell::default(),
+        };
+        journal::execute(&self.store, &fill, &context)?;
+        context.given_up.into_inner().pop().map_or(Ok(()), Err)
+    }
+
+    /// The directory in the volume that is filled; `None` when `subpath` names none.
+    pub(crate) fn open_subpath(
+        &self,
+        row: &VolumeRow,
+        subpath: Option<&str>,
+    ) -> Result<Option<OwnedFd>, VolumeError> {
+        let content = self.open_content(row)?;
+        let Some(subpath) = subpath.filter(|subpath| !subpath.is_empty()) else {
+            return Ok(Some(content));
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match sys::dir::open_beneath(content.as_fd(), Path::new(subpath), flags) {
+            Ok(target) => Ok(Some(target)),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(source) => Err(VolumeError::Subpath {
+                name: row.name.clone(),
+                subpath: subpath.to_owned(),
+                source,
+            }),
+        }
+    }
+}
+
+impl Fill {
+    fn stage(&self, op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
+        let Context {
+            volumes, source, ..
+        } = context;
+        let row = volumes.row(&self.name)?;
+        let (staging, tree) = (volumes.paths.staging(op), volumes.paths.staging_tree(op));
+        for directory in [&staging, &tree] {
+            sys::durable::create_dir(directory, 0o700)
+                .map_err(VolumeError::io("make", directory))?;
+        }
+        let root = open_directory(&tree).map_err(VolumeError::io("open", &tree))?;
+        match source
+            .take()
+            .expect("an operation that has just begun has its source")
+        {
+            Source::Tree(source) => {
+                let options = CopyOptions {
+                    root_attributes: true,
+                    ..CopyOptions::default()
+                };
+                copy_tree(source, root.as_fd(), &options).map_err(|source| {
+                    VolumeError::Populate {
+                        name: self.name.clone(),
+                        source,
+                    }
+                })?;
+            }
+            Source::Archive(tar) => {
+                // The archive decides about the root only if it has an entry for it.
+                let target = volumes.open_content(&row)?;
+                sys::attributes::copy(target.as_fd(), root.as_fd())
+                    .map_err(VolumeError::io("set the attributes of", &tree))?;
+                archive::unpack(tar, root.as_fd(), &archive::UnpackOptions::default()).map_err(
+                    |source| VolumeError::Import {
+                        name: self.name.clone(),
+                        source,
+                    },
+                )?;
+            }
+        }
+        sys::durable::sync_tree(&staging).map_err(VolumeError::io("sync", staging))
+    }
+
+    fn merge(&self, op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
+        let volumes = context.volumes;
+        let tree = volumes.paths.staging_tree(op);
+        let from = match open_directory(&tree) {
+            Ok(from) => from,
+            // All was moved by the attempt that a crash cut short.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(VolumeError::io("open", tree)(error)),
+        };
+        let row = volumes.store.read(|tx| tx.volume(&self.id))?;
+        let Some(row) = row.filter(|row| row.state == VolumeState::Ready) else {
+            return Ok(());
+        };
+        // After a reboot nobody else has done this yet; recovery takes it down again.
+        volumes.bring_up(&row)?;
+        let Some(to) = volumes.open_subpath(&row, self.subpath.as_deref())? else {
+            return Ok(());
+        };
+        merge::into(from.as_fd(), to.as_fd(), self.existing)
+            .and_then(|()| sys::attributes::copy(from.as_fd(), to.as_fd()))
+            .and_then(|()| sys::durable::sync_fd(to.as_fd()))
+            .map_err(|source| VolumeError::Merge {
+                name: self.name.clone(),
+                source,
+            })
+    }
+}
+
+impl Operation for Fill {
+    const KIND: &'static str = "volume-fill";
+    const STEPS: &'static [(&'static str, Step)] =
+        &[("stage", Step::Stage), ("merge", Step::Merge)];
+    const COMMIT: Option<Step> = Some(Step::Stage);
+    type Step = Step;
+    type Context<'a> = Context<'a>;
+    type Error = VolumeError;
+
+    fn object(&self) -> &str {
+        &self.name
+    }
+
+    fn begin(&self, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        Ok(())
+    }
+
+    fn run(&self, step: Step, op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
+        match step {
+            Step::Stage => self.stage(op, context),
+            Step::Merge => {
+                if let Err(error) = self.merge(op, context) {
+                    context.given_up.borrow_mut().push(error);
+                }
+                discard(op, context.volumes)
+            }
+        }
+    }
+
+    fn record(&self, _step: Step, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        Ok(())
+    }
+
+    fn undo(&self, _step: Step, op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
+        discard(op, context.volumes)
+    }
+
+    fn abandon(&self, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        Ok(())
+    }
+}
+
+fn discard(op: &OpId, volumes: &Volumes) -> Result<(), VolumeError> {
+    let staging = volumes.paths.staging(op);
+    match sys::dir::remove_tree(&staging) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(VolumeError::io("delete", staging)),
+    }
+}
