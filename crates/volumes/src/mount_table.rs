@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Whether this process sees a mount at `path` or below it. `path` is absolute and free of links.
 pub(crate) fn any_below(path: &Path) -> io::Result<bool> {
-    let table = std::fs::read("/proc/self/mountinfo")?;
+    let table = std::fs::read("/proc/thread-self/mountinfo")?;
     Ok(table
         .split(|byte| *byte == b'\n')
         .any(|line| line_is_below(line, path.as_os_str().as_bytes())))
