@@ -16,7 +16,7 @@ const LEGAL: &[(&str, &[&str])] = &[
         "engine",
         &["volumes", "archive", "store", "shim-protocol", "sys"],
     ),
-    ("orlop", &["cli", "server", "shim"]),
+    ("orlop", &["cli", "server", "shim", "sys"]),
     ("runtime", &["sys", "shim-protocol"]),
     ("server", &["engine", "api"]),
     ("shim", &["runtime", "shim-protocol", "sys"]),

@@ -55,3 +55,15 @@ pub(crate) fn no_content() -> Answer {
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_route_is_documented() {
+        let page = include_str!("../../../../docs/docker-compat.md");
+        for route in super::all() {
+            let line = format!("| {} | `{}` |", route.method, route.path);
+            assert!(page.contains(&line), "docs/docker-compat.md lacks {line}");
+        }
+    }
+}
