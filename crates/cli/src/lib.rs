@@ -21,6 +21,7 @@
 )]
 
 mod commands;
+mod detach;
 mod endpoint;
 mod failure;
 mod http;

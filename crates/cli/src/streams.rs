@@ -3,26 +3,47 @@
 use std::io::{self, Read, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use crate::detach::DetachKeys;
 use crate::http::Upgraded;
 
 /// What standard input does during an attachment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
     Closed,
-    Forwarded,
+    Forwarded(DetachKeys),
+}
+
+/// Why the copying ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The container's side has ended.
+    Closed,
+    /// On a terminal the detach keys were typed: the container may well go on.
+    Detached,
 }
 
 /// Copies until the container's side ends. `tty`: raw bytes, else frames with docker's stream header.
-pub(crate) fn run(upgraded: Upgraded, tty: bool, input: Input) -> io::Result<()> {
+pub(crate) fn run(upgraded: Upgraded, tty: bool, input: Input) -> io::Result<End> {
     let Upgraded { reader, writer } = upgraded;
+    let detached = Arc::new(AtomicBool::new(false));
     match input {
         // Not joined: a read of a terminal cannot be called off, and the process ends soon after us.
-        Input::Forwarded => drop(thread::spawn(move || forward(writer))),
+        Input::Forwarded(keys) => {
+            let detached = Arc::clone(&detached);
+            drop(thread::spawn(move || forward(writer, keys, &detached)));
+        }
         Input::Closed => writer.shutdown(Shutdown::Write).or_else(gone)?,
     }
-    copy_out(reader, tty)
+    copy_out(reader, tty)?;
+    Ok(if tty && detached.load(Ordering::SeqCst) {
+        End::Detached
+    } else {
+        End::Closed
+    })
 }
 
 /// The other side may have closed before us.
@@ -34,10 +55,14 @@ fn gone(error: io::Error) -> io::Result<()> {
     }
 }
 
-fn forward(mut writer: UnixStream) {
+fn forward(mut writer: UnixStream, mut keys: DetachKeys, detached: &AtomicBool) {
     let mut buffer = [0; 32 << 10];
     let mut stdin = io::stdin().lock();
     while let Ok(count) = stdin.read(&mut buffer) {
+        // Before they are sent: the answer to them is the end of the streams.
+        if keys.typed(&buffer[..count]) {
+            detached.store(true, Ordering::SeqCst);
+        }
         if count == 0 || writer.write_all(&buffer[..count]).is_err() {
             break;
         }

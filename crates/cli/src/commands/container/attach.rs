@@ -4,9 +4,10 @@ use clap::Args as ClapArgs;
 use serde_json::Value;
 
 use super::signals;
+use crate::detach::DetachKeys;
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, Query, encode};
-use crate::streams::{self, Input};
+use crate::streams::{self, End, Input};
 use crate::terminal;
 
 #[derive(Debug, ClapArgs)]
@@ -63,19 +64,18 @@ impl Args {
         } else {
             None
         };
-        streams::run(
+        let end = streams::run(
             upgraded,
             tty,
             if stdin {
-                Input::Forwarded
+                Input::Forwarded(DetachKeys::new(self.detach_keys.as_deref()))
             } else {
                 Input::Closed
             },
         )?;
         drop(raw);
-        let after = client.get(&format!("/containers/{id}/json"));
-        if after.is_ok_and(|container| container["State"]["Running"] == Value::Bool(true)) {
-            return Err(Failure::silent(0));
+        if end == End::Detached {
+            return Err(Failure::new("read escape sequence"));
         }
         let code = wait.json()?["StatusCode"].as_i64().unwrap_or(0);
         Ok(i32::try_from(code).unwrap_or(125))

@@ -4,6 +4,7 @@ use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
 use super::signals;
+use crate::detach::DetachKeys;
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, encode};
 use crate::parse::environment;
@@ -109,7 +110,7 @@ impl Args {
             upgraded,
             self.tty,
             if self.interactive {
-                Input::Forwarded
+                Input::Forwarded(DetachKeys::new(self.detach_keys.as_deref()))
             } else {
                 Input::Closed
             },

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::flags::Flags;
 use super::signals;
+use crate::detach::DetachKeys;
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, Query};
-use crate::streams::{self, Input};
+use crate::streams::{self, End, Input};
 use crate::terminal;
 
 #[derive(Debug, ClapArgs)]
@@ -177,7 +178,7 @@ impl Args {
         let (tty, input) = (
             flags.tty,
             if stdin {
-                Input::Forwarded
+                Input::Forwarded(DetachKeys::new(flags.detach_keys.as_deref()))
             } else {
                 Input::Closed
             },
@@ -185,8 +186,7 @@ impl Args {
         let copying = thread::spawn(move || streams::run(upgraded, tty, input));
         let copied = copying.join().expect("copying does not panic");
         drop(raw);
-        copied?;
-        if self.detached_from(client, &id) {
+        if copied? == End::Detached {
             return Ok(0);
         }
         let exit = exit.json()?;
@@ -200,13 +200,5 @@ impl Args {
             .as_i64()
             .and_then(|code| i32::try_from(code).ok())
             .unwrap_or(125))
-    }
-
-    /// The streams ended though the container goes on: the detach keys were typed.
-    fn detached_from(&self, client: &Client, id: &str) -> bool {
-        self.flags.tty
-            && client
-                .get(&format!("/containers/{id}/json"))
-                .is_ok_and(|container| container["State"]["Running"] == Value::Bool(true))
     }
 }

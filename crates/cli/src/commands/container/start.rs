@@ -4,9 +4,10 @@ use clap::Args as ClapArgs;
 use serde_json::Value;
 
 use super::signals;
+use crate::detach::DetachKeys;
 use crate::failure::{Failure, Outcome, for_each};
 use crate::http::{Body, Client, Query, encode};
-use crate::streams::{self, Input};
+use crate::streams::{self, End, Input};
 use crate::terminal;
 
 #[derive(Debug, ClapArgs)]
@@ -65,16 +66,19 @@ impl Args {
         } else {
             None
         };
-        streams::run(
+        let end = streams::run(
             upgraded,
             tty,
             if stdin {
-                Input::Forwarded
+                Input::Forwarded(DetachKeys::new(self.detach_keys.as_deref()))
             } else {
                 Input::Closed
             },
         )?;
         drop(raw);
+        if end == End::Detached {
+            return Ok(0);
+        }
         let code = exit.json()?["StatusCode"].as_i64().unwrap_or(125);
         Ok(i32::try_from(code).unwrap_or(125))
     }
