@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use testkit::libtest_mimic::Trial;
@@ -170,6 +171,46 @@ const OPERATIONS: &[Operation] = &[
             scene.run("volume rm made").ok();
         },
     },
+    Operation {
+        prefix: "volume-fill",
+        prepare: |_| {},
+        run: "create --name it -v filled:/bin busybox ls /bin",
+        check: |scene| {
+            scene.run("rm -f it").ok();
+            scene.check_invariants();
+            // Filled completely, or empty and filled now.
+            scene.run("run --rm -v filled:/bin busybox true").ok();
+            let filled = fs::read_dir(scene.engine.root.join("volumes/filled/_data"))
+                .unwrap()
+                .count();
+            let image = scene.run("run --rm busybox ls /bin").ok().lines().count();
+            assert_eq!(filled, image);
+            scene.run("volume rm filled").ok();
+        },
+    },
+    Operation {
+        prefix: "volume-fill",
+        prepare: |scene| {
+            scene
+                .run("run --rm -v filled:/data busybox touch /data/before")
+                .ok();
+        },
+        run: "volume import filled <IMAGE",
+        check: |scene| {
+            let data = scene.engine.root.join("volumes/filled/_data");
+            let before = fs::read_dir(&data).unwrap().count();
+            assert!(data.join("before").exists());
+            assert!(
+                before == 1 || data.join("new").exists() && data.join("bin/sh").exists(),
+                "all or nothing"
+            );
+            let image = fs::File::open(other_image(scene)).unwrap();
+            let mut import = Client::Orlop.command(&scene.engine, &["volume", "import", "filled"]);
+            Running::start_with(&mut import, image.into()).finish().ok();
+            assert!(data.join("before").exists() && data.join("new").exists());
+            scene.run("volume rm filled").ok();
+        },
+    },
 ];
 
 fn second_image(scene: &Scene) {
@@ -215,42 +256,56 @@ fn import(scene: &Scene) {
 }
 
 pub(super) fn trials(tags: &Arc<Mutex<Vec<String>>>) -> Vec<Trial> {
-    steps()
-        .into_iter()
-        .map(|step| {
+    let mut trials = Vec::new();
+    for step in steps() {
+        let prefix = step.split(':').next().unwrap();
+        let operations: Vec<&Operation> = OPERATIONS
+            .iter()
+            .filter(|operation| operation.prefix == prefix)
+            .collect();
+        if operations.is_empty() {
+            let text = format!("no operation in {} reaches the step {step}", file!());
+            trials.push(Trial::test(format!("killed_at::{step}"), move || {
+                Err(text.into())
+            }));
+        }
+        for operation in operations {
             let tags = Arc::clone(tags);
-            Trial::test(format!("killed_at::{step}"), move || {
-                die_at(&step, &tags);
-                Ok(())
-            })
-        })
-        .collect()
+            let step = step.clone();
+            let verb: Vec<&str> = operation.run.split_whitespace().take(2).collect();
+            trials.push(Trial::test(
+                format!("killed_at::{step}::{}", verb.join("_")),
+                move || {
+                    die_at(&step, operation, &tags);
+                    Ok(())
+                },
+            ));
+        }
+    }
+    trials
 }
 
-fn die_at(step: &str, tags: &Arc<Mutex<Vec<String>>>) {
-    let prefix = step.split(':').next().unwrap();
-    let operation = OPERATIONS
-        .iter()
-        .find(|operation| operation.prefix == prefix)
-        .unwrap_or_else(|| panic!("no operation in {} reaches the step {step}", file!()));
-    let mut scene = Scene::new(step, tags);
+fn die_at(step: &str, operation: &Operation, tags: &Arc<Mutex<Vec<String>>>) {
+    let name = format!(
+        "{step}-{}",
+        operation.run.split_whitespace().next().unwrap()
+    );
+    let mut scene = Scene::new(&name, tags);
     (operation.prepare)(&scene);
     scene.check_invariants();
     scene.engine.terminate();
     scene.engine.resume_until(Some(step));
     let image = other_image(&scene);
-    let words: Vec<&str> = operation
-        .run
-        .split_whitespace()
-        .map(|word| {
-            if word == "IMAGE" {
-                image.to_str().unwrap()
-            } else {
-                word
-            }
-        })
-        .collect();
-    let client = Running::start(&mut Client::Orlop.command(&scene.engine, &words));
+    let mut words = Vec::new();
+    let mut input = Stdio::null();
+    for word in operation.run.split_whitespace() {
+        match word {
+            "IMAGE" => words.push(image.to_str().unwrap()),
+            "<IMAGE" => input = fs::File::open(&image).unwrap().into(),
+            word => words.push(word),
+        }
+    }
+    let client = Running::start_with(&mut Client::Orlop.command(&scene.engine, &words), input);
     scene.engine.wait_for_end();
     drop(client.finish());
     scene.engine.resume();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use testkit::images_dir;
 
-use super::{Scenario, Scene, host};
+use super::{Scenario, Scene, host, one_prune_at_a_time};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     ("s60_an_image_that_declares_a_volume", s60),
@@ -539,6 +539,7 @@ fn i06(scene: &Scene) {
 }
 
 fn i07(scene: &Scene) {
+    let _alone = one_prune_at_a_time();
     let image = format!("{}-pruned", scene.prefix);
     let label = format!("LABEL set={image}");
     scene.run("create --name %base busybox").ok();

@@ -176,6 +176,14 @@ fn http(url: &str) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// An engine refuses a second prune while one is running, as Docker does.
+fn one_prune_at_a_time() -> std::sync::MutexGuard<'static, ()> {
+    static PRUNE: Mutex<()> = Mutex::new(());
+    PRUNE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// A host command; its standard output.
 #[track_caller]
 fn host(program: &str, arguments: &[&str]) -> String {
@@ -210,8 +218,11 @@ fn main() {
     // What the stock client has no command for.
     let own = volume_commands::OWN;
     // Another engine is driven by its own client only.
-    let clients: &[Client] =
-        if testkit::peer().is_some() { &[Client::Docker] } else { &[Client::Orlop, Client::Docker] };
+    let clients: &[Client] = if testkit::peer().is_some() {
+        &[Client::Docker]
+    } else {
+        &[Client::Orlop, Client::Docker]
+    };
     let runs = shared
         .iter()
         .flat_map(|scenario| clients.iter().map(move |&client| (scenario, client)))

@@ -189,10 +189,12 @@ fn s06(scene: &Scene) {
             .fails(if form == "/a:/b:ro:x" { 125 } else { 1 }, text);
     }
     // With -v the stock client takes one letter for a drive of Windows.
-    scene.run("create --mount type=volume,src=x,dst=/b busybox").fails(
-        1,
-        "volume name is too short, names should be at least two alphanumeric characters",
-    );
+    scene
+        .run("create --mount type=volume,src=x,dst=/b busybox")
+        .fails(
+            1,
+            "volume name is too short, names should be at least two alphanumeric characters",
+        );
     scene.run("volume rm %v").ok();
 }
 

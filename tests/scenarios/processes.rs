@@ -226,7 +226,10 @@ fn p07(scene: &Scene) {
     scene.sh("it", "exit 5").fails(5, "");
     let missing = scene.run("exec %it nosuchprogram");
     // Docker itself has used both.
-    missing.fails(if missing.code == 126 { 126 } else { 127 }, "executable file not found in $PATH");
+    missing.fails(
+        if missing.code == 126 { 126 } else { 127 },
+        "executable file not found in $PATH",
+    );
     scene
         .run("exec %it /etc/passwd")
         .fails(126, "permission denied");

