@@ -212,6 +212,16 @@ impl Volumes {
     }
 }
 
+/// Every point at which an operation of this crate can be cut short; tests go through all of them.
+pub fn points() -> Vec<String> {
+    [
+        journal::points::<Create>(),
+        journal::points::<Remove>(),
+        journal::points::<Fill>(),
+    ]
+    .concat()
+}
+
 fn names_in(directory: &Path) -> Result<Vec<String>, VolumeError> {
     let mut names = std::fs::read_dir(directory)
         .and_then(|entries| {

@@ -1,0 +1,266 @@
+//! Every operation is cut short at each of its points, by an error and by SIGKILL, and at each durable call in it.
+//! Afterwards the change has happened or it has not, and nothing else is left.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::os::fd::AsFd as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use sys::fault::{Action, at_step, fail_nth};
+use volumes::{CreateVolume, PruneRequest, VolumeError};
+
+use crate::scratch::{Opened, Scratch, named, open_dir, write_files};
+
+type View = BTreeMap<String, BTreeMap<String, String>>;
+
+struct Case {
+    name: &'static str,
+    /// Which operations it goes through.
+    kinds: &'static [&'static str],
+    /// What must be there before.
+    prepare: fn(&Opened),
+    act: fn(&Opened, &Scratch) -> Result<(), VolumeError>,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "create",
+        kinds: &["volume-create"],
+        prepare: |_| {},
+        act: |opened, _| {
+            let labels = [("k".to_owned(), "v".to_owned())].into();
+            opened
+                .volumes
+                .create(CreateVolume {
+                    labels,
+                    ..named("new")
+                })
+                .map(drop)
+        },
+    },
+    Case {
+        name: "remove",
+        kinds: &["volume-remove"],
+        prepare: |_| {},
+        act: |opened, _| opened.volumes.remove("old", false),
+    },
+    Case {
+        name: "prune",
+        kinds: &["volume-remove"],
+        prepare: |opened| {
+            opened
+                .volumes
+                .lease("bystander", "holder", "/x", false)
+                .unwrap();
+        },
+        act: |opened, _| {
+            let request = PruneRequest {
+                all: true,
+                ..PruneRequest::default()
+            };
+            let pruned = opened.volumes.prune(&request)?;
+            // A prune goes on after a volume that it cannot remove; here that counts as a failure.
+            if pruned.names.is_empty() {
+                Err(VolumeError::NotFound("old".to_owned()))
+            } else {
+                Ok(())
+            }
+        },
+    },
+    Case {
+        name: "populate",
+        kinds: &["volume-fill"],
+        prepare: |opened| {
+            opened.volumes.create(named("empty")).unwrap();
+        },
+        act: |opened, scratch| {
+            let source = scratch.source(&[("a", "1"), ("d/e/f", "2"), ("d/g", "3")]);
+            opened
+                .volumes
+                .populate("empty", None, open_dir(&source).as_fd())
+                .map(drop)
+        },
+    },
+    Case {
+        name: "import",
+        kinds: &["volume-fill"],
+        prepare: |_| {},
+        act: |opened, scratch| {
+            let source = scratch.source(&[("file", "new"), ("dir/new", "new"), ("top", "new")]);
+            let mut tar = Vec::new();
+            archive::pack(
+                open_dir(&source).as_fd(),
+                &mut tar,
+                &archive::PackOptions::default(),
+            )
+            .unwrap();
+            opened.volumes.import("old", &mut Cursor::new(tar))
+        },
+    },
+];
+
+fn prepared(case: &Case, scratch: &Scratch) -> Opened {
+    let opened = scratch.open();
+    for name in ["old", "bystander"] {
+        opened.volumes.create(named(name)).unwrap();
+        write_files(
+            &opened.paths.mountpoint(name),
+            &[("file", name), ("dir/file", name)],
+        );
+    }
+    (case.prepare)(&opened);
+    opened
+}
+
+/// What is seen before and after the change, when nothing goes wrong.
+fn views(case: &Case) -> (View, View) {
+    let scratch = Scratch::new();
+    let opened = prepared(case, &scratch);
+    let before = opened.view();
+    (case.act)(&opened, &scratch).unwrap();
+    opened.assert_sound(case.name);
+    let after = opened.view();
+    assert_ne!(before, after, "{}", case.name);
+    (before, after)
+}
+
+fn points(case: &Case) -> Vec<String> {
+    let points: Vec<String> = volumes::recover::points()
+        .into_iter()
+        .filter(|point| {
+            case.kinds
+                .iter()
+                .any(|kind| point.starts_with(&format!("{kind}:")))
+        })
+        .collect();
+    assert!(points.len() >= 4, "{}: {points:?}", case.name);
+    points
+}
+
+/// After any interruption: two more starts, all or nothing, and the names can be used.
+fn check(scratch: &Scratch, (before, after): &(View, View), at: &str) -> bool {
+    let mut seen = None;
+    for start in ["first", "second"] {
+        let opened = scratch.open();
+        opened.assert_sound(&format!("{at}, {start} start"));
+        let view = opened.view();
+        assert!(
+            view == *before || view == *after,
+            "{at}, {start} start: {view:#?}"
+        );
+        assert!(
+            seen.is_none_or(|seen| seen == view),
+            "{at}: the second start changed something"
+        );
+        seen = Some(view);
+        if start == "second" {
+            assert!(opened.sentences.is_empty(), "{at}: {:?}", opened.sentences);
+        }
+    }
+    let opened = scratch.open();
+    opened.volumes.create(named("new")).unwrap();
+    opened.volumes.remove("new", false).unwrap();
+    seen.as_ref() == Some(after)
+}
+
+#[test]
+fn an_error_at_each_point() {
+    for case in CASES {
+        let views = views(case);
+        for point in points(case) {
+            let at = format!("{} failed at {point}", case.name);
+            let scratch = Scratch::new();
+            let opened = prepared(case, &scratch);
+            let armed = at_step(&point, Action::Fail(5));
+            let outcome = (case.act)(&opened, &scratch);
+            assert!(
+                armed.fired() || point.ends_with(":end"),
+                "{at}: the point was not reached"
+            );
+            drop(armed);
+            assert_eq!(
+                outcome.is_ok(),
+                point.ends_with(":end"),
+                "{at}: {outcome:?}"
+            );
+            if opened.store.read(|tx| tx.ops()).unwrap().is_empty() && outcome.is_err() {
+                assert_eq!(opened.view(), views.0, "{at}: undone at once");
+            }
+            drop(opened);
+            check(&scratch, &views, &at);
+        }
+    }
+}
+
+#[test]
+fn a_kill_at_each_point() {
+    for (index, case) in CASES.iter().enumerate() {
+        let views = views(case);
+        let mut outcomes = Vec::new();
+        for point in points(case) {
+            let at = format!("{} killed at {point}", case.name);
+            let scratch = Scratch::new();
+            drop(prepared(case, &scratch));
+            let child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "crash::child", "--nocapture"])
+                .env("ORLOP_CRASH_CASE", index.to_string())
+                .env("ORLOP_CRASH_POINT", &point)
+                .env("ORLOP_CRASH_ROOT", &scratch.root)
+                .stdout(Stdio::null())
+                .status()
+                .unwrap();
+            assert_eq!(child.signal(), Some(9), "{at}: {child}");
+            outcomes.push(check(&scratch, &views, &at));
+        }
+        // Once a change survives a kill, it survives every later one.
+        assert!(outcomes.is_sorted(), "{}: {outcomes:?}", case.name);
+        assert_eq!(outcomes.last(), Some(&true), "{}", case.name);
+    }
+}
+
+/// What [`a_kill_at_each_point`] starts; does nothing in an ordinary run.
+#[test]
+fn child() {
+    let Ok(root) = std::env::var("ORLOP_CRASH_ROOT") else {
+        return;
+    };
+    let scratch = Scratch::at(Path::new(&root));
+    let index: usize = std::env::var("ORLOP_CRASH_CASE").unwrap().parse().unwrap();
+    let opened = scratch.open();
+    let _armed = at_step(&std::env::var("ORLOP_CRASH_POINT").unwrap(), Action::Kill);
+    let outcome = (CASES[index].act)(&opened, &scratch);
+    panic!("still alive: {outcome:?}");
+}
+
+#[test]
+fn an_error_of_each_durable_call() {
+    for case in CASES {
+        let views = views(case);
+        for errno in [5, 28] {
+            for n in 1.. {
+                let at = format!("{} with call {n} failing ({errno})", case.name);
+                let scratch = Scratch::new();
+                let opened = prepared(case, &scratch);
+                let armed = fail_nth(n, errno);
+                let outcome = (case.act)(&opened, &scratch);
+                let fired = armed.fired();
+                drop(armed);
+                if !fired {
+                    outcome.unwrap();
+                    assert!(n > 3, "{at}: nothing was counted");
+                    break;
+                }
+                drop(opened);
+                if matches!(outcome, Err(VolumeError::Merge { .. })) {
+                    // Given up where it stood, which its words say.
+                    scratch.open().assert_sound(&at);
+                    continue;
+                }
+                assert!(outcome.is_err(), "{at}: the error was swallowed");
+                check(&scratch, &views, &at);
+            }
+        }
+    }
+}

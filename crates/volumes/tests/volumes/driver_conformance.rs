@@ -1,0 +1,99 @@
+//! What every driver must do, as `driver/mod.rs` says: one suite, one line for each driver.
+
+use std::collections::BTreeMap;
+
+use volumes::driver::{Driver, Local, Options, Place};
+
+use crate::scratch::Scratch;
+
+/// Options with which a volume of the driver can be made everywhere, and options that it must refuse.
+struct Candidate<'a> {
+    driver: &'a dyn Driver,
+    accepted: Vec<Options>,
+    refused: Vec<Options>,
+}
+
+fn conforms(candidate: &Candidate<'_>) {
+    let driver = candidate.driver;
+    for options in &candidate.refused {
+        assert!(driver.check(options).is_err(), "{options:?}");
+    }
+    for options in &candidate.accepted {
+        driver.check(options).unwrap();
+        let scratch = Scratch::new();
+        let directory = scratch.root.join("volume");
+        let content = directory.join("_data");
+        let place = Place {
+            directory: &directory,
+            content: &content,
+            mountpoint: &content,
+            options,
+        };
+
+        // A volume that does not exist yet can be unbuilt: recovery does not know better.
+        driver.unbuild(place).unwrap();
+        for _ in 0..2 {
+            driver.build(place).unwrap();
+            assert!(content.is_dir());
+            assert_eq!(std::fs::read_dir(&content).unwrap().count(), 0);
+            assert!(!driver.is_mounted(place).unwrap());
+        }
+        for _ in 0..2 {
+            driver.unmount(place).unwrap();
+        }
+        if !driver.needs_mount(options) {
+            driver.mount(place).unwrap();
+            assert!(!driver.is_mounted(place).unwrap());
+        }
+        std::fs::write(content.join("precious"), "x").unwrap();
+        assert!(driver.unbuild(place).is_err(), "bytes are never unbuilt");
+        assert!(content.join("precious").exists());
+        std::fs::remove_file(content.join("precious")).unwrap();
+        for _ in 0..2 {
+            driver.unbuild(place).unwrap();
+            assert!(!directory.exists());
+        }
+
+        // Every durable call that fails leaves what unbuild removes.
+        for n in 1.. {
+            let armed = sys::fault::fail_nth(n, 5);
+            let built = driver.build(place);
+            let fired = armed.fired();
+            drop(armed);
+            assert_eq!(built.is_err(), fired, "call {n}");
+            driver.unbuild(place).unwrap();
+            assert!(!directory.exists(), "call {n}");
+            if !fired {
+                break;
+            }
+        }
+    }
+}
+
+fn options(pairs: &[(&str, &str)]) -> Options {
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect::<BTreeMap<_, _>>()
+}
+
+#[test]
+fn local() {
+    conforms(&Candidate {
+        driver: &Local,
+        accepted: vec![
+            options(&[]),
+            options(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")]),
+        ],
+        refused: vec![options(&[("color", "red")]), options(&[("size", "1g")])],
+    });
+}
+
+#[test]
+fn no_driver_is_forgotten() {
+    let tested = ["local"];
+    assert_eq!(
+        volumes::Drivers::builtin().names().collect::<Vec<_>>(),
+        tested
+    );
+}

@@ -1,0 +1,178 @@
+//! A state directory for one test, and what must always be true of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use store::{Paths, Store};
+use volumes::{CreateVolume, Volumes};
+
+pub(crate) struct Scratch {
+    pub(crate) root: PathBuf,
+    owned: bool,
+}
+
+/// An engine's worth of volumes on a state directory.
+pub(crate) struct Opened {
+    pub(crate) volumes: Volumes,
+    pub(crate) store: Arc<Store>,
+    pub(crate) paths: Arc<Paths>,
+    pub(crate) sentences: Vec<String>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let root =
+            std::env::temp_dir().join(format!("orlop-volumes-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        Self { root, owned: true }
+    }
+
+    /// The directory of another process's test.
+    pub(crate) fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            owned: false,
+        }
+    }
+
+    /// As an engine starts: opened and recovered.
+    pub(crate) fn open(&self) -> Opened {
+        let paths = Arc::new(Paths::new(self.root.join("state")).unwrap());
+        for directory in [
+            paths.data(),
+            paths.volumes(),
+            paths.staging_root(),
+            paths.trash_root(),
+        ] {
+            sys::durable::ensure_dir(&directory, 0o711).unwrap();
+        }
+        let store = Arc::new(Store::open(&paths).unwrap());
+        let volumes = Volumes::open(Arc::clone(&store), Arc::clone(&paths)).unwrap();
+        let sentences = volumes.recover().unwrap();
+        Opened {
+            volumes,
+            store,
+            paths,
+            sentences,
+        }
+    }
+
+    /// A directory beside the state, for sources.
+    pub(crate) fn source(&self, files: &[(&str, &str)]) -> PathBuf {
+        let source = self.root.join("source");
+        std::fs::create_dir_all(&source).unwrap();
+        write_files(&source, files);
+        source
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.owned {
+            std::fs::remove_dir_all(&self.root).unwrap();
+        }
+    }
+}
+
+pub(crate) fn write_files(directory: &Path, files: &[(&str, &str)]) {
+    for (name, content) in files {
+        let path = directory.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+}
+
+pub(crate) fn named(name: &str) -> CreateVolume {
+    CreateVolume {
+        name: Some(name.to_owned()),
+        ..CreateVolume::default()
+    }
+}
+
+pub(crate) fn open_dir(path: &Path) -> std::os::fd::OwnedFd {
+    std::fs::File::open(path).unwrap().into()
+}
+
+/// Files below a directory with their contents, directories with a slash and their modes.
+pub(crate) fn tree(directory: &Path) -> BTreeMap<String, String> {
+    fn walk(directory: &Path, prefix: &str, found: &mut BTreeMap<String, String>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            let meta = entry.metadata().unwrap();
+            if meta.is_dir() {
+                found.insert(format!("{name}/"), format!("{:o}", meta.mode() & 0o7777));
+                walk(&entry.path(), &format!("{name}/"), found);
+            } else if meta.is_symlink() {
+                let target = std::fs::read_link(entry.path()).unwrap();
+                found.insert(name, format!("-> {}", target.display()));
+            } else {
+                found.insert(name, std::fs::read_to_string(entry.path()).unwrap());
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(directory, "", &mut found);
+    found
+}
+
+fn names(directory: &Path) -> BTreeSet<String> {
+    std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+impl Opened {
+    /// Everything that a user can see of all volumes, by name.
+    pub(crate) fn view(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut view = BTreeMap::new();
+        for volume in self.volumes.list().unwrap() {
+            let mut files = tree(&volume.mountpoint);
+            let meta = std::fs::metadata(&volume.mountpoint).unwrap();
+            files.insert(
+                "/".to_owned(),
+                format!("{:o} {}", meta.mode() & 0o7777, meta.uid()),
+            );
+            for (key, value) in volume.labels.unwrap_or_default() {
+                files.insert(format!("label {key}"), value);
+            }
+            view.insert(volume.name, files);
+        }
+        view
+    }
+
+    /// Records, directories and links say the same, and nothing is under way.
+    #[track_caller]
+    pub(crate) fn assert_sound(&self, at: &str) {
+        let rows = self.store.read(|tx| tx.volumes_in_any_state()).unwrap();
+        let ids: BTreeSet<String> = rows.iter().map(|row| row.id.to_string()).collect();
+        let shown: BTreeSet<String> = rows.iter().map(|row| row.name.clone()).collect();
+        assert_eq!(
+            ids.len(),
+            self.volumes.list().unwrap().len(),
+            "{at}: rows in other states"
+        );
+        assert_eq!(names(&self.paths.data()), ids, "{at}: directories");
+        assert_eq!(names(&self.paths.volumes()), shown, "{at}: links");
+        for row in &rows {
+            let by_name = self.paths.mountpoint(&row.name).canonicalize().unwrap();
+            let by_id = self.paths.volume_content(&row.id).canonicalize().unwrap();
+            assert_eq!(by_name, by_id, "{at}: the link of {}", row.name);
+        }
+        assert!(
+            self.store.read(|tx| tx.ops()).unwrap().is_empty(),
+            "{at}: open operations"
+        );
+        assert!(
+            names(&self.paths.staging_root()).is_empty(),
+            "{at}: staging"
+        );
+        assert!(names(&self.paths.trash_root()).is_empty(), "{at}: trash");
+    }
+}
