@@ -14,6 +14,8 @@ pub struct EngineConfig {
     pub shim_program: PathBuf,
     /// Command line that a shim runs when it has news and no engine is there.
     pub wake: Vec<OsString>,
+    /// Runs as a service, not for as long as somebody needs it: its start is the start of the host's containers.
+    pub permanent: bool,
     /// Address ranges and device of the default bridge, when not chosen automatically.
     pub bridge_subnet: Option<String>,
     pub bridge_mtu: Option<u32>,

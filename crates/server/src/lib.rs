@@ -81,6 +81,7 @@ pub fn serve(options: ServeOptions) -> i32 {
         root: options.root.clone(),
         socket: options.socket.clone(),
         shim_program: options.program.clone(),
+        permanent: !options.embedded,
         bridge_subnet: None,
         bridge_mtu: None,
     };

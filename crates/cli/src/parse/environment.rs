@@ -1,6 +1,6 @@
 //! `-e`, `--env-file`, `-l`, `--label-file`: lines of `KEY=value`.
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, words};
 
 /// Environment for the container: files first, then flags; a bare name takes the client's value, or is left out.
 pub(crate) fn environment(files: &[String], flags: &[String]) -> Outcome<Vec<String>> {
@@ -52,7 +52,7 @@ pub(crate) fn labels(
 
 fn lines(file: &str) -> Outcome<Vec<String>> {
     let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(format!("open {file}: {error}")))?;
+        .map_err(|error| Failure::new(format!("open {file}: {}", words(&error))))?;
     text.trim_start_matches('\u{feff}')
         .lines()
         .map(str::trim_start)

@@ -26,6 +26,7 @@ impl Containers {
         let mut repaired = Vec::new();
         let mut running = Vec::new();
         let mut died = Vec::new();
+        let mut stopped = Vec::new();
         for row in self
             .store
             .read(|tx| Ok::<_, ContainerError>(tx.containers()?))?
@@ -58,6 +59,8 @@ impl Containers {
                         running.push(row.id);
                     } else if status.is_active() {
                         died.push(row);
+                    } else if status == Status::Exited && row.manually_stopped {
+                        stopped.push(row);
                     }
                 }
             }
@@ -88,7 +91,29 @@ impl Containers {
                 }
             }
         }
+        if self.config.permanent {
+            self.start_always(&stopped, &mut repaired)?;
+        }
         Ok(repaired)
+    }
+
+    /// `always` means also after a stop by hand, once the host's containers are started again; an engine that a client
+    /// started for a moment is not that.
+    fn start_always(
+        self: &Arc<Self>,
+        stopped: &[store::ContainerRow],
+        repaired: &mut Vec<String>,
+    ) -> Result<(), ContainerError> {
+        for row in stopped {
+            if super::spec::restart_policy(&row.host_config()?) != RestartPolicy::Always {
+                continue;
+            }
+            match self.start(&row.id) {
+                Ok(()) => repaired.push(format!("container {} was started again", &row.id[..12])),
+                Err(error) => tracing::warn!(container = row.id, %error, "restart policy"),
+            }
+        }
+        Ok(())
     }
 
     /// False when the shim left meanwhile.

@@ -149,7 +149,7 @@ async fn send_lines(
         for line in lines {
             let mut text = Vec::with_capacity(line.line.len() + 40);
             if timestamps {
-                text.extend_from_slice(line.time.as_bytes());
+                text.extend_from_slice(padded(&line.time).as_bytes());
                 text.push(b' ');
             }
             if details && !line.attrs.is_empty() {
@@ -173,6 +173,17 @@ async fn send_lines(
         if pieces.send(Piece::Data(bytes.into())).await.is_err() {
             return Ok(());
         }
+    }
+}
+
+/// Nine digits of fraction, so that columns line up: `…T09:24:35.1Z` is written without its zeroes.
+fn padded(time: &str) -> String {
+    match time
+        .strip_suffix('Z')
+        .map(|time| time.split_once('.').unwrap_or((time, "")))
+    {
+        Some((seconds, fraction)) => format!("{seconds}.{fraction:0<9}Z"),
+        None => time.to_owned(),
     }
 }
 

@@ -18,3 +18,4 @@ mod lifecycle;
 mod model;
 mod mounts;
 mod scratch;
+mod speed;

@@ -103,7 +103,7 @@ fn write_id(file: &str, id: &str) -> Outcome<()> {
 
 /// An engine's refusal of a run is 125, 126 or 127, by what it says, as docker decides it.
 fn explain(mut failure: Failure, command: &str) -> Failure {
-    let text = failure.text.to_lowercase();
+    let text = failure.text.clone();
     let said = failure.status.is_some();
     let has = |words: &[&str]| said && words.iter().any(|word| text.contains(word));
     failure.code = if has(&[

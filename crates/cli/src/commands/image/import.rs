@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use serde_json::Value;
 
 use crate::commands::container_split_tag as split_tag;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, words};
 use crate::http::{Body, Client, Query};
 use crate::render::progress::{Counted, bar};
 
@@ -67,7 +67,8 @@ pub(crate) fn open(file: &str, action: &str) -> Outcome<Box<dyn Read>> {
             bar: bar(action, 0),
         }));
     }
-    let reader = File::open(file).map_err(|error| Failure::new(format!("open {file}: {error}")))?;
+    let reader = File::open(file)
+        .map_err(|error| Failure::new(format!("open {file}: {}", words(&error))))?;
     let total = reader.metadata()?.len();
     Ok(Box::new(Counted {
         reader,

@@ -114,6 +114,11 @@ impl Containers {
             archive::decompress(tar).map_err(|error| ContainerError::Invalid(error.to_string()))?;
         let unpack = archive::UnpackOptions {
             no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
+            owner: if options.copy_uid_gid {
+                archive::Owner::Keep
+            } else {
+                archive::Owner::Fixed(0, 0)
+            },
             ..archive::UnpackOptions::default()
         };
         archive::unpack(plain, directory.as_fd(), &unpack)

@@ -75,6 +75,7 @@ pub(super) fn request(config: &Config, host: &HostConfig) -> Result<Vec<String>,
         return invalid(format!("invalid user namespace mode: {}", host.userns_mode));
     }
     network(host)?;
+    namespaces(host)?;
     sysctls(host)?;
     restart(host)?;
     super::super::spec::security(host)?;
@@ -114,6 +115,36 @@ fn network(host: &HostConfig) -> Result<(), ContainerError> {
         return conflict(
             "host type networking can't be used with links. This would result in undefined behavior",
         );
+    }
+    Ok(())
+}
+
+fn namespaces(host: &HostConfig) -> Result<(), ContainerError> {
+    let joins = |mode: &str| {
+        mode.strip_prefix("container:")
+            .is_some_and(|name| !name.is_empty())
+    };
+    let modes: [(&str, &str, &[&str]); 4] = [
+        (
+            "IPC",
+            &host.ipc_mode,
+            &["private", "shareable", "host", "none"],
+        ),
+        ("PID", &host.pid_mode, &["", "host"]),
+        ("UTS", &host.uts_mode, &["", "host"]),
+        (
+            "cgroup namespace",
+            &host.cgroupns_mode,
+            &["private", "host"],
+        ),
+    ];
+    for (name, mode, known) in modes {
+        let may_join = matches!(name, "IPC" | "PID");
+        if !known.contains(&mode) && !(may_join && joins(mode)) {
+            return Err(ContainerError::Invalid(format!(
+                "invalid {name} mode: {mode}"
+            )));
+        }
     }
     Ok(())
 }
