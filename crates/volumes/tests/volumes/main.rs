@@ -18,4 +18,3 @@ mod lifecycle;
 mod model;
 mod mounts;
 mod scratch;
-mod speed;
