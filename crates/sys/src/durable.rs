@@ -87,14 +87,6 @@ pub fn create_dir_unsynced(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// [`create_dir`] under the name people look for.
-///
-/// # Errors
-/// As [`create_dir`].
-pub fn create_dir_sync(path: &Path, mode: u32) -> io::Result<()> {
-    create_dir(path, mode)
-}
-
 /// Makes the directory unless one is there; an existing one keeps its mode.
 ///
 /// # Errors
