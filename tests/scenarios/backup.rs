@@ -14,7 +14,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 pub(super) const MARIADB: &str = "set -e
 mkdir -p /run/mysqld; chown mysql /run/mysqld
 [ -d /var/lib/mysql/mysql ] || mariadb-install-db --user=mysql --skip-test-db --auth-root-authentication-method=normal >/dev/null
-echo \"delete from mysql.global_priv where User=''; flush privileges; create user if not exists app@'%' identified by 'app'; grant all on *.* to app@'%';\" >/tmp/init.sql
+printf \"%s\\n\" \"delete from mysql.global_priv where User='';\" \"flush privileges;\" \"create user if not exists app@'%' identified by 'app';\" \"grant all on *.* to app@'%';\" >/tmp/init.sql
 chown mysql /tmp/init.sql
 exec mariadbd --user=mysql --bind-address=0.0.0.0 --skip-name-resolve --init-file=/tmp/init.sql";
 

@@ -107,7 +107,6 @@ async fn put(request: Request) -> Answer {
     let (name, path) = (request.name(), path(&request)?);
     let options = PutOptions {
         no_overwrite_dir_non_dir: request.flag("noOverwriteDirNonDir"),
-        copy_uid_gid: request.flag("copyUIDGID"),
     };
     let bridge = request.bridge.clone();
     let mut reader = request.reader();

@@ -32,8 +32,6 @@ pub struct ArchiveStat {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PutOptions {
     pub no_overwrite_dir_non_dir: bool,
-    /// Keep uid and gid of the archive.
-    pub copy_uid_gid: bool,
 }
 
 /// A path in a container.
@@ -114,11 +112,6 @@ impl Containers {
             archive::decompress(tar).map_err(|error| ContainerError::Invalid(error.to_string()))?;
         let unpack = archive::UnpackOptions {
             no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
-            owner: if options.copy_uid_gid {
-                archive::Owner::Keep
-            } else {
-                archive::Owner::Fixed(0, 0)
-            },
             ..archive::UnpackOptions::default()
         };
         archive::unpack(plain, directory.as_fd(), &unpack)
