@@ -90,7 +90,7 @@ impl Volumes {
                 reason,
             })?;
         let mut labels = request.labels;
-        if nameless {
+        if nameless || request.anonymous {
             labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
         }
         let create = Create {

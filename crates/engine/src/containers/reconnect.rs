@@ -34,7 +34,7 @@ impl Containers {
             let short = &row.id[..12];
             match row.status()? {
                 Status::Creating => {
-                    self.undo_create(&row.id)?;
+                    self.undo_create(&row.id, &self.stored_mounts(&row)?)?;
                     repaired.push(format!(
                         "unfinished creation of container {short} was undone"
                     ));

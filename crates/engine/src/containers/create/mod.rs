@@ -12,6 +12,7 @@
 use jiff::Timestamp;
 use store::ContainerRow;
 
+use super::mounts::ResolvedMount;
 use super::sweep::discard;
 use super::{Config, ContainerError, Containers, HostConfig, NetworkSettings, Status};
 
@@ -53,6 +54,7 @@ impl Containers {
         let warnings = check::request(&config, &host_config)?;
         self.check_joined(&host_config)?;
         let mut mounts = self.resolve_mounts(&config, &host_config)?;
+        Self::name_anonymous(&mut mounts);
 
         let id = store::ContainerId::random().to_string();
         if config.hostname.is_empty() && !matches!(host_config.network_mode.as_str(), "host") {
@@ -96,7 +98,7 @@ impl Containers {
             self.prepare_mounts(&id, &mut mounts, &image.lowers)
         });
         if let Err(error) = made {
-            self.undo_create(&id)?;
+            self.undo_create(&id, &mounts)?;
             return Err(match error {
                 // As above: a driver that does not exist is no missing image.
                 ContainerError::Volume(error) if error.kind() == store::ErrorKind::NotFound => {
@@ -141,8 +143,12 @@ impl Containers {
     }
 
     /// Removes what a create that did not reach its commit point made. Idempotent.
-    pub(crate) fn undo_create(&self, id: &str) -> Result<(), ContainerError> {
-        self.abandon_mounts(id)?;
+    pub(crate) fn undo_create(
+        &self,
+        id: &str,
+        mounts: &[ResolvedMount],
+    ) -> Result<(), ContainerError> {
+        self.abandon_mounts(id, mounts)?;
         self.store
             .write(|tx| discard(tx, id))
             .map_err(ContainerError::Store)?;

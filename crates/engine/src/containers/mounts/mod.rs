@@ -25,6 +25,8 @@ pub(crate) struct ResolvedMount {
     pub(crate) point: MountPoint,
     /// A volume that the request gave no name: `rm -v` of its last holder removes it.
     pub(crate) anonymous: bool,
+    /// An anonymous volume that is made for this very container, under a name chosen before it exists.
+    pub(crate) made_here: bool,
     /// Fill the volume from the image when it is empty.
     pub(crate) copy: bool,
     pub(crate) subpath: Option<String>,

@@ -11,6 +11,17 @@ use super::ResolvedMount;
 use crate::containers::{ContainerError, Containers};
 
 impl Containers {
+    /// Names the anonymous volumes of a new container. The names are recorded with the container before the volumes are
+    /// made: a create that a crash cuts short between a volume and its lease is then undone completely.
+    pub(crate) fn name_anonymous(mounts: &mut [ResolvedMount]) {
+        for mount in mounts {
+            if mount.point.kind == "volume" && mount.point.name.is_empty() {
+                mount.point.name = store::names::anonymous_volume_name();
+                mount.made_here = true;
+            }
+        }
+    }
+
     /// Creates and leases every volume of `mounts`, completing their names, drivers and sources.
     ///
     /// `lowers` are the image's layers, topmost first, relative to the layers directory.
@@ -49,7 +60,7 @@ impl Containers {
             driver: (!point.driver.is_empty()).then(|| point.driver.clone()),
             options: mount.driver_options.clone(),
             labels: mount.volume_labels.clone(),
-            anonymous: point.name.is_empty(),
+            anonymous: mount.made_here,
         })?;
         let volume = created.volume;
         self.volumes
@@ -99,8 +110,16 @@ impl Containers {
     }
 
     /// Gives back what [`Containers::prepare_mounts`] took: leases, and the anonymous volumes made for this container.
-    pub(crate) fn abandon_mounts(&self, id: &str) -> Result<(), ContainerError> {
-        self.release_volumes(id, true)
+    pub(crate) fn abandon_mounts(
+        &self,
+        id: &str,
+        mounts: &[ResolvedMount],
+    ) -> Result<(), ContainerError> {
+        self.release_volumes(id, true)?;
+        for mount in mounts.iter().filter(|mount| mount.made_here) {
+            self.volumes.remove_anonymous_if_unused(&mount.point.name)?;
+        }
+        Ok(())
     }
 
     /// Drops the container's leases; with `remove_anonymous` also removes its anonymous volumes that nobody else holds.
