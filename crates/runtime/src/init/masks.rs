@@ -21,15 +21,12 @@ pub(crate) fn hide(root: BorrowedFd<'_>, paths: &[String]) -> Result<(), StartEr
             continue;
         };
         let tree = if is_directory(&place).during("masks", what)? {
-            // One file system serves all: it is empty for ever.
-            let source = match &empty {
-                Some(source) => source,
-                None => empty.insert(tmpfs::create(
-                    path,
-                    &Options::parse(&["nr_inodes=1".to_owned()])?,
-                )?),
-            };
-            attach::copy(source.as_fd(), false).during("masks", what)?
+            // One file system serves all: it is empty for ever. Before Linux 6.15 only a mount that is attached can
+            // be copied, so the first place gets the original.
+            match &empty {
+                Some(first) => attach::copy(first.as_fd(), false).during("masks", what)?,
+                None => tmpfs::create(path, &Options::parse(&["nr_inodes=1".to_owned()])?)?,
+            }
         } else {
             let source = match &null {
                 Some(source) => source,
@@ -50,6 +47,7 @@ pub(crate) fn hide(root: BorrowedFd<'_>, paths: &[String]) -> Result<(), StartEr
             .during("masks", what)?;
         if is_directory(&tree).during("masks", what)? {
             attach::make_read_only(tree.as_fd(), false).during("masks", what)?;
+            empty.get_or_insert(tree);
         }
     }
     Ok(())
