@@ -116,19 +116,33 @@ check device_given code 0 orlop run --rm --network none --device /dev/kmsg busyb
 check device_readable_only code 1 orlop run --rm --network none --device /dev/kmsg:/dev/kmsg:r busybox sh -c 'echo x >/dev/kmsg'
 check privileged_device code 0 orlop run --rm --network none --privileged busybox sh -c 'mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg >/dev/null'
 
+copies() {
+    echo text >/tmp/file
+    orlop cp /tmp/file it:/tmp/copied && says text orlop exec it cat /tmp/copied && orlop cp it:/tmp/copied /tmp/back &&
+        says text cat /tmp/back
+}
+check cp copies
+stopped_copies() {
+    orlop create --name never -v data:/data busybox true && orlop cp /tmp/file never:/data/copied &&
+        says text orlop run --rm -v data:/data busybox cat /data/copied && orlop rm never
+}
+check cp_into_a_volume stopped_copies
+commits() { orlop commit it committed && says text orlop run --rm committed cat /tmp/copied; }
+check commit commits
+
 check stats orlop stats --no-stream it
 stats_memory() { orlop stats --no-stream --format '{{.MemUsage}}' it | grep -E '[1-9].* / 48MiB'; }
 check stats_memory stats_memory
 check top orlop top it
 
 orlop run -d --name web -p 8080:80 busybox sh -c 'mkdir /www; echo page >/www/page; exec httpd -f -p 80 -h /www' >/dev/null
-# A static wget must not find libraries of another build, as there are beside the engine.
+# As a container would, from a root without the libraries of the engine.
 mkdir /var/small
 tar -C /var/small -xf /busybox.tar
-fetch() { [ "$(chroot /var/small wget -T 5 -qO- "http://$1/page")" = page ]; }
+fetch() { [ "$(chroot /var/small wget -qO- "http://$1/page")" = page ]; }
 check published_port until_true fetch 127.0.0.1:8080
 check container_address until_true fetch "$(state web '{{.NetworkSettings.IPAddress}}')"
-check names says page orlop run --rm busybox wget -T 5 -qO- http://web/page
+check names says page orlop run --rm busybox wget -qO- http://web/page
 
 survives() {
     kill -9 "$engine"
