@@ -139,8 +139,8 @@ fn namespaces(host: &HostConfig) -> Result<(), ContainerError> {
         ),
     ];
     for (name, mode, known) in modes {
-        let may_join = matches!(name, "IPC" | "PID");
-        if !known.contains(&mode) && !(may_join && joins(mode)) {
+        let joined = matches!(name, "IPC" | "PID") && joins(mode);
+        if !joined && !known.contains(&mode) {
             return Err(ContainerError::Invalid(format!(
                 "invalid {name} mode: {mode}"
             )));
