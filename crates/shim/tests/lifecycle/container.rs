@@ -213,10 +213,12 @@ impl Container {
 
     /// The texts in the log, each with its stream.
     pub(crate) fn log(&self) -> Result<Vec<(String, String)>> {
-        let text = std::fs::read_to_string(self.directory.join("log"))?;
-        text.lines()
+        let text = std::fs::read(self.directory.join("log"))?;
+        text.split_inclusive(|&byte| byte == b'\n')
+            // The last may be on its way.
+            .filter(|line| line.ends_with(b"\n"))
             .map(|line| {
-                let entry: serde_json::Value = serde_json::from_str(line)?;
+                let entry: serde_json::Value = serde_json::from_slice(line)?;
                 let field = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
                 Ok((field("stream"), field("log")))
             })
