@@ -26,7 +26,6 @@ pub(crate) struct EndpointArgs {
         short = 'H',
         long = "host",
         env = "ORLOP_HOST",
-        global = true,
         value_name = "ENDPOINT",
         hide_env = true
     )]
@@ -80,6 +79,15 @@ impl EndpointArgs {
 }
 
 impl Endpoint {
+    /// A socket by its path; nothing is started there.
+    #[cfg(test)]
+    pub(crate) fn at(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+            root: None,
+        }
+    }
+
     /// A connection; starts an engine first where that is ours to do.
     pub(crate) fn connect(&self) -> Outcome<UnixStream> {
         let error = match connect(&self.socket) {

@@ -1,6 +1,7 @@
 //! The client: Docker's command grammar over Docker's HTTP API, against any engine that speaks it.
 //!
 //! * [`commands`] - one file a command: its flags with their help, then what it does.
+//! * [`grammar`] - docker's rules for flags, its help and its words for mistakes.
 //! * [`http`] - a small blocking HTTP/1.1 client for unix sockets, with streams in both directions.
 //! * [`parse`] - what people write in flags: mounts, ports, sizes.
 //! * [`render`] - tables, templates, sizes and durations as people know them.
@@ -21,9 +22,9 @@
 )]
 
 mod commands;
-mod detach;
 mod endpoint;
 mod failure;
+mod grammar;
 mod http;
 mod parse;
 mod render;
@@ -33,14 +34,16 @@ mod terminal;
 /// Runs the command line of this process; the result is the exit code.
 #[must_use]
 pub fn main() -> i32 {
-    let cli = match commands::parse() {
+    let cli = match grammar::parse() {
         Ok(cli) => cli,
-        Err(error) => return commands::usage_error(&error),
+        Err(code) => return code,
     };
     match cli.run() {
         Ok(code) => code,
         Err(failure) => {
-            if !failure.text.is_empty() {
+            if failure.usage {
+                eprintln!("{}{}", failure.text, grammar::reminder());
+            } else if !failure.text.is_empty() {
                 eprintln!("{}", failure.text);
             }
             failure.code

@@ -1,15 +1,17 @@
 //! The terminal of the client: raw while a container has it, and as it was afterwards whatever happens.
 
 use std::io::IsTerminal as _;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-/// Restores the terminal when dropped.
+use crate::failure::{Failure, Outcome};
+
+/// Restores the terminal when dropped, also by a panic.
 #[derive(Debug)]
 pub(crate) struct Raw;
 
-/// What to go back to; also reached from a panic's unwinding by the guard's drop.
+/// What to go back to.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 impl Raw {
@@ -19,22 +21,24 @@ impl Raw {
         let before = tcgetattr(&stdin).ok()?;
         let mut raw = before.clone();
         raw.make_raw();
-        tcsetattr(&stdin, OptionalActions::Drain, &raw).ok()?;
-        *BEFORE.lock().expect("nothing panics while holding it") = Some(before);
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        tcsetattr(&stdin, OptionalActions::Now, &raw).ok()?;
         Some(Self)
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        if let Some(before) = BEFORE
-            .lock()
-            .expect("nothing panics while holding it")
-            .take()
-        {
-            // A terminal that is gone needs no restoring.
-            tcsetattr(std::io::stdin(), OptionalActions::Drain, &before).unwrap_or_default();
-        }
+        restore();
+    }
+}
+
+/// Puts the terminal back, if it is raw.
+pub(crate) fn restore() {
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(before) = before {
+        // A terminal that is gone needs no restoring.
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &before).unwrap_or_default();
     }
 }
 
@@ -42,6 +46,14 @@ impl Drop for Raw {
 pub(crate) fn size() -> Option<(u16, u16)> {
     let size = tcgetwinsize(std::io::stdout()).ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+}
+
+/// A container with a terminal whose input is attached needs one here.
+pub(crate) fn check(tty: bool, stdin: bool) -> Outcome<()> {
+    if tty && stdin && !stdin_is_terminal() {
+        return Err(Failure::new("the input device is not a TTY"));
+    }
+    Ok(())
 }
 
 pub(crate) fn stdin_is_terminal() -> bool {

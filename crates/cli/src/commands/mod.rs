@@ -26,9 +26,7 @@ pub(crate) use volume::prune::prune as volume_prune;
     version,
     disable_help_subcommand = true,
     subcommand_required = true,
-    arg_required_else_help = true,
-    max_term_width = 100,
-    after_help = "Run 'orlop COMMAND --help' for more information on a command."
+    arg_required_else_help = true
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -98,88 +96,4 @@ impl Cli {
             Command::Man(args) => args.run(Self::command()),
         }
     }
-}
-
-/// Parses the command line of this process. Values may begin with a dash, as docker takes them.
-pub(crate) fn parse() -> Result<Cli, clap::Error> {
-    use clap::FromArgMatches as _;
-    let matches = dashes_are_values(Cli::command()).try_get_matches()?;
-    Cli::from_arg_matches(&matches)
-}
-
-fn dashes_are_values(command: clap::Command) -> clap::Command {
-    command
-        .mut_args(|argument| {
-            let takes_value = argument.get_action().takes_values() && !argument.is_positional();
-            if takes_value {
-                argument.allow_hyphen_values(true)
-            } else {
-                argument
-            }
-        })
-        .mut_subcommands(dashes_are_values)
-}
-
-/// Prints what clap found wrong in docker's words; help and version are no errors.
-pub(crate) fn usage_error(error: &clap::Error) -> i32 {
-    use clap::error::{ContextKind, ContextValue, ErrorKind};
-    let context = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
-    let command = typed_command();
-    let hint = format!("Run '{command} --help' for more information");
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print!("{error}");
-            0
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprint!("{error}");
-            1
-        }
-        ErrorKind::InvalidSubcommand => {
-            let word = context(ContextKind::InvalidSubcommand);
-            eprintln!("orlop: '{word}' is not an orlop command.\nSee 'orlop --help'");
-            1
-        }
-        ErrorKind::UnknownArgument => {
-            let word = context(ContextKind::InvalidArg);
-            let short = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
-            match short.and_then(|rest| rest.chars().next()) {
-                Some(letter) => eprintln!("unknown shorthand flag: '{letter}' in {word}\n\n{hint}"),
-                None if word.starts_with("--") => eprintln!("unknown flag: {word}\n\n{hint}"),
-                None => {
-                    eprintln!("orlop: '{command}' accepts fewer arguments: {word}\n\n{hint}");
-                    return 1;
-                }
-            }
-            125
-        }
-        ErrorKind::MissingRequiredArgument => {
-            let missing = match error.get(ContextKind::InvalidArg) {
-                Some(ContextValue::Strings(list)) => list.len().max(1),
-                _ => 1,
-            };
-            let plural = if missing == 1 { "" } else { "s" };
-            eprintln!("orlop: '{command}' requires at least {missing} argument{plural}\n\n{hint}");
-            1
-        }
-        _ => {
-            eprint!("{error}");
-            125
-        }
-    }
-}
-
-/// `orlop volume rm`, as far as the words of the command line name commands.
-fn typed_command() -> String {
-    let mut named = vec!["orlop".to_owned()];
-    let mut command = Cli::command();
-    for word in std::env::args_os().skip(1) {
-        let word = word.to_string_lossy().into_owned();
-        let Some(below) = command.find_subcommand(&word).cloned() else {
-            continue;
-        };
-        named.push(word);
-        command = below;
-    }
-    named.join(" ")
 }

@@ -1,7 +1,13 @@
-//! A small blocking HTTP/1.1 client for unix sockets: one connection a request, bodies streamed both ways, upgrades.
+//! A small blocking HTTP/1.1 client for unix sockets.
+//!
+//! * A connection whose answer was read to its end is used again; one that the engine closed meanwhile is noticed before.
+//! * Bodies are streamed in both directions; an upgraded connection is handed out.
+//! * Requests are sent in the newest version of the API that this client knows, without asking first; an engine that finds it
+//!   too new says what it speaks, and is asked again in that.
 
-use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::io::{self, BufReader, Read, Write as _};
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -9,22 +15,73 @@ use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Outcome};
 
 mod body;
+mod head;
 mod query;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use body::BodyReader;
 pub(crate) use query::{Query, encode};
 
-/// The newest API that this client was written for; engines that are older are asked in their own version.
-const API_VERSION: &str = "1.50";
+/// The newest API that this client was written for.
+pub(crate) const API_VERSION: &str = "1.50";
 
-/// Heads longer than this are not of an engine.
-const MAX_HEAD: usize = 64 << 10;
-
-/// Talks to one engine.
+/// Talks to one engine; clones share connection and version.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     endpoint: Endpoint,
-    version: String,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// A connection with nothing under way on it.
+    idle: Mutex<Option<BufReader<UnixStream>>>,
+    version: Mutex<Version>,
+}
+
+#[derive(Debug)]
+struct Version {
+    number: String,
+    /// The engine has answered to it.
+    settled: bool,
+}
+
+impl Shared {
+    fn keep(&self, connection: BufReader<UnixStream>) {
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+    }
+
+    fn take(&self) -> Option<BufReader<UnixStream>> {
+        let connection = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?;
+        is_quiet(connection.get_ref()).then_some(connection)
+    }
+
+    fn version(&self) -> (String, bool) {
+        let version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        (version.number.clone(), version.settled)
+    }
+
+    fn settle(&self, number: &str) {
+        let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        number.clone_into(&mut version.number);
+        version.settled = true;
+    }
+}
+
+/// Between answers an engine says nothing; what can be read is the end of the connection.
+fn is_quiet(stream: &UnixStream) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let mut descriptors = [PollFd::new(stream, PollFlags::IN)];
+    poll(&mut descriptors, Some(&now)).is_ok_and(|ready| ready == 0)
 }
 
 /// What a request carries.
@@ -45,10 +102,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        head::find(&self.headers, name)
     }
 
     fn into_failure(mut self) -> Failure {
@@ -77,11 +131,25 @@ impl Answer {
     }
 }
 
+/// Both directions of an upgraded connection.
+#[derive(Debug)]
+pub(crate) struct Upgraded {
+    /// May hold bytes that came right behind the head.
+    pub(crate) reader: BufReader<UnixStream>,
+    pub(crate) writer: UnixStream,
+}
+
 impl Client {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
-            version: API_VERSION.to_owned(),
+            shared: Arc::new(Shared {
+                idle: Mutex::new(None),
+                version: Mutex::new(Version {
+                    number: API_VERSION.to_owned(),
+                    settled: false,
+                }),
+            }),
         }
     }
 
@@ -103,48 +171,97 @@ impl Client {
     }
 
     /// Any request; answers from 400 on are failures. Paths of our own extension (`/orlop/…`) have no version.
-    pub(crate) fn send(&self, method: &str, path: &str, body: Body<'_>) -> Outcome<Answer> {
-        let answer = self.exchange(method, path, body, false)?.0;
-        if answer.status >= 400 {
-            return Err(answer.into_failure());
+    pub(crate) fn send(&self, method: &str, path: &str, mut body: Body<'_>) -> Outcome<Answer> {
+        if let Body::Stream(..) = body
+            && !self.shared.version().1
+        {
+            // A stream cannot be sent twice.
+            self.ping()?;
         }
-        Ok(answer)
+        let answer = self.exchange(method, path, &mut body, false)?;
+        if answer.status < 400 {
+            return Ok(answer);
+        }
+        let failure = answer.into_failure();
+        match spoken(&failure) {
+            Some(older) if !matches!(body, Body::Stream(..)) => {
+                self.shared.settle(older);
+                let answer = self.exchange(method, path, &mut body, false)?;
+                if answer.status < 400 {
+                    Ok(answer)
+                } else {
+                    Err(answer.into_failure())
+                }
+            }
+            _ => Err(failure),
+        }
     }
 
     /// Turns the connection into a stream of bytes in both directions.
-    pub(crate) fn upgrade(&self, path: &str, body: Body<'_>) -> Outcome<Upgraded> {
-        let (answer, stream) = self.exchange("POST", path, body, true)?;
+    pub(crate) fn upgrade(&self, path: &str, mut body: Body<'_>) -> Outcome<Upgraded> {
+        let mut answer = self.exchange("POST", path, &mut body, true)?;
+        if answer.status >= 400 {
+            let failure = answer.into_failure();
+            let Some(older) = spoken(&failure) else {
+                return Err(failure);
+            };
+            self.shared.settle(older);
+            answer = self.exchange("POST", path, &mut body, true)?;
+            if answer.status >= 400 {
+                return Err(answer.into_failure());
+            }
+        }
+        let reader = answer.body.into_raw()?;
+        let writer = reader.get_ref().try_clone()?;
+        Ok(Upgraded { reader, writer })
+    }
+
+    /// Learns which version the engine speaks at most.
+    fn ping(&self) -> Outcome<()> {
+        let answer = self.exchange("GET", "/_ping", &mut Body::Empty, false)?;
+        let theirs = answer
+            .header("Api-Version")
+            .unwrap_or(API_VERSION)
+            .to_owned();
         if answer.status >= 400 {
             return Err(answer.into_failure());
         }
-        Ok(Upgraded {
-            reader: answer.body.into_raw(),
-            writer: stream,
-        })
+        // Read to its end, the connection can be used again.
+        io::copy(&mut { answer.body }, &mut io::sink())?;
+        let number = |version: &str| -> Option<(u32, u32)> {
+            let (major, minor) = version.split_once('.')?;
+            Some((major.parse().ok()?, minor.parse().ok()?))
+        };
+        let older = number(&theirs) < number(API_VERSION);
+        self.shared
+            .settle(if older { &theirs } else { API_VERSION });
+        Ok(())
     }
 
     fn exchange(
         &self,
         method: &str,
         path: &str,
-        body: Body<'_>,
+        body: &mut Body<'_>,
         upgrade: bool,
-    ) -> Outcome<(Answer, UnixStream)> {
-        let mut stream = self.endpoint.connect()?;
-        let prefix = if path.starts_with("/orlop/") {
+    ) -> Outcome<Answer> {
+        let mut reader = match self.shared.take() {
+            Some(connection) => connection,
+            None => BufReader::with_capacity(32 << 10, self.endpoint.connect()?),
+        };
+        let prefix = if path.starts_with("/orlop/") || path == "/_ping" {
             String::new()
         } else {
-            format!("/v{}", self.version)
+            format!("/v{}", self.shared.version().0)
         };
         let mut head = format!(
             "{method} {prefix}{path} HTTP/1.1\r\nHost: orlop\r\nUser-Agent: orlop/{}\r\n",
             env!("CARGO_PKG_VERSION")
         );
-        head.push_str(if upgrade {
-            "Connection: Upgrade\r\nUpgrade: tcp\r\n"
-        } else {
-            "Connection: close\r\n"
-        });
+        if upgrade {
+            head.push_str("Connection: Upgrade\r\nUpgrade: tcp\r\n");
+        }
+        let mut stream = reader.get_ref();
         // An engine that refuses may answer and close before it has read everything; its answer counts.
         let sent = match body {
             Body::Empty => stream.write_all(format!("{head}Content-Length: 0\r\n\r\n").as_bytes()),
@@ -156,104 +273,84 @@ impl Client {
                 );
                 stream.write_all(format!("{head}{bytes}").as_bytes())
             }
-            Body::Stream(kind, reader) => {
+            Body::Stream(kind, source) => {
                 let head =
                     format!("{head}Content-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n");
                 stream
                     .write_all(head.as_bytes())
-                    .and_then(|()| send_chunks(&mut stream, reader))
+                    .map_err(|_| Unsent::Connection)
+                    .and_then(|()| send_chunks(stream, *source))
+                    .or_else(Unsent::unless_source)?;
+                Ok(())
             }
         };
-        let mut reader = BufReader::with_capacity(32 << 10, stream.try_clone()?);
-        let answer = match read_head(&mut reader, method) {
-            Ok((status, headers, length)) => Answer {
-                status,
-                headers,
-                body: BodyReader::new(reader, length),
-            },
+        let head = match head::read(&mut reader, method) {
+            Ok(head) => head,
             Err(error) => {
                 sent?;
                 return Err(Failure::new(format!("the engine gave no answer: {error}")));
             }
         };
-        Ok((answer, stream))
+        if head.status < 400 && !prefix.is_empty() && !self.shared.version().1 {
+            self.shared.settle(&self.shared.version().0);
+        }
+        let home = (!upgrade && head.reusable && sent.is_ok()).then(|| Arc::clone(&self.shared));
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: BodyReader::new(reader, head.length, home),
+        })
     }
 }
 
-/// Both directions of an upgraded connection.
-pub(crate) struct Upgraded {
-    /// May hold bytes that came right behind the head.
-    pub(crate) reader: BufReader<UnixStream>,
-    pub(crate) writer: UnixStream,
+/// `… is too new. Maximum supported API version is 1.41`.
+fn spoken(failure: &Failure) -> Option<&str> {
+    if failure.status != Some(400) || !failure.text.contains("is too new") {
+        return None;
+    }
+    let (_, version) = failure.text.rsplit_once("version is ")?;
+    let version = version.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let is_version = version.contains('.')
+        && version
+            .chars()
+            .all(|letter| letter.is_ascii_digit() || letter == '.');
+    is_version.then_some(version)
 }
 
-fn send_chunks(stream: &mut UnixStream, reader: &mut dyn Read) -> io::Result<()> {
+/// Which side of a streamed body failed.
+enum Unsent {
+    Source(io::Error),
+    Connection,
+}
+
+impl Unsent {
+    /// A connection that broke may still hold an answer; a source that broke leaves a body that must not end well.
+    fn unless_source(self) -> Outcome<()> {
+        match self {
+            Self::Source(error) => Err(error.into()),
+            Self::Connection => Ok(()),
+        }
+    }
+}
+
+fn send_chunks(mut stream: &UnixStream, source: &mut dyn Read) -> Result<(), Unsent> {
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let count = reader.read(&mut buffer)?;
+        let count = match source.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            result => result.map_err(Unsent::Source)?,
+        };
+        let end: &[u8] = if count == 0 { b"0\r\n\r\n" } else { b"\r\n" };
+        let mut write = || {
+            if count > 0 {
+                stream.write_all(format!("{count:x}\r\n").as_bytes())?;
+                stream.write_all(&buffer[..count])?;
+            }
+            stream.write_all(end)
+        };
+        write().map_err(|_| Unsent::Connection)?;
         if count == 0 {
-            return stream.write_all(b"0\r\n\r\n");
-        }
-        stream.write_all(format!("{count:x}\r\n").as_bytes())?;
-        stream.write_all(&buffer[..count])?;
-        stream.write_all(b"\r\n")?;
-    }
-}
-
-type Head = (u16, Vec<(String, String)>, body::Length);
-
-fn read_head(reader: &mut BufReader<UnixStream>, method: &str) -> io::Result<Head> {
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-    let mut head = Vec::new();
-    loop {
-        let before = head.len();
-        if reader.read_until(b'\n', &mut head)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if matches!(&head[before..], b"\r\n" | b"\n") {
-            break;
-        }
-        if head.len() > MAX_HEAD {
-            return Err(invalid("the answer's head is too long".to_owned()));
+            return Ok(());
         }
     }
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut parsed = httparse::Response::new(&mut headers);
-    parsed
-        .parse(&head)
-        .map_err(|error| invalid(error.to_string()))?;
-    let status = parsed
-        .code
-        .ok_or_else(|| invalid("the answer has no status".to_owned()))?;
-    let headers: Vec<(String, String)> = parsed
-        .headers
-        .iter()
-        .map(|header| {
-            (
-                header.name.to_owned(),
-                String::from_utf8_lossy(header.value).into_owned(),
-            )
-        })
-        .collect();
-    let header = |name: &str| {
-        headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-    };
-    let length = if method == "HEAD" || status == 204 || status == 304 {
-        body::Length::Known(0)
-    } else if header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
-    {
-        body::Length::Chunked
-    } else if let Some(length) = header("content-length").filter(|_| status != 101) {
-        body::Length::Known(
-            length
-                .parse()
-                .map_err(|_| invalid("bad content length".to_owned()))?,
-        )
-    } else {
-        body::Length::UntilClose
-    };
-    Ok((status, headers, length))
 }

@@ -1,22 +1,27 @@
 //! `-e`, `--env-file`, `-l`, `--label-file`: lines of `KEY=value`.
 
-use crate::failure::{Failure, Outcome, words};
+use std::collections::BTreeMap;
 
-/// Environment for the container: files first, then flags; a bare name takes the client's value, or is left out.
+use crate::failure::{Failure, Outcome};
+
+/// Environment for the container: files first, then flags. A bare name takes the client's value; where the client has none,
+/// a file's line is left out, and a flag is sent bare: it removes what the image sets.
 pub(crate) fn environment(files: &[String], flags: &[String]) -> Outcome<Vec<String>> {
     let mut list = Vec::new();
     for file in files {
-        for line in lines(file)? {
-            list.extend(filled(&line));
-        }
+        let entries = lines(file)
+            .map_err(|failure| Failure::new(failure.text.replace(BAD_FILE, "invalid env file")))?;
+        list.extend(entries.into_iter().filter_map(|line| filled(&line)));
     }
     for flag in flags {
         if flag.is_empty() || flag.starts_with('=') {
-            return Err(Failure::new(format!(
-                "invalid environment variable: {flag}"
-            )));
+            return Err(Failure::flag(
+                "-e, --env",
+                flag,
+                format!("invalid environment variable: {flag}"),
+            ));
         }
-        list.extend(filled(flag));
+        list.push(filled(flag).unwrap_or_else(|| flag.clone()));
     }
     Ok(list)
 }
@@ -34,42 +39,61 @@ fn filled(entry: &str) -> Option<String> {
 }
 
 /// Labels of files, then of flags.
-pub(crate) fn labels(
-    files: &[String],
-    flags: &[String],
-) -> Outcome<std::collections::BTreeMap<String, String>> {
-    let mut map = std::collections::BTreeMap::new();
+pub(crate) fn labels(files: &[String], flags: &[String]) -> Outcome<BTreeMap<String, String>> {
+    let mut map = BTreeMap::new();
     let mut add = |entry: &str| {
         let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
         map.insert(key.to_owned(), value.to_owned());
     };
     for file in files {
-        lines(file)?.iter().for_each(|line| add(line));
+        let entries = lines(file).map_err(|failure| {
+            Failure::new(failure.text.replace(BAD_FILE, "invalid label file"))
+        })?;
+        entries.iter().for_each(|line| add(line));
     }
-    flags.iter().for_each(|flag| add(flag));
+    for flag in flags {
+        if flag.is_empty() || flag.starts_with('=') {
+            return Err(Failure::flag(
+                "-l, --label",
+                flag,
+                format!("invalid label '{flag}': empty name"),
+            ));
+        }
+        add(flag);
+    }
     Ok(map)
 }
 
+/// Stands for the kind of file until the caller says it.
+const BAD_FILE: &str = "invalid file";
+
 fn lines(file: &str) -> Outcome<Vec<String>> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(format!("open {file}: {}", words(&error))))?;
-    text.trim_start_matches('\u{feff}')
-        .lines()
-        .map(str::trim_start)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| {
-            let key = line.split('=').next().unwrap_or_default();
-            if key.is_empty() {
-                return Err(Failure::new(format!("no variable name on line '{line}'")));
-            }
-            if key.contains(char::is_whitespace) {
-                return Err(Failure::new(format!(
-                    "variable '{key}' contains whitespaces"
-                )));
-            }
-            Ok(line.to_owned())
-        })
-        .collect()
+    let bytes = std::fs::read(file).map_err(|error| Failure::file("open", file, &error))?;
+    let wrong = |why: String| Failure::new(format!("{BAD_FILE} ({file}): {why}"));
+    let mut entries = Vec::new();
+    for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        let Ok(line) = std::str::from_utf8(line) else {
+            return Err(wrong(format!("invalid utf8 bytes at line {}", number + 1)));
+        };
+        let line = if number == 0 {
+            line.trim_start_matches('\u{feff}')
+        } else {
+            line
+        };
+        let line = line.trim_end_matches('\r').trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let key = line.split('=').next().unwrap_or_default();
+        if key.is_empty() {
+            return Err(wrong(format!("no variable name on line '{line}'")));
+        }
+        if key.contains(char::is_whitespace) {
+            return Err(wrong(format!("variable '{key}' contains whitespaces")));
+        }
+        entries.push(line.to_owned());
+    }
+    Ok(entries)
 }
 
 #[cfg(test)]
@@ -92,8 +116,26 @@ mod tests {
             ("A=1", "B=two words", "C=3")
         );
         std::fs::write(&path, "bad name=1\n").unwrap();
-        assert!(environment(&[file], &[]).is_err());
+        assert_eq!(
+            environment(std::slice::from_ref(&file), &[])
+                .unwrap_err()
+                .text,
+            format!("invalid env file ({file}): variable 'bad name' contains whitespaces")
+        );
+        std::fs::write(&path, "=1\n").unwrap();
+        assert_eq!(
+            labels(&[file], &[]).unwrap_err().text,
+            format!(
+                "invalid label file ({}): no variable name on line '=1'",
+                path.display()
+            )
+        );
         std::fs::remove_file(path).unwrap();
         assert!(environment(&[], &["=x".to_owned()]).is_err());
+        assert!(labels(&[], &[String::new()]).is_err());
+        assert_eq!(
+            environment(&[], &["NO_SUCH_NAME_HERE".to_owned()]).unwrap(),
+            ["NO_SUCH_NAME_HERE"]
+        );
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Result<Value, String> {
         );
         let value = match value {
             None if flag => "true",
+            Some("") if key == "type" => return Err("type is required".to_owned()),
             None => return Err(format!("invalid field '{field}' must be a key=value pair")),
             Some("") => return Err(format!("invalid value for '{key}': value is empty")),
             Some(value) => value,
@@ -188,13 +189,13 @@ fn split(text: &str) -> Result<Vec<String>, String> {
             }
             '"' if quoted => quoted = false,
             '"' if field.is_empty() => quoted = true,
-            '"' => return Err("parse error: bare \" in non-quoted-field".to_owned()),
+            '"' => return Err("parse error on line 1: bare \" in non-quoted-field".to_owned()),
             ',' if !quoted => fields.push(String::new()),
             letter => field.push(letter),
         }
     }
     if quoted {
-        return Err("parse error: extraneous or missing \" in quoted-field".to_owned());
+        return Err("parse error on line 1: extraneous or missing \" in quoted-field".to_owned());
     }
     if fields == [""] {
         return Err("value is empty".to_owned());

@@ -19,20 +19,21 @@ impl Ports {
             None => spec.to_owned(),
         };
         let (addresses, protocol) = spec_body.rsplit_once('/').unwrap_or((&spec_body, "tcp"));
-        let protocol = protocol.to_ascii_lowercase();
-        if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-            return Err(format!("invalid proto: {protocol}"));
-        }
         let (rest, container) = addresses.rsplit_once(':').unwrap_or(("", addresses));
         let (ip, host) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((ip, host)) => (ip, host.trim_start_matches(':')),
             None => rest.rsplit_once(':').unwrap_or(("", rest)),
         };
+        let ip = ip.trim_start_matches('[').trim_end_matches(']');
         if !ip.is_empty() && ip.parse::<std::net::IpAddr>().is_err() {
             return Err(format!("invalid IP address: {ip}"));
         }
         if container.is_empty() {
-            return Err(format!("no port specified: {spec}<empty>"));
+            return Err(format!("no port specified: {spec_body}<empty>"));
+        }
+        let protocol = protocol.to_ascii_lowercase();
+        if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+            return Err(format!("invalid proto: {protocol}"));
         }
         let (first, last) =
             range(container).ok_or_else(|| format!("invalid containerPort: {container}"))?;
@@ -68,8 +69,12 @@ impl Ports {
     /// Adds one `--expose`.
     pub(crate) fn expose(&mut self, spec: &str) -> Result<(), String> {
         let (ports, protocol) = spec.split_once('/').unwrap_or((spec, "tcp"));
-        let (first, last) =
-            range(ports).ok_or_else(|| format!("invalid range format for --expose: {spec}"))?;
+        if ports.contains(':') {
+            return Err(format!("invalid port format for --expose: {spec}"));
+        }
+        let (first, last) = range(ports).ok_or_else(|| {
+            format!("invalid range format for --expose: {spec}, error: strconv.ParseUint: parsing \"{ports}\": invalid syntax")
+        })?;
         for port in first..=last {
             self.exposed.insert(format!("{port}/{protocol}"), json!({}));
         }
@@ -89,9 +94,6 @@ fn long_form(spec: &str) -> Result<String, String> {
             Some(("mode", "ingress" | "host")) => {}
             _ => return Err(format!("invalid field {field}")),
         }
-    }
-    if target.is_empty() {
-        return Err(format!("missing mandatory field \"target\" in {spec}"));
     }
     Ok(if published.is_empty() {
         format!("{target}/{protocol}")

@@ -3,9 +3,6 @@
 /// Bytes.
 pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     let invalid = || format!("invalid size: '{text}'");
-    if text == "-1" {
-        return Ok(-1);
-    }
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower
         .trim_end_matches(|letter: char| letter.is_ascii_alphabetic())
@@ -36,11 +33,34 @@ pub(crate) fn bytes(text: &str) -> Result<i64, String> {
 
 /// `--cpus 1.5` in billionths.
 pub(crate) fn nano_cpus(text: &str) -> Result<i64, String> {
-    let number: f64 = text
-        .parse()
-        .map_err(|_| format!("failed to parse {text} as a rational number"))?;
-    #[expect(clippy::cast_possible_truncation, reason = "saturates")]
-    Ok((number * 1e9).round() as i64)
+    let invalid = || format!("failed to parse {text} as a rational number");
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if (whole.is_empty() && part.is_empty()) || !are_digits(whole) || !are_digits(part) {
+        return Err(invalid());
+    }
+    let part = part.trim_end_matches('0');
+    if part.len() > 9 {
+        return Err("value is too precise".to_owned());
+    }
+    let number = |text: &str| {
+        if text.is_empty() {
+            Ok(0)
+        } else {
+            text.parse::<i64>()
+        }
+    };
+    let whole = number(whole).map_err(|_| invalid())?;
+    let part = number(&format!("{part:0<9}")).map_err(|_| invalid())?;
+    whole
+        .checked_mul(1_000_000_000)
+        .and_then(|whole| whole.checked_add(part))
+        .map(|sum| sign * sum)
+        .ok_or_else(invalid)
 }
 
 #[cfg(test)]
@@ -55,13 +75,27 @@ mod tests {
             ("512", 512),
             ("64MiB", 64 << 20),
             ("2kb", 2048),
-            ("-1", -1),
         ] {
             assert_eq!(bytes(text), Ok(size), "{text}");
         }
-        for text in ["", "x", "1x", "-5"] {
+        for text in ["", "x", "1x", "-5", "-1"] {
             assert!(bytes(text).is_err(), "{text}");
         }
-        assert_eq!(nano_cpus("0.5"), Ok(500_000_000));
+    }
+
+    #[test]
+    fn processors() {
+        for (text, nanos) in [
+            ("0.5", 500_000_000),
+            (".5", 500_000_000),
+            ("1.50", 1_500_000_000),
+            ("2", 2_000_000_000),
+            ("-1", -1_000_000_000),
+        ] {
+            assert_eq!(nano_cpus(text), Ok(nanos), "{text}");
+        }
+        for text in ["", "x", ".", "1.0000000001", "99999999999999999999"] {
+            assert!(nano_cpus(text).is_err(), "{text}");
+        }
     }
 }

@@ -17,22 +17,38 @@ pub(crate) fn parse(spec: &str, directory: &Path) -> Result<Volume, String> {
         1 | 2 => return Ok(Volume::Anonymous(spec.to_owned())),
         _ => {}
     }
-    let fields: Vec<&str> = spec.split(':').collect();
+    let fields = split(spec);
     let invalid = |why: &str| Err(format!("invalid spec: {spec}: {why}"));
     match fields.as_slice() {
         fields if fields.iter().any(|field| field.is_empty()) => {
             invalid("empty section between colons")
         }
         [destination] => Ok(Volume::Anonymous((*destination).to_owned())),
-        [source, rest @ ..] if rest.len() <= 2 => {
-            if !source.starts_with('.') {
-                return Ok(Volume::Bind(spec.to_owned()));
+        [_, rest @ ..] if rest.len() <= 2 => match spec.split_once(':') {
+            Some((source, rest)) if source.starts_with('.') => {
+                let source = absolute(source, directory);
+                Ok(Volume::Bind(format!("{source}:{rest}")))
             }
-            let source = absolute(source, directory);
-            Ok(Volume::Bind(format!("{source}:{}", rest.join(":"))))
-        }
+            _ => Ok(Volume::Bind(spec.to_owned())),
+        },
         _ => invalid("too many colons"),
     }
+}
+
+/// Fields between colons; a field of one letter goes on behind its colon, as a drive of Windows does.
+fn split(spec: &str) -> Vec<&str> {
+    let mut fields = Vec::new();
+    let mut start = 0;
+    for (at, _) in spec.match_indices(':') {
+        let field = &spec[start..at];
+        let is_drive = field.chars().count() == 1 && field.chars().all(char::is_alphabetic);
+        if !is_drive {
+            fields.push(field);
+            start = at + 1;
+        }
+    }
+    fields.push(&spec[start..]);
+    fields
 }
 
 /// A path relative to `directory`, without dots.
@@ -62,7 +78,9 @@ mod tests {
         for (spec, volume) in [
             ("/x", Volume::Anonymous("/x".into())),
             ("foo", Volume::Anonymous("foo".into())),
-            ("n:/x", Volume::Bind("n:/x".into())),
+            ("vol:/x", Volume::Bind("vol:/x".into())),
+            ("n:/x", Volume::Anonymous("n:/x".into())),
+            ("c:/x:/y", Volume::Bind("c:/x:/y".into())),
             ("/a:/b:ro", Volume::Bind("/a:/b:ro".into())),
             (".:/b", Volume::Bind("/work dir:/b".into())),
             ("../x:/b:ro", Volume::Bind("/x:/b:ro".into())),
@@ -76,7 +94,7 @@ mod tests {
                 "name:/p:",
                 "invalid spec: name:/p:: empty section between colons",
             ),
-            ("a:/b:ro:x", "invalid spec: a:/b:ro:x: too many colons"),
+            ("aa:/b:ro:x", "invalid spec: aa:/b:ro:x: too many colons"),
         ] {
             assert_eq!(parse(spec, here), Err(text.to_owned()));
         }

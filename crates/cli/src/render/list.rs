@@ -92,6 +92,11 @@ fn text(value: Option<&Value>) -> String {
 
 /// Cells in columns, three blanks apart; the last column is not padded.
 pub(crate) fn table(lines: &[Vec<String>]) -> String {
+    wide_table(lines, 10)
+}
+
+/// As [`table`], with columns of at least `least` letters.
+pub(crate) fn wide_table(lines: &[Vec<String>], least: usize) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         lines
@@ -107,7 +112,7 @@ pub(crate) fn table(lines: &[Vec<String>]) -> String {
         for (column, cell) in line.iter().enumerate() {
             out.push_str(cell);
             if column + 1 < columns {
-                let blanks = widths[column].max(7) + 3 - cell.chars().count();
+                let blanks = (widths[column] + 3).max(least) - cell.chars().count();
                 out.extend(std::iter::repeat_n(' ', blanks));
             }
         }

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "string")]
     message: Option<String>,
     /// Pause container during commit
-    #[arg(short, long, value_name = "bool", default_value = "true", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(short, long, value_name = "bool", default_value = "true", action = clap::ArgAction::Set)]
     pause: bool,
     #[arg(value_name = "CONTAINER")]
     container: String,

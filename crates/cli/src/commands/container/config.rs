@@ -1,34 +1,22 @@
-//! From the flags of `run` to the body of `POST /containers/create`.
+//! From the flags of `run` and `create` to the body of `POST /containers/create`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
 use super::flags::Flags;
 use crate::failure::{Failure, Outcome};
-use crate::parse::{devices, environment, mount, ports::Ports, size, volume};
+use crate::parse::network::{self, Attachment};
+use crate::parse::{duration, environment, ports::Ports, volume};
 
-/// Wraps a parser's sentence as docker does for a flag.
-fn flag<T>(name: &str, value: &str, parsed: Result<T, String>) -> Outcome<T> {
-    parsed.map_err(|why| {
-        Failure::new(format!(
-            "invalid argument \"{value}\" for \"{name}\" flag: {why}"
-        ))
-    })
-}
-
-fn bytes(name: &str, text: Option<&String>) -> Outcome<i64> {
-    text.map_or(Ok(0), |text| flag(name, text, size::bytes(text)))
-}
-
-fn all<T>(
-    name: &str,
+/// Reads each value of a flag; the first wrong one is told with the usage.
+pub(super) fn all<T>(
+    flag: &str,
     list: &[String],
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Outcome<Vec<T>> {
     list.iter()
-        .map(|text| flag(name, text, parse(text)))
+        .map(|text| parse(text).map_err(|why| Failure::flag(flag, text, why)))
         .collect()
 }
 
@@ -39,6 +27,13 @@ fn all<T>(
 )]
 fn here() -> Outcome<PathBuf> {
     Ok(std::env::current_dir()?)
+}
+
+/// What `-v` flags ask for.
+#[derive(Debug, Default)]
+pub(super) struct Volumes {
+    pub(super) anonymous: Map<String, Value>,
+    pub(super) binds: Vec<String>,
 }
 
 impl Flags {
@@ -60,48 +55,23 @@ impl Flags {
 
     /// The request body.
     pub(super) fn body(&self, detach: bool) -> Outcome<Value> {
-        if self.gpus.is_some() {
-            return Err(Failure::new(
-                "could not select device driver \"\" with capabilities: [[gpu]]: orlop has no GPU support; use --device for single devices",
-            ));
-        }
-        if detach && !self.attach.is_empty() {
-            return Err(Failure::new("Conflicting options: -a and -d"));
-        }
-        if detach && self.rm && self.restart != "no" && !self.restart.is_empty() {
-            return Err(Failure::new("Conflicting options: --restart and --rm"));
-        }
-        if self.rm && self.restart != "no" && !self.restart.is_empty() {
-            return Err(Failure::new("Conflicting options: --restart and --rm"));
-        }
+        self.refuse()?;
         let directory = here()?;
-        let mut anonymous: Map<String, Value> = Map::new();
-        let mut binds: Vec<String> = Vec::new();
-        for spec in &self.volume {
-            match volume::parse(spec, &directory).map_err(Failure::new)? {
-                volume::Volume::Anonymous(destination) => {
-                    anonymous.insert(destination, json!({}));
-                }
-                volume::Volume::Bind(bind) if binds.contains(&bind) => {}
-                volume::Volume::Bind(bind) => binds.push(bind),
-            }
-        }
+        let volumes = self.volumes(&directory)?;
         let mut published = Ports::default();
         for spec in &self.publish {
-            published.publish(spec).map_err(|why| {
-                Failure::new(format!(
-                    "invalid argument \"{spec}\" for \"-p, --publish\" flag: {why}"
-                ))
-            })?;
+            published.publish(spec).map_err(Failure::new)?;
         }
         for spec in &self.expose {
             published.expose(spec).map_err(Failure::new)?;
         }
+        let networks = self.networks()?;
         let (stdin, stdout, stderr) = self.attached(detach);
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let mut body = json!({
-            "Hostname": self.hostname.clone().unwrap_or_default(),
-            "Domainname": self.domainname.clone().unwrap_or_default(),
-            "User": self.user.clone().unwrap_or_default(),
+            "Hostname": text(&self.hostname),
+            "Domainname": text(&self.domainname),
+            "User": text(&self.user),
             "AttachStdin": stdin,
             "AttachStdout": stdout,
             "AttachStderr": stderr,
@@ -110,137 +80,233 @@ impl Flags {
             "OpenStdin": self.interactive,
             "StdinOnce": self.interactive && stdin && !detach,
             "Env": environment::environment(&self.env_file, &self.env)?,
-            "Cmd": (!self.command.is_empty()).then_some(&self.command),
-            "Image": self.image,
-            "Volumes": anonymous,
-            "WorkingDir": self.workdir.clone().unwrap_or_default(),
-            "Entrypoint": self.entrypoint.as_ref().map(|entrypoint| vec![entrypoint]),
+            "Cmd": (!self.command().is_empty()).then_some(self.command()),
+            "Image": self.image(),
+            "Volumes": volumes.anonymous,
+            "WorkingDir": text(&self.workdir),
+            "Entrypoint": self.entrypoint.as_ref().map(|entrypoint| [entrypoint]),
             "Labels": environment::labels(&self.label_file, &self.label)?,
         });
-        if let Some(signal) = &self.stop_signal {
-            body["StopSignal"] = json!(signal);
-        }
-        if let Some(timeout) = self.stop_timeout {
-            body["StopTimeout"] = json!(timeout);
-        }
-        if self.no_healthcheck {
-            body["Healthcheck"] = json!({ "Test": ["NONE"] });
-        }
-        body["HostConfig"] = self.host_config(&binds, &published, &directory)?;
+        let mut set = |key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                body[key] = value;
+            }
+        };
+        set(
+            "StopSignal",
+            self.stop_signal.as_ref().map(|signal| json!(signal)),
+        );
+        set(
+            "StopTimeout",
+            self.stop_timeout.map(|timeout| json!(timeout)),
+        );
+        set("Healthcheck", self.health()?);
+        set(
+            "HostConfig",
+            Some(self.host_config(&volumes, &published, &networks, &directory)?),
+        );
+        set("NetworkingConfig", endpoints(&networks));
         Ok(body)
     }
 
-    fn host_config(
-        &self,
-        binds: &[String],
-        published: &Ports,
-        directory: &std::path::Path,
-    ) -> Outcome<Value> {
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let mut tmpfs: BTreeMap<&str, &str> = BTreeMap::new();
-        for spec in &self.tmpfs {
-            let (path, options) = spec.split_once(':').unwrap_or((spec, ""));
-            tmpfs.insert(path, options);
+    /// What cannot be, or cannot be together.
+    fn refuse(&self) -> Outcome<()> {
+        let refused = |text: &str| Err(Failure::new(text));
+        if self.gpus.is_some() {
+            return refused(
+                "could not select device driver \"\" with capabilities: [[gpu]]: orlop has no GPU support; use --device for single devices",
+            );
         }
-        let pairs = |list: &[String]| -> BTreeMap<String, String> {
-            list.iter()
-                .map(|entry| {
-                    let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
-                    (key.to_owned(), value.to_owned())
-                })
-                .collect()
+        for (name, given) in [
+            ("cpu-count", self.cpu_count.is_some()),
+            ("cpu-percent", self.cpu_percent.is_some()),
+            ("io-maxbandwidth", self.io_maxbandwidth.is_some()),
+            ("io-maxiops", self.io_maxiops.is_some()),
+        ] {
+            if given {
+                return Err(Failure::new(format!(
+                    "\"--{name}\" is only supported on windows, but the engine is running on linux"
+                )));
+            }
+        }
+        let streams = ["stdin", "stdout", "stderr"];
+        if let Some(stream) = self
+            .attach
+            .iter()
+            .find(|stream| !streams.contains(&stream.to_lowercase().as_str()))
+        {
+            return Err(Failure::flag(
+                "-a, --attach",
+                stream,
+                "valid streams are STDIN, STDOUT and STDERR",
+            ));
+        }
+        if self.rm && !matches!(self.restart.as_str(), "" | "no") {
+            return refused("conflicting options: cannot specify both --restart and --rm");
+        }
+        if self
+            .swappiness()
+            .is_some_and(|value| !(-1..=100).contains(&value))
+        {
+            return Err(Failure::new(format!(
+                "invalid value: {}. Valid memory swappiness range is 0-100",
+                self.swappiness().unwrap_or_default()
+            )));
+        }
+        let of_container = |mode: &str| {
+            mode.strip_prefix("container:")
+                .is_some_and(|name| !name.is_empty())
         };
-        let console = crate::terminal::size()
-            .filter(|_| self.tty)
-            .map_or([0, 0], |(rows, columns)| [rows, columns]);
-        let mut config = json!({
-            "Binds": binds,
-            "Mounts": all("--mount", &self.mount, |text| mount::parse(text, directory))?,
-            "Tmpfs": tmpfs,
-            "VolumesFrom": self.volumes_from,
-            "VolumeDriver": text(&self.volume_driver),
-            "NetworkMode": self.network.clone().unwrap_or_else(|| "default".to_owned()),
-            "PortBindings": published.bindings,
-            "PublishAllPorts": self.publish_all,
-            "Links": self.link,
-            "Dns": self.dns,
-            "DnsOptions": self.dns_option,
-            "DnsSearch": self.dns_search,
-            "ExtraHosts": self.add_host,
-            "RestartPolicy": flag("--restart", &self.restart, devices::restart(&self.restart))?,
-            "AutoRemove": self.rm,
-            "Privileged": self.privileged,
-            "ReadonlyRootfs": self.read_only,
-            "CapAdd": self.cap_add,
-            "CapDrop": self.cap_drop,
-            "SecurityOpt": self.security_options()?,
-            "GroupAdd": self.group_add,
-            "Init": self.init.then_some(true),
-            "IpcMode": text(&self.ipc),
-            "PidMode": text(&self.pid),
-            "UTSMode": text(&self.uts),
-            "CgroupnsMode": text(&self.cgroupns),
-            "UsernsMode": text(&self.userns),
-            "Sysctls": pairs(&self.sysctl),
-        });
-        // In two parts: the macro has a limit.
-        let limits = json!({
-            "ShmSize": bytes("--shm-size", self.shm_size.as_ref())?,
-            "Ulimits": all("--ulimit", &self.ulimit, devices::ulimit)?,
-            "Devices": all("--device", &self.device, devices::device)?,
-            "DeviceCgroupRules": self.device_cgroup_rule,
-            "LogConfig": { "Type": text(&self.log_driver), "Config": pairs(&self.log_opt) },
-            "OomScoreAdj": self.oom_score_adj.unwrap_or(0),
-            "OomKillDisable": self.oom_kill_disable.then_some(true),
-            "Memory": bytes("-m, --memory", self.memory.as_ref())?,
-            "MemoryReservation": bytes("--memory-reservation", self.memory_reservation.as_ref())?,
-            "MemorySwap": bytes("--memory-swap", self.memory_swap.as_ref())?,
-            "MemorySwappiness": self.memory_swappiness,
-            "NanoCpus": self.cpus.as_ref().map_or(Ok(0), |cpus| flag("--cpus", cpus, size::nano_cpus(cpus)))?,
-            "CpuShares": self.cpu_shares.unwrap_or(0),
-            "CpuPeriod": self.cpu_period.unwrap_or(0),
-            "CpuQuota": self.cpu_quota.unwrap_or(0),
-            "CpusetCpus": text(&self.cpuset_cpus),
-            "CpusetMems": text(&self.cpuset_mems),
-            "PidsLimit": self.pids_limit,
-            "BlkioWeight": self.blkio_weight.unwrap_or(0),
-            "BlkioDeviceReadBps": all("--device-read-bps", &self.device_read_bps, |text| devices::throttle(text, true))?,
-            "BlkioDeviceWriteBps": all("--device-write-bps", &self.device_write_bps, |text| devices::throttle(text, true))?,
-            "BlkioDeviceReadIOps": all("--device-read-iops", &self.device_read_iops, |text| devices::throttle(text, false))?,
-            "BlkioDeviceWriteIOps": all("--device-write-iops", &self.device_write_iops, |text| devices::throttle(text, false))?,
-            "Runtime": text(&self.runtime),
-            "ConsoleSize": console,
-        });
-        let map = config.as_object_mut().expect("made as an object");
-        map.extend(limits.as_object().cloned().unwrap_or_default());
-        Ok(config)
+        for (flag, kind, mode, valid) in [
+            (
+                "cgroupns",
+                "CGROUP",
+                &self.cgroupns,
+                &["", "host", "private"][..],
+            ),
+            ("pid", "PID", &self.pid, &["", "host"]),
+            ("uts", "UTS", &self.uts, &["", "host"]),
+            ("userns", "USER", &self.userns, &["", "host"]),
+        ] {
+            if let Some(mode) = mode
+                && !valid.contains(&mode.as_str())
+                && !(flag == "pid" && of_container(mode))
+            {
+                return Err(Failure::new(format!("--{flag}: invalid {kind} mode")));
+            }
+        }
+        if self.log_driver.as_deref() == Some("none") && !self.log_opt.is_empty() {
+            return refused("invalid logging opts for driver none");
+        }
+        if let Some(pull) = &self.pull
+            && !matches!(pull.as_str(), "always" | "missing" | "never")
+        {
+            return Err(Failure::new(format!(
+                "invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\""
+            )));
+        }
+        if self.pull.as_deref() == Some("always") {
+            return refused(
+                "--pull always: this version has no registries; import or load the image instead",
+            );
+        }
+        if self.image().is_empty() {
+            return refused("invalid reference format");
+        }
+        Ok(())
     }
 
-    /// A seccomp profile is named by a file here, and sent as its contents.
-    fn security_options(&self) -> Outcome<Vec<String>> {
-        self.security_opt
-            .iter()
-            .map(|option| {
-                match option
-                    .strip_prefix("seccomp=")
-                    .or_else(|| option.strip_prefix("seccomp:"))
-                {
-                    Some(file) if !matches!(file, "unconfined" | "builtin") => {
-                        let profile = std::fs::read_to_string(file).map_err(|error| {
-                            Failure::new(format!(
-                                "opening seccomp profile ({file}) failed: {error}"
-                            ))
-                        })?;
-                        let compact: Value = serde_json::from_str(&profile).map_err(|error| {
-                            Failure::new(format!(
-                                "compacting json for seccomp profile ({file}) failed: {error}"
-                            ))
-                        })?;
-                        Ok(format!("seccomp={compact}"))
-                    }
-                    _ => Ok(option.clone()),
-                }
-            })
-            .collect()
+    /// The given value; -1 is docker's word for none.
+    pub(super) fn swappiness(&self) -> Option<i64> {
+        self.memory_swappiness.filter(|&value| value != -1)
     }
+
+    fn volumes(&self, directory: &std::path::Path) -> Outcome<Volumes> {
+        let mut volumes = Volumes::default();
+        for spec in &self.volume {
+            match volume::parse(spec, directory).map_err(Failure::new)? {
+                volume::Volume::Anonymous(destination) => {
+                    volumes.anonymous.insert(destination, json!({}));
+                }
+                volume::Volume::Bind(bind) if volumes.binds.contains(&bind) => {}
+                volume::Volume::Bind(bind) => volumes.binds.push(bind),
+            }
+        }
+        Ok(volumes)
+    }
+
+    /// The networks to connect to; flags for a single one go to the first.
+    fn networks(&self) -> Outcome<Vec<Attachment>> {
+        let mut networks = all("--network", &self.network, Attachment::parse)?;
+        if networks.is_empty() {
+            networks.push(Attachment {
+                name: "default".to_owned(),
+                ..Attachment::default()
+            });
+        }
+        let first = networks.first_mut().expect("one was pushed at least");
+        first.aliases.extend(self.network_alias.iter().cloned());
+        first.link_local.extend(self.link_local_ip.iter().cloned());
+        if let Some(ip) = &self.ip {
+            first.ip = Some(ip.clone());
+        }
+        if let Some(ip) = &self.ip6 {
+            first.ip6 = Some(ip.clone());
+        }
+        if let Some(mac) = &self.mac_address {
+            first.mac = Some(network::mac(mac).map_err(Failure::new)?);
+        }
+        if first.is_user_defined() {
+            first.links.extend(self.link.iter().cloned());
+        } else if !first.aliases.is_empty() {
+            return Err(Failure::new(
+                "network-scoped aliases are only supported for user-defined networks",
+            ));
+        }
+        Ok(networks)
+    }
+
+    fn health(&self) -> Outcome<Option<Value>> {
+        let durations = [
+            ("health-interval", "Interval", &self.health_interval),
+            ("health-timeout", "Timeout", &self.health_timeout),
+            (
+                "health-start-period",
+                "StartPeriod",
+                &self.health_start_period,
+            ),
+            (
+                "health-start-interval",
+                "StartInterval",
+                &self.health_start_interval,
+            ),
+        ];
+        let any = self.health_cmd.is_some()
+            || self.health_retries.is_some()
+            || durations.iter().any(|(_, _, value)| value.is_some());
+        if self.no_healthcheck {
+            return if any {
+                Err(Failure::new(
+                    "--no-healthcheck conflicts with --health-* options",
+                ))
+            } else {
+                Ok(Some(json!({ "Test": ["NONE"] })))
+            };
+        }
+        if !any {
+            return Ok(None);
+        }
+        let mut check = json!({});
+        if let Some(command) = &self.health_cmd {
+            check["Test"] = json!(["CMD-SHELL", command]);
+        }
+        for (flag, key, value) in durations {
+            if let Some(text) = value {
+                let length = duration::nanoseconds(text)
+                    .map_err(|why| Failure::flag(&format!("--{flag}"), text, why))?;
+                if length < 0 {
+                    return Err(Failure::new(format!("--{flag} cannot be negative")));
+                }
+                check[key] = json!(length);
+            }
+        }
+        if let Some(retries) = self.health_retries {
+            if retries < 0 {
+                return Err(Failure::new("--health-retries cannot be negative"));
+            }
+            check["Retries"] = json!(retries);
+        }
+        Ok(Some(check))
+    }
+}
+
+/// Nothing is sent for a single network without wishes: its name is in `HostConfig.NetworkMode`.
+fn endpoints(networks: &[Attachment]) -> Option<Value> {
+    let plain = json!({});
+    let settings: Map<String, Value> = networks
+        .iter()
+        .map(|network| (network.name.clone(), network.settings()))
+        .collect();
+    (settings.len() > 1 || settings.values().any(|one| *one != plain))
+        .then(|| json!({ "EndpointsConfig": settings }))
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use clap::Args as ClapArgs;
 use serde_json::Value;
 
-use crate::failure::{Failure, Outcome, words};
+use crate::failure::{Failure, Outcome, plain};
 use crate::http::{Body, Client, Query, encode};
 
 #[derive(Debug, ClapArgs)]
@@ -170,7 +170,7 @@ impl Args {
         } else {
             std::fs::symlink_metadata(&source)
         }
-        .map_err(|error| Failure::new(format!("lstat {}: {}", self.source, words(&error))))?;
+        .map_err(|error| Failure::new(format!("lstat {}: {}", self.source, plain(&error))))?;
         if metadata.is_dir() && stat.as_ref().is_some_and(|stat| !stat.is_directory()) {
             return Err(Failure::new(format!(
                 "cannot overwrite non-directory \"{container}:{path}\" with directory"

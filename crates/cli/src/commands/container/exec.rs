@@ -1,14 +1,14 @@
 //! `exec`.
 
 use clap::Args as ClapArgs;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::session::code;
 use super::signals;
-use crate::detach::DetachKeys;
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, encode};
-use crate::parse::environment;
-use crate::streams::{self, Input};
+use crate::parse::{environment, keys};
+use crate::streams::{self, Attached, Ended};
 use crate::terminal;
 
 #[derive(Debug, ClapArgs)]
@@ -40,58 +40,51 @@ pub(crate) struct Args {
     /// Working directory inside the container
     #[arg(short, long, value_name = "string")]
     workdir: Option<String>,
-    #[arg(value_name = "CONTAINER")]
-    container: String,
-    #[arg(
-        value_name = "COMMAND",
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    command: Vec<String>,
+    #[arg(value_name = "CONTAINER COMMAND [ARG...]", required = true, trailing_var_arg = true, num_args = 2..)]
+    words: Vec<String>,
 }
 
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        self.run_inner(client).map_err(|mut failure| {
+        self.execute(client).map_err(|mut failure| {
             let text = failure.text.to_lowercase();
-            if text.contains("executable file not found")
-                || text.contains("no such file or directory")
-            {
+            let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+            if has(&["executable file not found", "no such file or directory"]) {
                 failure.code = 127;
-            } else if text.contains("permission denied") || text.contains("is a directory") {
+            } else if has(&["permission denied", "is a directory", "not a directory"]) {
                 failure.code = 126;
             }
             failure
         })
     }
 
-    fn run_inner(&self, client: &Client) -> Outcome<i32> {
-        if self.tty && self.interactive && !self.detach && !terminal::stdin_is_terminal() {
-            return Err(Failure::new("the input device is not a TTY"));
-        }
+    fn execute(&self, client: &Client) -> Outcome<i32> {
+        let keys = keys::parse(self.detach_keys.as_deref()).map_err(Failure::new)?;
+        let stdin = self.interactive && !self.detach;
+        terminal::check(self.tty, stdin)?;
         let console = terminal::size()
             .filter(|_| self.tty)
             .map(|(rows, columns)| [rows, columns]);
-        let request = json!({
+        let (container, command) = self.words.split_first().expect("two words at least");
+        let mut request = json!({
             "User": self.user.clone().unwrap_or_default(),
             "Privileged": self.privileged,
             "Tty": self.tty,
-            "ConsoleSize": console,
-            "AttachStdin": self.interactive && !self.detach,
+            "AttachStdin": stdin,
             "AttachStdout": !self.detach,
             "AttachStderr": !self.detach,
             "DetachKeys": self.detach_keys.clone().unwrap_or_default(),
             "Env": environment::environment(&self.env_file, &self.env)?,
             "WorkingDir": self.workdir.clone().unwrap_or_default(),
-            "Cmd": self.command,
+            "Cmd": command,
         });
-        let created = client.post(
-            &format!("/containers/{}/exec", encode(&self.container)),
-            &request,
-        )?;
+        let mut start = json!({ "Detach": self.detach, "Tty": self.tty });
+        if let Some(console) = console {
+            request["ConsoleSize"] = json!(console);
+            start["ConsoleSize"] = json!(console);
+        }
+        let created = client.post(&format!("/containers/{}/exec", encode(container)), &request)?;
         let id = created["Id"].as_str().unwrap_or_default();
-        let start = json!({ "Detach": self.detach, "Tty": self.tty, "ConsoleSize": console });
         let path = format!("/exec/{id}/start");
         if self.detach {
             client.post(&path, &start)?;
@@ -99,25 +92,18 @@ impl Args {
         }
         let upgraded = client.upgrade(&path, Body::Json(&start))?;
         if self.tty {
+            signals::restore_terminal()?;
             signals::follow_size(client, &format!("/exec/{id}/resize"))?;
         }
-        let raw = if self.tty && self.interactive {
-            terminal::Raw::enter()
-        } else {
-            None
+        let attached = Attached {
+            tty: self.tty,
+            stdin,
+            detach: keys,
         };
-        streams::run(
-            upgraded,
-            self.tty,
-            if self.interactive {
-                Input::Forwarded(DetachKeys::new(self.detach_keys.as_deref()))
-            } else {
-                Input::Closed
-            },
-        )?;
-        drop(raw);
-        let ended: Value = client.get(&format!("/exec/{id}/json"))?;
-        let code = ended["ExitCode"].as_i64().unwrap_or(0);
-        Ok(i32::try_from(code).unwrap_or(1))
+        if streams::run(upgraded, attached)? == Ended::Detached {
+            return Err(Failure::new("read escape sequence"));
+        }
+        let ended = client.get(&format!("/exec/{id}/json"))?;
+        Ok(code(&ended["ExitCode"]))
     }
 }

@@ -7,30 +7,51 @@ pub(crate) struct Flags {
     /// Add a custom host-to-IP mapping (host:ip)
     #[arg(long, value_name = "list")]
     pub(super) add_host: Vec<String>,
+    /// Add an annotation to the container (passed through to the OCI runtime)
+    #[arg(long, value_name = "map")]
+    pub(super) annotation: Vec<String>,
     /// Attach to STDIN, STDOUT or STDERR
     #[arg(short, long, value_name = "list")]
     pub(super) attach: Vec<String>,
     /// Block IO (relative weight), between 10 and 1000, or 0 to disable
     #[arg(long, value_name = "uint16")]
     pub(super) blkio_weight: Option<u16>,
+    /// Block IO weight (relative device weight)
+    #[arg(long, value_name = "list")]
+    pub(super) blkio_weight_device: Vec<String>,
     /// Add Linux capabilities
     #[arg(long, value_name = "list")]
     pub(super) cap_add: Vec<String>,
     /// Drop Linux capabilities
     #[arg(long, value_name = "list")]
     pub(super) cap_drop: Vec<String>,
+    /// Optional parent cgroup for the container
+    #[arg(long, value_name = "string")]
+    pub(super) cgroup_parent: Option<String>,
     /// Cgroup namespace to use (host|private)
     #[arg(long, value_name = "string")]
     pub(super) cgroupns: Option<String>,
     /// Write the container ID to the file
     #[arg(long, value_name = "string")]
     pub(super) cidfile: Option<String>,
+    /// CPU count (Windows only)
+    #[arg(long, value_name = "int", hide = true)]
+    pub(super) cpu_count: Option<i64>,
+    /// CPU percent (Windows only)
+    #[arg(long, value_name = "int", hide = true)]
+    pub(super) cpu_percent: Option<i64>,
     /// Limit CPU CFS (Completely Fair Scheduler) period
     #[arg(long, value_name = "int")]
     pub(super) cpu_period: Option<i64>,
     /// Limit CPU CFS (Completely Fair Scheduler) quota
-    #[arg(long, value_name = "int", allow_hyphen_values = true)]
+    #[arg(long, value_name = "int")]
     pub(super) cpu_quota: Option<i64>,
+    /// Limit CPU real-time period in microseconds
+    #[arg(long, value_name = "int")]
+    pub(super) cpu_rt_period: Option<i64>,
+    /// Limit CPU real-time runtime in microseconds
+    #[arg(long, value_name = "int")]
+    pub(super) cpu_rt_runtime: Option<i64>,
     /// CPU shares (relative weight)
     #[arg(short, long, value_name = "int")]
     pub(super) cpu_shares: Option<i64>,
@@ -64,11 +85,14 @@ pub(crate) struct Flags {
     /// Limit write rate (IO per second) to a device
     #[arg(long, value_name = "list")]
     pub(super) device_write_iops: Vec<String>,
+    /// Skip image verification
+    #[arg(long, value_name = "bool", default_value = "true", hide = true)]
+    pub(super) disable_content_trust: bool,
     /// Set custom DNS servers
     #[arg(long, value_name = "list")]
     pub(super) dns: Vec<String>,
     /// Set DNS options
-    #[arg(long, visible_alias = "dns-opt", value_name = "list")]
+    #[arg(long, alias = "dns-opt", value_name = "list")]
     pub(super) dns_option: Vec<String>,
     /// Set custom DNS search domains
     #[arg(long, value_name = "list")]
@@ -88,12 +112,30 @@ pub(crate) struct Flags {
     /// Expose a port or a range of ports
     #[arg(long, value_name = "list")]
     pub(super) expose: Vec<String>,
-    /// GPU devices to add to the container (not supported)
+    /// GPU devices to add to the container ('all' to pass all GPUs); refused
     #[arg(long, value_name = "gpu-request")]
     pub(super) gpus: Option<String>,
     /// Add additional groups to join
     #[arg(long, value_name = "list")]
     pub(super) group_add: Vec<String>,
+    /// Command to run to check health
+    #[arg(long, value_name = "string")]
+    pub(super) health_cmd: Option<String>,
+    /// Time between running the check (ms|s|m|h)
+    #[arg(long, value_name = "duration")]
+    pub(super) health_interval: Option<String>,
+    /// Consecutive failures needed to report unhealthy
+    #[arg(long, value_name = "int")]
+    pub(super) health_retries: Option<i64>,
+    /// Time between running the check during the start period (ms|s|m|h)
+    #[arg(long, value_name = "duration")]
+    pub(super) health_start_interval: Option<String>,
+    /// Start period for the container to initialize before starting health-retries countdown (ms|s|m|h)
+    #[arg(long, value_name = "duration")]
+    pub(super) health_start_period: Option<String>,
+    /// Maximum time to allow one check to run (ms|s|m|h)
+    #[arg(long, value_name = "duration")]
+    pub(super) health_timeout: Option<String>,
     /// Container host name
     #[arg(short = 'h', long, value_name = "string")]
     pub(super) hostname: Option<String>,
@@ -103,9 +145,27 @@ pub(crate) struct Flags {
     /// Keep STDIN open even if not attached
     #[arg(short, long)]
     pub(super) interactive: bool,
+    /// Maximum IO bandwidth limit for the system drive (Windows only)
+    #[arg(long, value_name = "bytes", hide = true)]
+    pub(super) io_maxbandwidth: Option<String>,
+    /// Maximum IOps limit for the system drive (Windows only)
+    #[arg(long, value_name = "uint", hide = true)]
+    pub(super) io_maxiops: Option<u64>,
+    /// IPv4 address (e.g., 172.30.100.104)
+    #[arg(long, value_name = "string")]
+    pub(super) ip: Option<String>,
+    /// IPv6 address (e.g., 2001:db8::33)
+    #[arg(long, value_name = "string")]
+    pub(super) ip6: Option<String>,
     /// IPC mode to use
     #[arg(long, value_name = "string")]
     pub(super) ipc: Option<String>,
+    /// Container isolation technology
+    #[arg(long, value_name = "string")]
+    pub(super) isolation: Option<String>,
+    /// Kernel memory limit
+    #[arg(long, value_name = "bytes", hide = true)]
+    pub(super) kernel_memory: Option<String>,
     /// Set meta data on a container
     #[arg(short, long, value_name = "list")]
     pub(super) label: Vec<String>,
@@ -115,12 +175,18 @@ pub(crate) struct Flags {
     /// Add link to another container
     #[arg(long, value_name = "list")]
     pub(super) link: Vec<String>,
+    /// Container IPv4/IPv6 link-local addresses
+    #[arg(long, value_name = "list")]
+    pub(super) link_local_ip: Vec<String>,
     /// Logging driver for the container
     #[arg(long, value_name = "string")]
     pub(super) log_driver: Option<String>,
     /// Log driver options
     #[arg(long, value_name = "list")]
     pub(super) log_opt: Vec<String>,
+    /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
+    #[arg(long, value_name = "string")]
+    pub(super) mac_address: Option<String>,
     /// Memory limit
     #[arg(short, long, value_name = "bytes")]
     pub(super) memory: Option<String>,
@@ -128,10 +194,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "bytes")]
     pub(super) memory_reservation: Option<String>,
     /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
-    #[arg(long, value_name = "bytes", allow_hyphen_values = true)]
+    #[arg(long, value_name = "bytes")]
     pub(super) memory_swap: Option<String>,
     /// Tune container memory swappiness (0 to 100)
-    #[arg(long, value_name = "int", allow_hyphen_values = true)]
+    #[arg(long, value_name = "int")]
     pub(super) memory_swappiness: Option<i64>,
     /// Attach a filesystem mount to the container
     #[arg(long, value_name = "mount")]
@@ -140,8 +206,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "string")]
     pub(super) name: Option<String>,
     /// Connect a container to a network
-    #[arg(long, visible_alias = "net", value_name = "network")]
-    pub(super) network: Option<String>,
+    #[arg(long, alias = "net", value_name = "network")]
+    pub(super) network: Vec<String>,
+    /// Add network-scoped alias for the container
+    #[arg(long, value_name = "list")]
+    pub(super) network_alias: Vec<String>,
     /// Disable any container-specified HEALTHCHECK
     #[arg(long)]
     pub(super) no_healthcheck: bool,
@@ -149,13 +218,13 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(super) oom_kill_disable: bool,
     /// Tune host's OOM preferences (-1000 to 1000)
-    #[arg(long, value_name = "int", allow_hyphen_values = true)]
+    #[arg(long, value_name = "int")]
     pub(super) oom_score_adj: Option<i64>,
     /// PID namespace to use
     #[arg(long, value_name = "string")]
     pub(super) pid: Option<String>,
     /// Tune container pids limit (set -1 for unlimited)
-    #[arg(long, value_name = "int", allow_hyphen_values = true)]
+    #[arg(long, value_name = "int")]
     pub(super) pids_limit: Option<i64>,
     /// Set platform if server is multi-platform capable
     #[arg(long, value_name = "string")]
@@ -197,8 +266,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "string")]
     pub(super) stop_signal: Option<String>,
     /// Timeout (in seconds) to stop a container
-    #[arg(long, value_name = "int", allow_hyphen_values = true)]
+    #[arg(long, value_name = "int")]
     pub(super) stop_timeout: Option<i64>,
+    /// Storage driver options for the container
+    #[arg(long, value_name = "list")]
+    pub(super) storage_opt: Vec<String>,
     /// Sysctl options
     #[arg(long, value_name = "map")]
     pub(super) sysctl: Vec<String>,
@@ -211,6 +283,9 @@ pub(crate) struct Flags {
     /// Ulimit options
     #[arg(long, value_name = "ulimit")]
     pub(super) ulimit: Vec<String>,
+    /// Bind mount Docker API socket and required auth
+    #[arg(long, hide = true)]
+    pub(super) use_api_socket: bool,
     /// Username or UID (format: <name|uid>[:<group|gid>])
     #[arg(short, long, value_name = "string")]
     pub(super) user: Option<String>,
@@ -236,14 +311,17 @@ pub(crate) struct Flags {
     #[arg(long, action = clap::ArgAction::HelpLong)]
     help: Option<bool>,
 
-    /// Image to run
-    #[arg(value_name = "IMAGE")]
-    pub(super) image: String,
-    /// Command and its arguments
-    #[arg(
-        value_name = "COMMAND",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    pub(super) command: Vec<String>,
+    /// Image, command and arguments: what follows the image is the container's
+    #[arg(value_name = "IMAGE [COMMAND] [ARG...]", required = true, trailing_var_arg = true, num_args = 1..)]
+    words: Vec<String>,
+}
+
+impl Flags {
+    pub(super) fn image(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    pub(super) fn command(&self) -> &[String] {
+        self.words.get(1..).unwrap_or_default()
+    }
 }

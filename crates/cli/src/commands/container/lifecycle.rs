@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::failure::{Outcome, for_each};
+use crate::failure::{Outcome, for_all};
 use crate::http::{Client, Query, encode};
 
 #[derive(Debug, Args)]
@@ -13,10 +13,8 @@ pub(crate) struct NameArgs {
 
 impl NameArgs {
     pub(crate) fn run(&self, client: &Client, action: &str) -> Outcome<i32> {
-        for_each(&self.containers, |name| {
-            client.act(&format!("/containers/{}/{action}", encode(name)))?;
-            println!("{name}");
-            Ok(())
+        for_all(&self.containers, false, |name| {
+            client.act(&format!("/containers/{}/{action}", encode(name)))
         })
     }
 }
@@ -41,14 +39,12 @@ pub(crate) struct StopArgs {
 
 impl StopArgs {
     pub(crate) fn run(&self, client: &Client, action: &str) -> Outcome<i32> {
-        for_each(&self.containers, |name| {
+        for_all(&self.containers, false, |name| {
             let path = Query::new(format!("/containers/{}/{action}", encode(name)))
                 .option("signal", self.signal.as_ref())
                 .option("t", self.time)
                 .build();
-            client.act(&path)?;
-            println!("{name}");
-            Ok(())
+            client.act(&path)
         })
     }
 }
@@ -64,13 +60,11 @@ pub(crate) struct KillArgs {
 
 impl KillArgs {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        for_each(&self.containers, |name| {
+        for_all(&self.containers, false, |name| {
             let path = Query::new(format!("/containers/{}/kill", encode(name)))
                 .option("signal", self.signal.as_ref())
                 .build();
-            client.act(&path)?;
-            println!("{name}");
-            Ok(())
+            client.act(&path)
         })
     }
 }

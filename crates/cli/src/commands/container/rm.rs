@@ -2,7 +2,7 @@
 
 use clap::Args as ClapArgs;
 
-use crate::failure::{Outcome, for_each};
+use crate::failure::{Outcome, for_all};
 use crate::http::{Client, Query, encode};
 
 #[derive(Debug, ClapArgs)]
@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        for_each(&self.containers, |name| {
+        for_all(&self.containers, self.force, |name| {
             let path = Query::new(format!(
                 "/containers/{}",
                 encode(name.trim_start_matches('/'))
@@ -31,13 +31,7 @@ impl Args {
             .flag("link", self.link)
             .flag("force", self.force)
             .build();
-            match client.delete(&path) {
-                // --force: what is not there needs no removing.
-                Err(failure) if self.force && failure.is_not_found() => return Ok(()),
-                result => result?,
-            };
-            println!("{name}");
-            Ok(())
+            client.delete(&path).map(drop)
         })
     }
 }

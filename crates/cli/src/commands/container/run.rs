@@ -2,17 +2,16 @@
 //!
 //! A foreground run attaches and registers to wait before it starts, so that not a byte and not the exit is missed.
 
-use std::thread;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 
 use clap::Args as ClapArgs;
 use serde_json::Value;
 
 use super::flags::Flags;
-use super::signals;
-use crate::detach::DetachKeys;
+use super::session::Session;
 use crate::failure::{Failure, Outcome};
-use crate::http::{Body, Client, Query};
-use crate::streams::{self, End, Input};
+use crate::http::{Client, Query, encode};
 use crate::terminal;
 
 #[derive(Debug, ClapArgs)]
@@ -22,7 +21,7 @@ pub(crate) struct Args {
     #[arg(short, long)]
     detach: bool,
     /// Proxy received signals to the process
-    #[arg(long, value_name = "bool", default_value = "true", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "bool", default_value = "true", action = clap::ArgAction::Set)]
     sig_proxy: bool,
     #[command(flatten)]
     flags: Flags,
@@ -40,38 +39,65 @@ impl CreateArgs {
         let body = self
             .flags
             .body(false)
-            .map_err(|failure| explain(failure, "create"))?;
+            .map_err(|failure| refused(failure, "create"))?;
         let id = create(client, &self.flags, &body)?;
         println!("{id}");
         Ok(0)
     }
 }
 
-fn create(client: &Client, flags: &Flags, body: &Value) -> Outcome<String> {
-    if let Some(file) = &flags.cidfile
-        && std::fs::exists(file)?
-    {
-        return Err(Failure::new(format!(
-            "container ID file found, make sure the other container isn't running or delete {file}"
-        )));
+impl Args {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        let flags = &self.flags;
+        let body = flags
+            .body(self.detach)
+            .map_err(|failure| refused(failure, "run"))?;
+        if self.detach && !flags.attach.is_empty() {
+            return Err(Failure::new(
+                "conflicting options: cannot specify both --attach and --detach",
+            ));
+        }
+        let (stdin, stdout, stderr) = flags.attached(self.detach);
+        terminal::check(flags.tty, stdin)?;
+        let id = create(client, flags, &body).map_err(explained)?;
+        let start = format!("/containers/{}/start", encode(&id));
+        if self.detach {
+            client.act(&start).map_err(explained)?;
+            println!("{id}");
+            return Ok(0);
+        }
+        let session = Session {
+            container: &id,
+            tty: flags.tty,
+            stdin,
+            stdout,
+            stderr,
+            detach_keys: flags.detach_keys.as_deref(),
+            sig_proxy: self.sig_proxy,
+        };
+        let condition = if flags.rm { "removed" } else { "next-exit" };
+        let opened = session
+            .open(client, Some(condition))
+            .and_then(|opened| client.act(&start).map(|()| opened))
+            .map_err(explained)?;
+        let code = session.finish(client, opened).map_err(explained)?;
+        Ok(code.unwrap_or(0))
     }
+}
+
+/// Steps: refuse an id file that exists, and make it; create; write the id. A create that fails takes its file along.
+fn create(client: &Client, flags: &Flags, body: &Value) -> Outcome<String> {
+    let mut file = flags.cidfile.as_deref().map(IdFile::new).transpose()?;
     let path = Query::new("/containers/create")
-        .option("name", flags.name.as_ref())
+        .option("name", flags.name.as_ref().filter(|name| !name.is_empty()))
         .option("platform", flags.platform.as_ref())
         .build();
     let created = client.post(&path, body).inspect_err(|failure| {
-        if failure.is_not_found() && failure.text.contains("No such image") {
-            let tagged = if flags
-                .image
-                .rsplit('/')
-                .next()
-                .is_some_and(|name| name.contains([':', '@']))
-            {
-                ""
-            } else {
-                ":latest"
-            };
-            eprintln!("Unable to find image '{}{tagged}' locally", flags.image);
+        if failure.is_not_found()
+            && failure.text.contains("No such image")
+            && flags.pull.as_deref() != Some("never")
+        {
+            eprintln!("Unable to find image '{}' locally", tagged(flags.image()));
         }
     })?;
     for warning in created["Warnings"]
@@ -83,122 +109,148 @@ fn create(client: &Client, flags: &Flags, body: &Value) -> Outcome<String> {
         eprintln!("WARNING: {warning}");
     }
     let id = created["Id"].as_str().unwrap_or_default().to_owned();
-    if let Some(file) = &flags.cidfile {
-        write_id(file, &id)?;
+    if let Some(file) = &mut file {
+        file.write(&id)?;
     }
     Ok(id)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a file of the user's, not of the engine's state"
-)]
-fn write_id(file: &str, id: &str) -> Outcome<()> {
-    std::fs::write(file, id).map_err(|error| {
-        Failure::new(format!(
-            "failed to write the container ID to the file: {error}"
-        ))
-    })
+/// A reference with the tag that is meant when there is none.
+fn tagged(image: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    if name.contains([':', '@']) {
+        image.to_owned()
+    } else {
+        format!("{image}:latest")
+    }
 }
 
-/// An engine's refusal of a run is 125, 126 or 127, by what it says, as docker decides it.
-fn explain(mut failure: Failure, command: &str) -> Failure {
-    let text = failure.text.clone();
-    let said = failure.status.is_some();
-    let has = |words: &[&str]| said && words.iter().any(|word| text.contains(word));
-    failure.code = if has(&[
+/// `--cidfile`: made before the container, removed again if there will be none.
+struct IdFile<'a> {
+    path: &'a str,
+    file: std::fs::File,
+    written: bool,
+}
+
+impl<'a> IdFile<'a> {
+    fn new(path: &'a str) -> Outcome<Self> {
+        if std::fs::exists(path)? {
+            return Err(Failure::new(format!(
+                "container ID file found, make sure the other container isn't running or delete {path}"
+            )));
+        }
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map_err(|error| {
+                let why = Failure::file("open", path, &error);
+                Failure::new(format!("failed to create the container ID file: {why}"))
+            })?;
+        Ok(Self {
+            path,
+            file,
+            written: false,
+        })
+    }
+
+    fn write(&mut self, id: &str) -> Outcome<()> {
+        self.file.write_all(id.as_bytes()).map_err(|error| {
+            Failure::new(format!(
+                "failed to write the container ID ({id}) to file: {}",
+                crate::failure::plain(&error)
+            ))
+        })?;
+        self.written = true;
+        Ok(())
+    }
+}
+
+impl Drop for IdFile<'_> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a file of the user's, not of the engine's state"
+    )]
+    fn drop(&mut self) {
+        if !self.written {
+            // It was empty; one that stays is refused the next time with its name.
+            drop(std::fs::remove_file(self.path));
+        }
+    }
+}
+
+/// Flags that cannot be: 125, whatever the words.
+fn refused(mut failure: Failure, command: &str) -> Failure {
+    failure.code = 125;
+    if !failure.usage {
+        failure.text = format!(
+            "orlop: {}\n\nRun 'orlop {command} --help' for more information",
+            failure.text
+        );
+    }
+    failure
+}
+
+/// A run that failed is 125, 126 or 127, by what the engine says, as docker decides it.
+fn explained(failure: Failure) -> Failure {
+    let text = failure.text.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let code = if has(&[
         "executable file not found",
         "no such file or directory",
         "system cannot find the file specified",
     ]) {
         127
-    } else if has(&["permission denied", "is a directory"]) {
+    } else if has(&["permission denied", "is a directory", "not a directory"]) {
         126
     } else {
         125
     };
-    failure.text = format!(
-        "orlop: {}\n\nRun 'orlop {command} --help' for more information",
-        failure.text
-    );
+    let said = failure.status.is_some();
+    let mut failure = refused(failure, "run");
+    if said {
+        failure.code = code;
+    }
     failure
 }
 
-impl Args {
-    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        let flags = &self.flags;
-        if flags.tty && flags.interactive && !self.detach && !terminal::stdin_is_terminal() {
-            return Err(Failure::new("the input device is not a TTY"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_of_refusals() {
+        for (text, code) in [
+            ("exec: \"x\": executable file not found in $PATH", 127),
+            ("exec: \"/x\": stat /x: no such file or directory", 127),
+            ("exec: \"/etc/passwd\": permission denied", 126),
+            ("exec: \"/etc\": is a directory", 126),
+            ("Conflict. The container name is in use", 125),
+        ] {
+            let failure = explained(Failure::from_engine(400, text));
+            assert_eq!(failure.code, code, "{text}");
+            assert_eq!(
+                failure.text,
+                format!(
+                    "orlop: Error response from daemon: {text}\n\nRun 'orlop run --help' for more information"
+                )
+            );
         }
-        self.run_explained(client).map_err(|failure| {
-            if failure.text.is_empty() {
-                failure
-            } else {
-                explain(failure, "run")
-            }
-        })
+        assert_eq!(
+            explained(Failure::new("no such file or directory")).code,
+            125
+        );
     }
 
-    fn run_explained(&self, client: &Client) -> Outcome<i32> {
-        let flags = &self.flags;
-        let body = flags.body(self.detach)?;
-        let id = create(client, flags, &body)?;
-        let start = format!("/containers/{id}/start");
-        if self.detach {
-            client.act(&start)?;
-            println!("{id}");
-            return Ok(0);
+    #[test]
+    fn tags() {
+        for (image, whole) in [
+            ("x", "x:latest"),
+            ("x:1", "x:1"),
+            ("host:5000/x", "host:5000/x:latest"),
+            ("x@sha256:0", "x@sha256:0"),
+        ] {
+            assert_eq!(tagged(image), whole);
         }
-        let (stdin, stdout, stderr) = flags.attached(false);
-        let attach = Query::new(format!("/containers/{id}/attach"))
-            .set("stream", "1")
-            .flag("stdin", stdin)
-            .flag("stdout", stdout)
-            .flag("stderr", stderr)
-            .option("detachKeys", flags.detach_keys.as_ref())
-            .build();
-        let upgraded = client.upgrade(&attach, Body::Empty)?;
-        let condition = if flags.rm { "removed" } else { "next-exit" };
-        let wait = Query::new(format!("/containers/{id}/wait"))
-            .set("condition", condition)
-            .build();
-        // The head comes at once, the body with the end.
-        let exit = client.send("POST", &wait, Body::Empty)?;
-        client.act(&start)?;
-        if flags.tty {
-            signals::follow_size(client, &format!("/containers/{id}/resize"))?;
-        } else if self.sig_proxy {
-            signals::forward(client, &id)?;
-        }
-        let raw = if flags.tty && stdin {
-            terminal::Raw::enter()
-        } else {
-            None
-        };
-        let (tty, input) = (
-            flags.tty,
-            if stdin {
-                Input::Forwarded(DetachKeys::new(flags.detach_keys.as_deref()))
-            } else {
-                Input::Closed
-            },
-        );
-        let copying = thread::spawn(move || streams::run(upgraded, tty, input));
-        let copied = copying.join().expect("copying does not panic");
-        drop(raw);
-        if copied? == End::Detached {
-            return Ok(0);
-        }
-        let exit = exit.json()?;
-        if let Some(message) = exit["Error"]["Message"]
-            .as_str()
-            .filter(|message| !message.is_empty())
-        {
-            return Err(Failure::from_engine(500, message));
-        }
-        Ok(exit["StatusCode"]
-            .as_i64()
-            .and_then(|code| i32::try_from(code).ok())
-            .unwrap_or(125))
     }
 }

@@ -5,25 +5,18 @@ use serde_json::Value;
 
 use crate::failure::Outcome;
 use crate::http::{Client, Query, encode};
-use crate::render::list::table;
+use crate::render::list::wide_table;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    #[arg(value_name = "CONTAINER")]
-    container: String,
-    /// Options of ps
-    #[arg(
-        value_name = "ps OPTIONS",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    options: Vec<String>,
+    #[arg(value_name = "CONTAINER [ps OPTIONS]", required = true, trailing_var_arg = true, num_args = 1..)]
+    words: Vec<String>,
 }
 
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        let options = (!self.options.is_empty()).then(|| self.options.join(" "));
-        let path = Query::new(format!("/containers/{}/top", encode(&self.container)))
+        let options = (self.words.len() > 1).then(|| self.words[1..].join(" "));
+        let path = Query::new(format!("/containers/{}/top", encode(&self.words[0])))
             .option("ps_args", options)
             .build();
         let answer = client.get(&path)?;
@@ -43,7 +36,7 @@ impl Args {
                     .map(cells),
             )
             .collect();
-        print!("{}", table(&lines));
+        print!("{}", wide_table(&lines, 20));
         Ok(0)
     }
 }

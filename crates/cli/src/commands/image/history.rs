@@ -14,7 +14,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "string")]
     format: Option<String>,
     /// Print sizes and dates in human readable format
-    #[arg(long, value_name = "bool", default_value = "true", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(short = 'H', long, value_name = "bool", default_value = "true", action = clap::ArgAction::Set)]
     human: bool,
     /// Don't truncate output
     #[arg(long)]

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use serde_json::Value;
 
 use crate::commands::container_split_tag as split_tag;
-use crate::failure::{Failure, Outcome, words};
+use crate::failure::{Failure, Outcome, plain};
 use crate::http::{Body, Client, Query};
 use crate::render::progress::{Counted, bar};
 
@@ -68,7 +68,7 @@ pub(crate) fn open(file: &str, action: &str) -> Outcome<Box<dyn Read>> {
         }));
     }
     let reader = File::open(file)
-        .map_err(|error| Failure::new(format!("open {file}: {}", words(&error))))?;
+        .map_err(|error| Failure::new(format!("open {file}: {}", plain(&error))))?;
     let total = reader.metadata()?.len();
     Ok(Box::new(Counted {
         reader,
