@@ -18,6 +18,8 @@ for module in overlay bridge veth nf_tables nft_chain_nat nft_nat nft_masq nft_f
 done
 ip link set lo up
 hostname v2
+# Debian keeps the kernel's log to itself; here it stands for any device that a container has to be given.
+echo 0 >/proc/sys/kernel/dmesg_restrict
 
 # check NAME COMMAND…: the command's exit code decides; what it said is shown when it fails.
 check() {

@@ -52,14 +52,6 @@ impl Failure {
         Self::new(format!("{action} {path}: {}", plain(error)))
     }
 
-    /// Nothing more to say: the code alone.
-    pub(crate) fn silent(code: i32) -> Self {
-        Self {
-            code,
-            ..Self::new("")
-        }
-    }
-
     /// The engine knows no such thing.
     pub(crate) fn is_not_found(&self) -> bool {
         self.status == Some(404)

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-/// Docker keeps the last 256 events for `since`; so do we.
-const KEPT: usize = 256;
+/// How many past events `since` can reach. Docker keeps 256, which a busy engine makes in a second.
+pub const KEPT: usize = 4096;
 
 #[derive(Debug, Clone)]
 pub struct Event {

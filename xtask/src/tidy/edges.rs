@@ -11,7 +11,7 @@ use std::process::Command;
 const LEGAL: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("archive", &["sys"]),
-    ("cli", &["api"]),
+    ("cli", &["api", "archive"]),
     (
         "engine",
         &["volumes", "archive", "store", "shim-protocol", "sys"],

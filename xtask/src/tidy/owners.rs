@@ -5,7 +5,6 @@ use super::edges::{FREE, Package};
 
 /// Dependency, the only crate that may use it.
 const OWNERS: &[(&str, &str)] = &[
-    ("axum", "server"),
     ("clap", "cli"),
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
@@ -20,8 +19,6 @@ const OWNERS: &[(&str, &str)] = &[
     ("rusqlite", "store"),
     ("tar", "archive"),
     ("tokio", "server"),
-    ("tokio-stream", "server"),
-    ("tower", "server"),
     ("zstd", "archive"),
 ];
 

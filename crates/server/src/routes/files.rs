@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::sync::Mutex;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use engine::containers::{ArchiveStat, CommitRequest, PutOptions};
 use hyper::{Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -41,27 +43,7 @@ fn describe(stat: &ArchiveStat) -> header::HeaderValue {
         "linkTarget": stat.link_target,
     })
     .to_string();
-    header::HeaderValue::from_str(&base64(text.as_bytes())).expect("base64 is plain")
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let group = chunk
-            .iter()
-            .fold(0_u32, |group, &byte| (group << 8) | u32::from(byte))
-            << (8 * (3 - chunk.len()));
-        for position in 0..4 {
-            if position <= chunk.len() {
-                let digit = (group >> (18 - 6 * position)) & 63;
-                text.push(char::from(DIGITS[digit as usize]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
+    header::HeaderValue::from_str(&BASE64_STANDARD.encode(text)).expect("base64 is plain")
 }
 
 async fn stat(request: Request) -> Answer {
@@ -170,22 +152,4 @@ async fn commit(request: Request) -> Answer {
         })
         .await?;
     answer_json(StatusCode::CREATED, &json!({ "Id": id }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_with_padding() {
-        for (text, encoded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-        ] {
-            assert_eq!(base64(text.as_bytes()), encoded);
-        }
-    }
 }

@@ -140,8 +140,8 @@ async fn usage(request: Request) -> Answer {
     }))
 }
 
-/// Events that may wait for a slow client before it is cut off.
-const EVENTS: usize = 1024;
+/// Events that may wait for a slow client before it is cut off; all that are kept come at once.
+const EVENTS: usize = engine::events::KEPT + 1024;
 
 async fn events(request: Request) -> Answer {
     let filters = filters::parse(request.get("filters"))?;

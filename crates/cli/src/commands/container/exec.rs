@@ -46,19 +46,6 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        self.execute(client).map_err(|mut failure| {
-            let text = failure.text.to_lowercase();
-            let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-            if has(&["executable file not found", "no such file or directory"]) {
-                failure.code = 127;
-            } else if has(&["permission denied", "is a directory", "not a directory"]) {
-                failure.code = 126;
-            }
-            failure
-        })
-    }
-
-    fn execute(&self, client: &Client) -> Outcome<i32> {
         let keys = keys::parse(self.detach_keys.as_deref()).map_err(Failure::new)?;
         let stdin = self.interactive && !self.detach;
         terminal::check(self.tty, stdin)?;

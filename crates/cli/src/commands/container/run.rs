@@ -193,15 +193,14 @@ fn refused(mut failure: Failure, command: &str) -> Failure {
 
 /// A run that failed is 125, 126 or 127, by what the engine says, as docker decides it.
 fn explained(failure: Failure) -> Failure {
-    let text = failure.text.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let has = |words: &[&str]| words.iter().any(|word| failure.text.contains(word));
     let code = if has(&[
         "executable file not found",
         "no such file or directory",
         "system cannot find the file specified",
     ]) {
         127
-    } else if has(&["permission denied", "is a directory", "not a directory"]) {
+    } else if has(&["permission denied", "is a directory"]) {
         126
     } else {
         125
@@ -226,6 +225,9 @@ mod tests {
             ("exec: \"/etc/passwd\": permission denied", 126),
             ("exec: \"/etc\": is a directory", 126),
             ("Conflict. The container name is in use", 125),
+            // A mount's error is nobody's program.
+            ("mount x: not a directory: did you mean a file?", 125),
+            ("No such file or directory", 125),
         ] {
             let failure = explained(Failure::from_engine(400, text));
             assert_eq!(failure.code, code, "{text}");

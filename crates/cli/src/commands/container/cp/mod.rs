@@ -1,0 +1,78 @@
+//! `cp`: files into and out of a container, as tar streams.
+
+mod inward;
+mod outward;
+mod stat;
+
+use std::io::{self, Write as _};
+
+use clap::Args as ClapArgs;
+
+use crate::failure::{Failure, Outcome};
+use crate::http::Client;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Archive mode (copy all uid/gid information)
+    #[arg(short, long)]
+    archive: bool,
+    /// Always follow symbol link in SRC_PATH
+    #[arg(short = 'L', long)]
+    follow_link: bool,
+    /// Suppress progress output during copy
+    #[arg(short, long)]
+    quiet: bool,
+    /// CONTAINER:PATH, a local path, or - for a tar stream
+    #[arg(value_name = "SRC_PATH")]
+    source: String,
+    /// CONTAINER:PATH, a local path, or - for a tar stream
+    #[arg(value_name = "DEST_PATH")]
+    destination: String,
+}
+
+/// `container:path`; a path that begins with a dot or slash is local.
+fn split(text: &str) -> Option<(&str, &str)> {
+    if text.starts_with(['/', '.']) {
+        return None;
+    }
+    text.split_once(':')
+        .filter(|(container, _)| !container.is_empty())
+}
+
+impl Args {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        match (split(&self.source), split(&self.destination)) {
+            (Some((container, path)), None) => self.copy_out(client, container, path)?,
+            (None, Some((container, path))) => self.copy_in(client, container, path)?,
+            (Some(_), Some(_)) => {
+                return Err(Failure::new("copying between containers is not supported"));
+            }
+            (None, None) => return Err(Failure::new("must specify at least one container source")),
+        }
+        Ok(0)
+    }
+
+    fn said(&self) {
+        if !self.quiet && crate::terminal::stdout_is_terminal() {
+            // A terminal that is gone reads nothing.
+            drop(writeln!(
+                io::stderr(),
+                "Successfully copied to {}",
+                self.destination
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_and_container_paths() {
+        assert_eq!(split("web:/x"), Some(("web", "/x")));
+        for local in ["./a:b", "/a:b", "plain", "-"] {
+            assert_eq!(split(local), None, "{local}");
+        }
+    }
+}
