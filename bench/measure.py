@@ -24,9 +24,11 @@ class Engine:
         self.env = {**os.environ, **(env or {})}
 
     def run(self, *arguments, check=True, **options):
-        return subprocess.run(
-            [*self.command, *arguments], env=self.env, check=check, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        ended = subprocess.run([*self.command, *arguments], env=self.env, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        if check and ended.returncode != 0:
+            raise SystemExit(f"{self.name} {' '.join(arguments)}: {ended.stderr.decode().strip()}")
+        return ended
 
     def time(self, *arguments):
         start = time.perf_counter()
@@ -36,10 +38,17 @@ class Engine:
 
 def engines():
     podman = ["podman", "--root", DATA + "/podman", "--runroot", DATA + "/podman-run", "--storage-driver", "overlay"]
+    # Podman asks for limits that a host without CAP_SYS_RESOURCE cannot give.
+    settings = STATE + "/containers.conf"
+    with open(settings, "w") as file:
+        file.write('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n')
+        # crun, its default, refuses a host with both cgroup hierarchies.
+        if os.path.isdir("/sys/fs/cgroup/memory"):
+            file.write('[engine]\nruntime = "runc"\n')
     return {
         "orlop": Engine("orlop", [ORLOP, "--root", DATA + "/orlop"]),
         "docker": Engine("docker", [DOCKER], {"DOCKER_HOST": f"unix://{DATA}/docker.sock"}),
-        "podman": Engine("podman", podman, {"PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}),
+        "podman": Engine("podman", podman, {"CONTAINERS_CONF": settings, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}),
     }
 
 
