@@ -4,6 +4,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::endpoint::EndpointArgs;
 use crate::failure::{Failure, Outcome};
+use crate::grammar::Lazy;
 use crate::http::Client;
 
 mod container;
@@ -40,17 +41,17 @@ enum Command {
     #[command(flatten)]
     Container(container::Verb),
     /// List containers
-    Ps(container::ls::Args),
+    Ps(Lazy<container::ls::Args>),
     #[command(flatten)]
     Image(image::Verb),
     /// List images
-    Images(image::ls::Args),
+    Images(Lazy<image::ls::Args>),
     /// Remove one or more images
-    Rmi(image::rm::Args),
+    Rmi(Lazy<image::rm::Args>),
     #[command(flatten)]
     System(system::Verb),
     /// Return low-level information on objects
-    Inspect(system::inspect::Args),
+    Inspect(Lazy<system::inspect::Args>),
     /// Manage containers
     #[command(name = "container", subcommand)]
     Containers(container::Command),
@@ -67,12 +68,12 @@ enum Command {
     #[command(name = "system", subcommand)]
     Whole(system::Command),
     /// Run the engine in the foreground
-    Serve(meta::ServeArgs),
+    Serve(Lazy<meta::ServeArgs>),
     /// Print a completion script for a shell
-    Completion(meta::CompletionArgs),
+    Completion(Lazy<meta::CompletionArgs>),
     /// Write the man pages into a directory
     #[command(hide = true)]
-    Man(meta::ManArgs),
+    Man(Lazy<meta::ManArgs>),
 }
 
 impl Cli {

@@ -5,6 +5,7 @@
 //! * Mistakes are told in docker's words with docker's exit codes: 125 for a flag, 1 for everything else.
 
 mod help;
+mod lazy;
 mod mistakes;
 
 use std::ffi::OsString;
@@ -12,6 +13,8 @@ use std::ffi::OsString;
 use clap::{ArgAction, Command, CommandFactory as _, FromArgMatches as _};
 
 use crate::commands::Cli;
+
+pub(crate) use lazy::Lazy;
 
 /// Reads the command line of this process. Help, version and mistakes are printed here; then the exit code is `Err`.
 pub(crate) fn parse() -> Result<Cli, i32> {
@@ -78,36 +81,33 @@ fn typed<'a>(root: &'a Command, words: &[String]) -> Typed<'a> {
     found
 }
 
-/// Applies docker's rules to a tree of derived commands.
+/// Applies docker's rules to the flags of a derived command.
 fn tolerant(command: Command) -> Command {
-    command
-        .args_override_self(true)
-        .mut_args(|argument| {
-            let is_switch = matches!(argument.get_action(), ArgAction::SetTrue)
-                || argument
-                    .get_value_names()
-                    .is_some_and(|names| names == ["bool"]);
-            if is_switch {
-                let default = argument
-                    .get_default_values()
-                    .first()
-                    .and_then(|value| value.to_str())
-                    .unwrap_or("false")
-                    .to_owned();
-                argument
-                    .action(ArgAction::Set)
-                    .num_args(0..=1)
-                    .require_equals(true)
-                    .default_missing_value("true")
-                    .default_value(default)
-                    .value_parser(truth)
-            } else if argument.get_action().takes_values() && !argument.is_positional() {
-                argument.allow_hyphen_values(true)
-            } else {
-                argument
-            }
-        })
-        .mut_subcommands(tolerant)
+    command.args_override_self(true).mut_args(|argument| {
+        let is_switch = matches!(argument.get_action(), ArgAction::SetTrue)
+            || argument
+                .get_value_names()
+                .is_some_and(|names| names == ["bool"]);
+        if is_switch {
+            let default = argument
+                .get_default_values()
+                .first()
+                .and_then(|value| value.to_str())
+                .unwrap_or("false")
+                .to_owned();
+            argument
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .default_value(default)
+                .value_parser(truth)
+        } else if argument.get_action().takes_values() && !argument.is_positional() {
+            argument.allow_hyphen_values(true)
+        } else {
+            argument
+        }
+    })
 }
 
 /// What Go takes for a truth value.

@@ -9,6 +9,7 @@ use std::io::{self, BufReader, Read, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::endpoint::Endpoint;
@@ -117,11 +118,17 @@ impl Answer {
         Failure::from_engine(self.status, &message)
     }
 
-    pub(crate) fn json(mut self) -> Outcome<Value> {
+    /// The body as JSON; an empty one is `null`.
+    pub(crate) fn json(self) -> Outcome<Value> {
+        self.read()
+    }
+
+    /// The body as a type of the caller's: much faster than a tree of values where there are thousands.
+    pub(crate) fn read<T: DeserializeOwned>(mut self) -> Outcome<T> {
         let mut bytes = Vec::new();
         self.body.read_to_end(&mut bytes)?;
         if bytes.is_empty() {
-            return Ok(Value::Null);
+            bytes.extend(b"null");
         }
         serde_json::from_slice(&bytes).map_err(|error| {
             Failure::new(format!(

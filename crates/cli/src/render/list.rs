@@ -19,19 +19,11 @@ pub(crate) fn print(
     format: Option<&str>,
 ) -> Outcome<()> {
     match format.unwrap_or("table") {
-        "table" => {
-            let head = columns
-                .iter()
-                .map(|(header, _)| (*header).to_owned())
-                .collect();
-            let lines = rows
-                .iter()
-                .map(|row| columns.iter().map(|(_, key)| text(row.get(*key))).collect());
-            print!(
-                "{}",
-                table(&std::iter::once(head).chain(lines).collect::<Vec<_>>())
-            );
-        }
+        "table" => print_table(
+            columns,
+            rows.iter()
+                .map(|row| columns.iter().map(|(_, key)| text(row.get(*key))).collect()),
+        ),
         "json" => {
             for row in rows {
                 println!("{}", Value::Object(row.clone()));
@@ -67,6 +59,16 @@ pub(crate) fn print(
         }
     }
     Ok(())
+}
+
+/// Lines of cells below the columns' headers.
+pub(crate) fn print_table(columns: Columns<'_>, lines: impl Iterator<Item = Vec<String>>) {
+    let head = columns
+        .iter()
+        .map(|(header, _)| (*header).to_owned())
+        .collect();
+    let all: Vec<Vec<String>> = std::iter::once(head).chain(lines).collect();
+    print!("{}", table(&all));
 }
 
 /// Go template of `--format`; unknown fields are an error, as for docker's lists.

@@ -1,5 +1,7 @@
 //! Sizes and durations in the words that docker uses.
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 
 /// `1.23MB`: powers of 1000, three digits.
@@ -91,31 +93,38 @@ pub(crate) fn ellipsis(text: &str, width: usize) -> String {
 }
 
 /// Compares as people count: `v2` before `v10`.
-pub(crate) fn natural(a: &str, b: &str) -> std::cmp::Ordering {
-    let (mut a, mut b) = (a, b);
+pub(crate) fn natural(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     loop {
-        let digits =
-            |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (da, db) = (digits(a), digits(b));
-        if da > 0 && db > 0 {
-            let (na, nb) = (
-                a[..da].trim_start_matches('0'),
-                b[..db].trim_start_matches('0'),
-            );
-            let order = na.len().cmp(&nb.len()).then_with(|| na.cmp(nb));
-            if order.is_ne() {
-                return order;
-            }
-            (a, b) = (&a[da..], &b[db..]);
-            continue;
+        // What is equal need not be counted, but a number counts from its first digit.
+        let equal = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+        let text = a[..equal]
+            .iter()
+            .rposition(|byte| !byte.is_ascii_digit())
+            .map_or(0, |last| last + 1);
+        (a, b) = (&a[text..], &b[text..]);
+        let (in_a, in_b) = (digits(a), digits(b));
+        if in_a == 0 || in_b == 0 {
+            // UTF-8 sorts by bytes as its characters do.
+            return a.cmp(b);
         }
-        let (mut ca, mut cb) = (a.chars(), b.chars());
-        match (ca.next(), cb.next()) {
-            (None, None) => return std::cmp::Ordering::Equal,
-            (x, y) if x == y => (a, b) = (ca.as_str(), cb.as_str()),
-            (x, y) => return x.cmp(&y),
+        let (value_a, value_b) = (value(&a[..in_a]), value(&b[..in_b]));
+        let order = (value_a.len().cmp(&value_b.len())).then_with(|| value_a.cmp(value_b));
+        if order.is_ne() {
+            return order;
         }
+        (a, b) = (&a[in_a..], &b[in_b..]);
     }
+}
+
+fn digits(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// Digits without leading zeros: of two values the longer is the greater.
+fn value(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
+    &digits[zeros..]
 }
 
 #[cfg(test)]
@@ -150,6 +159,9 @@ mod tests {
         let mut names = vec!["v10", "v2", "a", "v1", "v01b"];
         names.sort_by(|a, b| natural(a, b));
         assert_eq!(names, ["a", "v1", "v01b", "v2", "v10"]);
+        assert_eq!(natural("x12", "x12"), Ordering::Equal);
+        assert_eq!(natural("1.2.10", "1.2.9"), Ordering::Greater);
+        assert_eq!(natural("7", "07a"), Ordering::Less);
     }
 
     #[test]

@@ -1,16 +1,39 @@
 //! Volumes.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use engine::Volume;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+
+/// A volume as the API shows it. Lists of thousands are written without a tree of values in between.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Shown<'a> {
+    created_at: &'a str,
+    driver: &'a str,
+    labels: Option<&'a BTreeMap<String, String>>,
+    mountpoint: Cow<'a, str>,
+    name: &'a str,
+    options: Option<&'a BTreeMap<String, String>>,
+    scope: &'a str,
+}
+
+impl<'a> From<&'a Volume> for Shown<'a> {
+    fn from(volume: &'a Volume) -> Self {
+        Self {
+            created_at: &volume.created_at,
+            driver: &volume.driver,
+            labels: volume.labels.as_ref(),
+            mountpoint: volume.mountpoint.to_string_lossy(),
+            name: &volume.name,
+            options: volume.options.as_ref(),
+            scope: volume.scope.as_str(),
+        }
+    }
+}
 
 pub(crate) fn volume(volume: &Volume) -> Value {
-    json!({
-        "CreatedAt": volume.created_at,
-        "Driver": volume.driver,
-        "Labels": volume.labels,
-        "Mountpoint": volume.mountpoint,
-        "Name": volume.name,
-        "Options": volume.options,
-        "Scope": volume.scope.as_str(),
-    })
+    serde_json::to_value(Shown::from(volume)).expect("plain texts serialise")
 }

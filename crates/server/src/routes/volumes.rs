@@ -1,10 +1,13 @@
 //! `/volumes`.
 
+use std::collections::BTreeMap;
+
 use engine::containers::list::Filters;
 use engine::{CreateVolume, PruneRequest};
 use hyper::StatusCode;
 use regex::Regex;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::{json as answer_json, no_content, ok};
 use crate::bridge::Class;
@@ -28,6 +31,13 @@ fn known(filters: &Filters, keys: &[&str]) -> Result<(), Refusal> {
         Some(unknown) => Err(Refusal::invalid(format!("invalid filter '{unknown}'"))),
         None => Ok(()),
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed<'a> {
+    volumes: Vec<convert::Shown<'a>>,
+    warnings: Option<Vec<String>>,
 }
 
 async fn list(request: Request) -> Answer {
@@ -54,21 +64,25 @@ async fn list(request: Request) -> Answer {
             Ok::<_, engine::VolumeError>((engine.volumes.list()?, unused))
         })
         .await?;
-    let shown: Vec<Value> = volumes
+    let none = BTreeMap::new();
+    let shown: Vec<convert::Shown<'_>> = volumes
         .iter()
         .filter(|volume| {
-            let labels = volume.labels.clone().unwrap_or_default();
+            let labels = volume.labels.as_ref().unwrap_or(&none);
             dangling.is_none_or(|dangling| unused.binary_search(&volume.name).is_ok() == dangling)
                 && filters
                     .0
                     .get("driver")
                     .is_none_or(|drivers| drivers.contains(&volume.driver))
                 && (names.is_empty() || names.iter().any(|name| name.is_match(&volume.name)))
-                && filters.labels_match(&labels)
+                && filters.labels_match(labels)
         })
-        .map(convert::volume)
+        .map(convert::Shown::from)
         .collect();
-    ok(&json!({ "Volumes": shown, "Warnings": null }))
+    ok(&Listed {
+        volumes: shown,
+        warnings: None,
+    })
 }
 
 async fn create(request: Request) -> Answer {
@@ -88,7 +102,7 @@ async fn create(request: Request) -> Answer {
     };
     let map = |key: &str| -> Result<_, Refusal> {
         match body.get(key) {
-            None => Ok(std::collections::BTreeMap::new()),
+            None => Ok(BTreeMap::new()),
             Some(value) => serde_json::from_value(value.clone())
                 .map_err(|error| Refusal::invalid(format!("invalid JSON: {key}: {error}"))),
         }

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use crate::failure::Outcome;
+use crate::grammar::Lazy;
 use crate::http::Client;
 
 mod attach;
@@ -38,49 +39,49 @@ pub(crate) use prune::prune;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Create and run a new container from an image
-    Run(Box<run::Args>),
+    Run(Lazy<run::Args>),
     /// Create a new container
-    Create(Box<run::CreateArgs>),
+    Create(Lazy<run::CreateArgs>),
     /// Start one or more stopped containers
-    Start(start::Args),
+    Start(Lazy<start::Args>),
     /// Stop one or more running containers
-    Stop(lifecycle::StopArgs),
+    Stop(Lazy<lifecycle::StopArgs>),
     /// Kill one or more running containers
-    Kill(lifecycle::KillArgs),
+    Kill(Lazy<lifecycle::KillArgs>),
     /// Restart one or more containers
-    Restart(lifecycle::StopArgs),
+    Restart(Lazy<lifecycle::StopArgs>),
     /// Pause all processes within one or more containers
-    Pause(lifecycle::NameArgs),
+    Pause(Lazy<lifecycle::NameArgs>),
     /// Unpause all processes within one or more containers
-    Unpause(lifecycle::NameArgs),
+    Unpause(Lazy<lifecycle::NameArgs>),
     /// Block until one or more containers stop, then print their exit codes
-    Wait(wait::Args),
+    Wait(Lazy<wait::Args>),
     /// Remove one or more containers
-    Rm(rm::Args),
+    Rm(Lazy<rm::Args>),
     /// Fetch the logs of a container
-    Logs(logs::Args),
+    Logs(Lazy<logs::Args>),
     /// Attach local standard input, output, and error streams to a running container
-    Attach(attach::Args),
+    Attach(Lazy<attach::Args>),
     /// Execute a command in a running container
-    Exec(exec::Args),
+    Exec(Lazy<exec::Args>),
     /// Display the running processes of a container
-    Top(top::Args),
+    Top(Lazy<top::Args>),
     /// Rename a container
-    Rename(rename::Args),
+    Rename(Lazy<rename::Args>),
     /// List port mappings or a specific mapping for the container
-    Port(port::Args),
+    Port(Lazy<port::Args>),
     /// Copy files/folders between a container and the local filesystem
-    Cp(cp::Args),
+    Cp(Lazy<cp::Args>),
     /// Inspect changes to files or directories on a container's filesystem
-    Diff(diff::Args),
+    Diff(Lazy<diff::Args>),
     /// Export a container's filesystem as a tar archive
-    Export(export::Args),
+    Export(Lazy<export::Args>),
     /// Create a new image from a container's changes
-    Commit(commit::Args),
+    Commit(Lazy<commit::Args>),
     /// Display a live stream of container(s) resource usage statistics
-    Stats(stats::Args),
+    Stats(Lazy<stats::Args>),
     /// Update configuration of one or more containers
-    Update(update::Args),
+    Update(Lazy<update::Args>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,11 +90,11 @@ pub(crate) enum Command {
     Verb(Verb),
     /// List containers
     #[command(visible_aliases = ["ps", "list"])]
-    Ls(ls::Args),
+    Ls(Lazy<ls::Args>),
     /// Display detailed information on one or more containers
-    Inspect(ls::InspectArgs),
+    Inspect(Lazy<ls::InspectArgs>),
     /// Remove all stopped containers
-    Prune(prune::Args),
+    Prune(Lazy<prune::Args>),
 }
 
 impl Verb {

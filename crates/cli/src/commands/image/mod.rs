@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use crate::failure::Outcome;
+use crate::grammar::Lazy;
 use crate::http::Client;
 
 mod history;
@@ -19,15 +20,15 @@ mod tag;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Import the contents from a tarball to create a filesystem image
-    Import(import::Args),
+    Import(Lazy<import::Args>),
     /// Load an image from a tar archive or STDIN
-    Load(load::Args),
+    Load(Lazy<load::Args>),
     /// Save one or more images to a tar archive (streamed to STDOUT by default)
-    Save(save::Args),
+    Save(Lazy<save::Args>),
     /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
-    Tag(tag::Args),
+    Tag(Lazy<tag::Args>),
     /// Show the history of an image
-    History(history::Args),
+    History(Lazy<history::Args>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -36,14 +37,14 @@ pub(crate) enum Command {
     Verb(Verb),
     /// List images
     #[command(visible_alias = "list")]
-    Ls(ls::Args),
+    Ls(Lazy<ls::Args>),
     /// Remove one or more images
     #[command(visible_alias = "remove")]
-    Rm(rm::Args),
+    Rm(Lazy<rm::Args>),
     /// Display detailed information on one or more images
-    Inspect(ls::InspectArgs),
+    Inspect(Lazy<ls::InspectArgs>),
     /// Remove unused images
-    Prune(prune::Args),
+    Prune(Lazy<prune::Args>),
 }
 
 impl Verb {

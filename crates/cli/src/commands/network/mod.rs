@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::failure::{Outcome, for_each};
+use crate::grammar::Lazy;
 use crate::http::{Client, Query, encode};
 use crate::render::list::{self, Row};
 use crate::render::units::short_id;
@@ -12,9 +13,9 @@ use crate::render::units::short_id;
 pub(crate) enum Command {
     /// List networks
     #[command(visible_alias = "list")]
-    Ls(LsArgs),
+    Ls(Lazy<LsArgs>),
     /// Display detailed information on one or more networks
-    Inspect(InspectArgs),
+    Inspect(Lazy<InspectArgs>),
 }
 
 impl Command {

@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, Write as _};
 use clap::Subcommand;
 
 use crate::failure::{Failure, Outcome};
+use crate::grammar::Lazy;
 use crate::http::Client;
 
 mod df;
@@ -17,23 +18,23 @@ mod version;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Get real time events from the server
-    Events(events::Args),
+    Events(Lazy<events::Args>),
     /// Display system-wide information
-    Info(info::Args),
+    Info(Lazy<info::Args>),
     /// Show the version information
-    Version(version::Args),
+    Version(Lazy<version::Args>),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show disk usage
-    Df(df::Args),
+    Df(Lazy<df::Args>),
     /// Get real time events from the server
-    Events(events::Args),
+    Events(Lazy<events::Args>),
     /// Display system-wide information
-    Info(info::Args),
+    Info(Lazy<info::Args>),
     /// Remove unused data
-    Prune(prune::Args),
+    Prune(Lazy<prune::Args>),
 }
 
 impl Verb {

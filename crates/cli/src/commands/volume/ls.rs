@@ -1,10 +1,13 @@
 //! `volume ls`.
 
+use std::collections::BTreeMap;
+
 use clap::Args as ClapArgs;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 use crate::failure::Outcome;
-use crate::http::{Client, Query};
+use crate::http::{Body, Client, Query};
 use crate::render::list::{self, Row};
 use crate::render::units::natural;
 
@@ -32,48 +35,74 @@ const HEADERS: list::Columns<'_> = &[
     ("SIZE", "Size"),
 ];
 
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    volumes: Option<Vec<Volume>>,
+    warnings: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Volume {
+    name: String,
+    driver: String,
+    #[serde(default)]
+    mountpoint: String,
+    #[serde(default)]
+    scope: String,
+    labels: Option<BTreeMap<String, String>>,
+}
+
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        let answer = client.get(&Query::new("/volumes").filters(&self.filter)?.build())?;
-        for warning in answer["Warnings"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-        {
+        let path = Query::new("/volumes").filters(&self.filter)?.build();
+        let listed: Listed = client.send("GET", &path, Body::Empty)?.read()?;
+        for warning in listed.warnings.unwrap_or_default() {
             eprintln!("WARNING: {warning}");
         }
-        let mut volumes = answer["Volumes"].as_array().cloned().unwrap_or_default();
-        let name = |volume: &Value| volume["Name"].as_str().unwrap_or_default().to_owned();
-        volumes.sort_by(|a, b| natural(&name(a), &name(b)));
-        if self.quiet && self.format.is_none() {
-            volumes
-                .iter()
-                .for_each(|volume| println!("{}", name(volume)));
-            return Ok(0);
+        let mut volumes = listed.volumes.unwrap_or_default();
+        volumes.sort_by(|a, b| natural(&a.name, &b.name));
+        match self.format.as_deref() {
+            None if self.quiet => {
+                let names: String = volumes
+                    .iter()
+                    .flat_map(|volume| [&volume.name, "\n"])
+                    .collect();
+                print!("{names}");
+            }
+            // Without a tree of values for each: there may be thousands.
+            None | Some("table") => {
+                let lines = volumes
+                    .into_iter()
+                    .map(|volume| vec![volume.driver, volume.name]);
+                list::print_table(COLUMNS, lines);
+            }
+            format => {
+                let rows: Vec<Row> = volumes.iter().map(row).collect();
+                list::print(&rows, COLUMNS, HEADERS, format)?;
+            }
         }
-        let rows: Vec<Row> = volumes.iter().map(row).collect();
-        list::print(&rows, COLUMNS, HEADERS, self.format.as_deref())?;
         Ok(0)
     }
 }
 
-fn row(volume: &Value) -> Row {
-    let labels: Vec<String> = volume["Labels"]
-        .as_object()
-        .into_iter()
+fn row(volume: &Volume) -> Row {
+    let labels: Vec<String> = volume
+        .labels
+        .iter()
         .flatten()
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .map(|(key, value)| format!("{key}={value}"))
         .collect();
     let values = json!({
         "Availability": "N/A",
-        "Driver": volume["Driver"],
+        "Driver": volume.driver,
         "Group": "N/A",
         "Labels": labels.join(","),
         "Links": "N/A",
-        "Mountpoint": volume["Mountpoint"],
-        "Name": volume["Name"],
-        "Scope": volume["Scope"],
+        "Mountpoint": volume.mountpoint,
+        "Name": volume.name,
+        "Scope": volume.scope,
         "Size": "N/A",
         "Status": "N/A",
     });

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use crate::failure::Outcome;
+use crate::grammar::Lazy;
 use crate::http::Client;
 
 mod create;
@@ -16,21 +17,21 @@ mod rm;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create a volume
-    Create(create::Args),
+    Create(Lazy<create::Args>),
     /// Export the content of a volume as a tar archive
-    Export(export::Args),
+    Export(Lazy<export::Args>),
     /// Import a tar archive into a volume
-    Import(import::Args),
+    Import(Lazy<import::Args>),
     /// Display detailed information on one or more volumes
-    Inspect(inspect::Args),
+    Inspect(Lazy<inspect::Args>),
     /// List volumes
     #[command(visible_alias = "list")]
-    Ls(ls::Args),
+    Ls(Lazy<ls::Args>),
     /// Remove unused local volumes
-    Prune(prune::Args),
+    Prune(Lazy<prune::Args>),
     /// Remove one or more volumes
     #[command(visible_alias = "remove")]
-    Rm(rm::Args),
+    Rm(Lazy<rm::Args>),
 }
 
 impl Command {
