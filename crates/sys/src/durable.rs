@@ -158,23 +158,24 @@ fn sync_renamed(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes `link` a symbolic link to `target`, atomically replacing a file or link of that name.
+/// Makes `link` a symbolic link to `target`, atomically replacing a file or link of that name. Nothing is synced: for links that
+/// can be made again from what is.
 ///
 /// # Errors
 /// Any I/O error; a directory of that name is one.
-pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+pub fn symlink_unsynced(target: &Path, link: &Path) -> io::Result<()> {
     durable_call()?;
     match rustix::fs::symlink(target, link) {
-        Ok(()) => return sync_parent(link),
         Err(Errno::EXIST) => {}
-        Err(error) => return Err(error.into()),
+        result => return Ok(result?),
     }
     let (parent, name) = split(link)?;
     let temporary = parent.join(temporary_name(name));
     rustix::fs::symlink(target, &temporary)?;
-    rename_sync(&temporary, link).inspect_err(|_| {
+    rustix::fs::rename(&temporary, link).map_err(|error| {
         // As in write_atomic_at: the error already tells the caller what matters.
         let _ = rustix::fs::unlink(&temporary);
+        error.into()
     })
 }
 
@@ -413,8 +414,8 @@ mod tests {
             rename_new(&a, &b).expect_err("taken").kind(),
             io::ErrorKind::AlreadyExists
         );
-        symlink(Path::new("a"), &link).expect("new");
-        symlink(Path::new("b"), &link).expect("replaced");
+        symlink_unsynced(Path::new("a"), &link).expect("new");
+        symlink_unsynced(Path::new("b"), &link).expect("replaced");
         assert_eq!(std::fs::read_link(&link).expect("a link"), Path::new("b"));
         assert!(remove_file(&link).expect("there"));
         assert!(!remove_file(&link).expect("gone is fine"));

@@ -1,6 +1,7 @@
 //! The links `volumes/<name>` → `../data/<id>`, which let people find a volume's bytes by its name.
 //!
-//! They are made from the records and hold no truth of their own: [`crate::recover`] rebuilds them.
+//! They are made from the records and hold no truth of their own: [`crate::recover`] rebuilds them, so nobody waits for
+//! them to be on disk.
 
 use std::io;
 
@@ -8,7 +9,7 @@ use store::{Paths, VolumeId};
 
 /// Makes the link, replacing one that points elsewhere. A real directory of that name is an error: it may hold data.
 pub(crate) fn make(paths: &Paths, name: &str, id: &VolumeId) -> io::Result<()> {
-    sys::durable::symlink(&paths.volume_link_target(id), &paths.volume_link(name))
+    sys::durable::symlink_unsynced(&paths.volume_link_target(id), &paths.volume_link(name))
 }
 
 /// Removes the link if it points at this volume; anything else of that name stays.
