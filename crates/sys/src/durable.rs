@@ -247,26 +247,28 @@ pub fn sync_tree(root: &Path) -> io::Result<()> {
 /// Any I/O error.
 pub fn sync_tree_at(root: BorrowedFd<'_>) -> io::Result<()> {
     durable_call()?;
-    let mut left = SYNC_EACH;
-    if sync_below(root, &mut left)? {
-        return Ok(rustix::fs::fsync(root)?);
+    let mut files = Vec::new();
+    if !list_below(root, &mut files)? {
+        return Ok(rustix::fs::syncfs(root)?);
     }
-    rustix::fs::syncfs(root)?;
-    Ok(())
+    for file in files {
+        rustix::fs::fsync(&file)?;
+    }
+    Ok(rustix::fs::fsync(root)?)
 }
 
-/// Syncs everything below `dir`; false when there is more than `left` entries, and not all has been synced.
-fn sync_below(dir: BorrowedFd<'_>, left: &mut usize) -> io::Result<bool> {
+/// Opens the files and directories below `dir`, contents before what holds them; false when there are more than are
+/// worth it.
+fn list_below(dir: BorrowedFd<'_>, files: &mut Vec<OwnedFd>) -> io::Result<bool> {
     for entry in rustix::fs::Dir::read_from(dir)? {
         let entry = entry?;
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        if *left == 0 {
+        if files.len() == SYNC_EACH {
             return Ok(false);
         }
-        *left -= 1;
         let kind = match entry.file_type() {
             FileType::Unknown => {
                 let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -282,10 +284,10 @@ fn sync_below(dir: BorrowedFd<'_>, left: &mut usize) -> io::Result<bool> {
         };
         let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-        if kind == FileType::Directory && !sync_below(file.as_fd(), left)? {
+        if kind == FileType::Directory && !list_below(file.as_fd(), files)? {
             return Ok(false);
         }
-        rustix::fs::fsync(&file)?;
+        files.push(file);
     }
     Ok(true)
 }

@@ -38,4 +38,5 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod watch;
+pub mod writeback;
 pub mod xattr;

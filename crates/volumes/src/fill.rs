@@ -23,7 +23,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::{OpId, VolumeId, VolumeRow, VolumeState, WriteTx};
-use sys::copy_tree::{CopyOptions, copy_tree};
+use sys::copy_tree::{CopyOptions, Counts, copy_tree};
 
 use crate::merge::{self, Existing};
 use crate::{VolumeError, Volumes, open_directory};
@@ -134,36 +134,57 @@ impl Fill {
                 .map_err(VolumeError::io("make", directory))?;
         }
         let root = open_directory(&tree).map_err(VolumeError::io("open", &tree))?;
-        match source
+        let source = source
             .take()
-            .expect("an operation that has just begun has its source")
-        {
+            .expect("an operation that has just begun has its source");
+        sys::writeback::during(root.as_fd(), |made| {
+            self.make(source, volumes, &row, root.as_fd(), made)
+        })
+        .map_err(VolumeError::io("write", &tree))??;
+        sys::durable::sync_tree(&staging).map_err(VolumeError::io("sync", staging))
+    }
+
+    /// Tells `made` how many entries there are.
+    fn make(
+        &self,
+        source: Source<'_>,
+        volumes: &Volumes,
+        row: &VolumeRow,
+        root: BorrowedFd<'_>,
+        made: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), VolumeError> {
+        match source {
             Source::Tree(source) => {
+                let progress = |counts: Counts| made(counts.entries);
                 let options = CopyOptions {
                     root_attributes: true,
+                    progress: Some(&progress),
                     ..CopyOptions::default()
                 };
-                copy_tree(source, root.as_fd(), &options).map_err(|source| {
-                    VolumeError::Populate {
-                        name: self.name.clone(),
-                        source,
-                    }
+                copy_tree(source, root, &options).map_err(|source| VolumeError::Populate {
+                    name: self.name.clone(),
+                    source,
                 })?;
             }
             Source::Archive(tar) => {
                 // The archive decides about the root only if it has an entry for it.
-                let target = volumes.open_content(&row)?;
-                sys::attributes::copy(target.as_fd(), root.as_fd())
-                    .map_err(VolumeError::io("set the attributes of", &tree))?;
-                archive::unpack(tar, root.as_fd(), &archive::UnpackOptions::default()).map_err(
-                    |source| VolumeError::Import {
-                        name: self.name.clone(),
-                        source,
-                    },
-                )?;
+                let target = volumes.open_content(row)?;
+                sys::attributes::copy(target.as_fd(), root).map_err(VolumeError::io(
+                    "set the attributes of",
+                    volumes.paths.volume_content(&row.id),
+                ))?;
+                let progress = |unpacked: archive::Unpacked| made(unpacked.entries);
+                let options = archive::UnpackOptions {
+                    progress: Some(&progress),
+                    ..archive::UnpackOptions::default()
+                };
+                archive::unpack(tar, root, &options).map_err(|source| VolumeError::Import {
+                    name: self.name.clone(),
+                    source,
+                })?;
             }
         }
-        sys::durable::sync_tree(&staging).map_err(VolumeError::io("sync", staging))
+        Ok(())
     }
 
     fn merge(&self, op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {

@@ -1,0 +1,62 @@
+//! Has the kernel write a large tree to disk while more of it is being made, so that the last sync finds less to do.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+/// So many entries are worth a write of their own.
+const PORTION: u64 = 4096;
+
+/// Runs `work` with a function that it tells, from any thread, how many entries there are by now. Whatever it makes on the
+/// filesystem of `root` is written now and then; it is durable only after a sync of the caller's.
+///
+/// # Errors
+/// What the kernel could not write. A later sync may not say it again.
+pub fn during<T>(
+    root: BorrowedFd<'_>,
+    work: impl FnOnce(&(dyn Fn(u64) + Sync)) -> T,
+) -> io::Result<T> {
+    let (wake, woken) = sync_channel::<()>(1);
+    std::thread::scope(move |scope| {
+        let writer = scope.spawn(move || -> io::Result<()> {
+            while woken.recv().is_ok() {
+                rustix::fs::syncfs(root)?;
+            }
+            Ok(())
+        });
+        let told = AtomicU64::new(PORTION);
+        let result = work(&|entries| tell(&told, entries, &wake));
+        drop(wake);
+        writer.join().expect("a sync does not panic")?;
+        Ok(result)
+    })
+}
+
+fn tell(told: &AtomicU64, entries: u64, wake: &SyncSender<()>) {
+    let next = told.load(Ordering::Relaxed);
+    if entries >= next {
+        told.store(entries + PORTION, Ordering::Relaxed);
+        // One that is full, or whose writer has failed, needs no more.
+        let _ = wake.try_send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn the_result_comes_back_and_the_writer_ends() {
+        let root = std::fs::File::open("/tmp").expect("a directory");
+        let count = during(root.as_fd(), |tell| {
+            for entries in 0..3 * PORTION {
+                tell(entries);
+            }
+            7
+        });
+        assert_eq!(count.expect("nothing is wrong with it"), 7);
+    }
+}
