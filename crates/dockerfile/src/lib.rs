@@ -19,6 +19,7 @@ mod lines;
 mod mistake;
 mod mount;
 mod pairs;
+mod run;
 mod stages;
 mod statement;
 mod suggest;
