@@ -42,9 +42,11 @@ def engines():
     settings = STATE + "/containers.conf"
     with open(settings, "w") as file:
         file.write('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n')
+        # Locks in shared memory would be the host's, and stay; there are 2,048.
+        file.write('[engine]\nlock_type = "file"\nnum_locks = 8192\n')
         # crun, its default, refuses a host with both cgroup hierarchies.
         if os.path.isdir("/sys/fs/cgroup/memory"):
-            file.write('[engine]\nruntime = "runc"\n')
+            file.write('runtime = "runc"\n')
     return {
         "orlop": Engine("orlop", [ORLOP, "--root", DATA + "/orlop"]),
         "docker": Engine("docker", [DOCKER], {"DOCKER_HOST": f"unix://{DATA}/docker.sock"}),

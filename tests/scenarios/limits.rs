@@ -1,5 +1,7 @@
 //! Limits and confinement: memory, processor, processes, capabilities, seccomp, devices, read-only roots.
 
+use std::fs;
+
 use super::{Scenario, Scene};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -15,6 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("l10_shared_memory_and_namespaces", l10),
     ("l11_stats", l11),
     ("l12_sysctls", l12),
+    ("l13_the_engines_program", l13),
 ];
 
 fn l01(scene: &Scene) {
@@ -198,6 +201,26 @@ fn l08(scene: &Scene) {
             .ok(),
         "4"
     );
+}
+
+/// The first process of a container is a copy of one of the engine's, whose program it must not be able to write.
+fn l13(scene: &Scene) {
+    scene.run("run -d --name %it busybox sleep 1000").ok();
+    let pid = scene.inspect("it", "{{.State.Pid}}");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let shim = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))
+        .unwrap()
+        .trim();
+    // To cut it off asks for the mount before it asks whether somebody runs it.
+    let refused = fs::OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(format!("/proc/{shim}/exe"))
+        .unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    scene.run("rm -f %it").ok();
 }
 
 fn l09(scene: &Scene) {

@@ -90,8 +90,15 @@ impl Engine {
             subnet: config.bridge_subnet.clone(),
             mtu: config.bridge_mtu,
         })?);
+        let shim_program = sys::program::Program::open(&config.shim_program).map_err(|source| {
+            ContainerError::Io {
+                action: format!("cannot open {}", config.shim_program.display()),
+                source,
+            }
+        })?;
         let containers = Arc::new(Containers {
             config: config.clone(),
+            shim_program,
             store: Arc::clone(&store),
             paths: Arc::clone(&paths),
             events: events.clone(),

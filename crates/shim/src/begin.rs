@@ -30,6 +30,8 @@ pub(crate) fn run() -> i32 {
         return 1;
     };
     let control = UnixStream::from(control);
+    // It was started by the number of a descriptor, which says nothing in a list of processes.
+    rustix::thread::set_name(c"orlop").unwrap_or_default();
     if let Err(error) = enter() {
         // An engine that is gone needs no answer; so it is below.
         let error = broken("shim", &error);

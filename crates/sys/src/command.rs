@@ -27,7 +27,7 @@ pub fn run(program: &str, arguments: &[&str]) -> io::Result<Output> {
         .output()
 }
 
-/// Starts `program` with `control` as descriptor 3, /dev/null as standard streams and our environment; returns its pid.
+/// Starts `program`, as `orlop` among the processes, with `control` as descriptor 3, /dev/null as standard streams and our environment; returns its pid.
 ///
 /// posix_spawn shares our memory until the exec, so the cost does not grow with the caller's heap; a fork's would. The
 /// caller reaps the child.
@@ -39,7 +39,8 @@ pub fn spawn_with_control(
     let nul_free =
         |text: &[u8]| CString::new(text).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
     let program = nul_free(program.as_os_str().as_bytes())?;
-    let mut words = vec![program.clone()];
+    // Not its path, which may be a descriptor's.
+    let mut words = vec![c"orlop".to_owned()];
     for argument in arguments {
         words.push(nul_free(argument.as_bytes())?);
     }

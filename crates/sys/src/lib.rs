@@ -32,6 +32,7 @@ pub mod netlink;
 pub mod nftables;
 pub mod overlay;
 pub mod process;
+pub mod program;
 pub mod pty;
 mod remove_tree;
 pub mod seccomp;

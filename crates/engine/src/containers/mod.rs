@@ -78,6 +78,8 @@ pub use wait::{WaitCondition, WaitOutcome};
 #[derive(Debug)]
 pub struct Containers {
     pub(crate) config: EngineConfig,
+    /// What shims and their helpers are started from.
+    pub(crate) shim_program: sys::program::Program,
     pub(crate) store: Arc<Store>,
     pub(crate) paths: Arc<Paths>,
     pub(crate) events: Events,

@@ -56,7 +56,7 @@ impl Containers {
         sys::durable::create_dir_all(&spec.run_dir, 0o700).map_err(failed("run directory"))?;
         let (ours, theirs) = UnixStream::pair().map_err(failed("socket pair"))?;
         let pid =
-            sys::command::spawn_with_control(&self.config.shim_program, &["shim"], theirs.as_fd())
+            sys::command::spawn_with_control(self.shim_program.path(), &["shim"], theirs.as_fd())
                 .map_err(failed("starting the shim"))?;
         drop(theirs);
         let (attach, streams): (Vec<_>, Vec<_>) = attached.into_iter().unzip();
@@ -239,7 +239,7 @@ impl Containers {
         };
         let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
         let pid = sys::command::spawn_with_control(
-            &self.config.shim_program,
+            self.shim_program.path(),
             &["shim-clean"],
             theirs.as_fd(),
         )

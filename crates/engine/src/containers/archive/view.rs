@@ -96,7 +96,7 @@ impl Containers {
         let spec = self.files_spec(row, realised)?;
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         helper.pid = sys::command::spawn_with_control(
-            &self.config.shim_program,
+            self.shim_program.path(),
             &["shim-view"],
             theirs.as_fd(),
         )
