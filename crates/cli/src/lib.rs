@@ -24,6 +24,9 @@
 mod commands;
 mod endpoint;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grammar;
 mod http;
 mod parse;

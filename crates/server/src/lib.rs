@@ -30,6 +30,9 @@ mod convert;
 mod dispatch;
 mod errors;
 mod filters;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hijack;
 mod listen;
 mod request;
