@@ -1,0 +1,7 @@
+//! Any text as the value of a flag: no panic, whichever the flag.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| cli::fuzzing::flags(text));
