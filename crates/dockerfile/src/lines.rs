@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use crate::Lines;
 use crate::mistake::Mistake;
+use crate::statement::is_blank;
 
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
@@ -90,7 +91,7 @@ impl<'a> Reader<'a> {
                 text.push_str(part);
                 goes_on = more;
             }
-            let text = text.trim();
+            let text = text.trim_end_matches(is_blank);
             if !text.is_empty() {
                 let lines = Lines {
                     first,

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use crate::lines::{Joined, Reader};
 use crate::mistake::{Mistake, ParseError};
-use crate::statement::{self, Statement};
+use crate::statement::{self, Place, Statement};
 use crate::{Dockerfile, Instruction, Kind, Lines, Warning};
 
 /// Reads a Dockerfile. Bytes that are not UTF-8 are replaced, with a warning.
@@ -116,7 +116,12 @@ fn statement(
         lines.last = reader.read();
     }
     let mut warn = |text: String| warnings.push(Warning { lines, text });
-    let read = statement::read(&joined.text, lines, &bodies, reader.escape, &mut warn);
+    let place = Place {
+        lines,
+        bodies: &bodies,
+        escape: reader.escape,
+    };
+    let read = statement::read(&joined.text, place, &mut warn);
     let read = read.map_err(|mistake| fail(mistake, lines))?;
     Ok((lines, read))
 }

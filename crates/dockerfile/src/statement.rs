@@ -46,17 +46,26 @@ pub(crate) enum Statement {
     Plain(Instruction),
 }
 
+/// What is known of an instruction beside its text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) lines: Lines,
+    /// Of the heredocs that it [opens](openings), in their order.
+    pub(crate) bodies: &'a [String],
+    pub(crate) escape: char,
+}
+
 /// The name in upper case, and what follows it.
 pub(crate) fn head(text: &str) -> (String, &str) {
     let (name, rest) = text.split_once(is_blank).unwrap_or((text, ""));
-    (name.to_ascii_uppercase(), rest.trim())
+    (name.to_ascii_uppercase(), rest.trim_matches(is_blank))
 }
 
 /// Heredocs that the instruction opens: in `RUN`, `COPY` and `ADD`, also as triggers, and not in the exec form.
 pub(crate) fn openings(text: &str) -> Vec<Opening> {
     let (mut name, mut rest) = head(text);
     if name == "ONBUILD" {
-        (name, rest) = head(rest);
+        (name, rest) = head(flags::split(rest).1);
     }
     if !["RUN", "COPY", "ADD"].contains(&name.as_str()) {
         return Vec::new();
@@ -68,40 +77,32 @@ pub(crate) fn openings(text: &str) -> Vec<Opening> {
     }
 }
 
-/// Reads an instruction. `bodies` belong to its [`openings`]; `warn` hears what is legal and doubtful.
+/// Reads an instruction; `warn` hears what is legal and doubtful.
 pub(crate) fn read(
     text: &str,
-    lines: Lines,
-    bodies: &[String],
-    escape: char,
+    place: Place<'_>,
     warn: &mut dyn FnMut(String),
 ) -> Result<Statement, Mistake> {
     let (name, rest) = head(text);
     let (given, rest) = flags::split(rest);
     if name == "FROM" {
         let flags = Flags::check(&given, &[("platform", Takes::Value)])?;
-        return Ok(Statement::From(from(text, lines, &flags, rest)?));
+        return Ok(Statement::From(from(text, place.lines, &flags, rest)?));
     }
-    let kind = kind(&name, text, &given, rest, lines, bodies, escape, warn)?;
+    let kind = kind(&name, text, &given, rest, place, warn)?;
     Ok(Statement::Plain(Instruction {
-        lines,
+        lines: place.lines,
         text: text.to_owned(),
         kind,
     }))
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "all that is known of one instruction"
-)]
 fn kind(
     name: &str,
     text: &str,
     given: &[String],
     rest: &str,
-    lines: Lines,
-    bodies: &[String],
-    escape: char,
+    place: Place<'_>,
     warn: &mut dyn FnMut(String),
 ) -> Result<Kind, Mistake> {
     let known = match name {
@@ -127,11 +128,11 @@ fn kind(
         }
     };
     Ok(match name {
-        "ADD" => Kind::Add(copy::read(name, &flags, rest, bodies)?),
-        "COPY" => Kind::Copy(copy::read(name, &flags, rest, bodies)?),
-        "ARG" => Kind::Arg(pairs::arguments(rest, escape)?),
+        "ADD" => Kind::Add(copy::read(name, &flags, rest, place.bodies)?),
+        "COPY" => Kind::Copy(copy::read(name, &flags, rest, place.bodies)?),
+        "ARG" => Kind::Arg(pairs::arguments(rest, place.escape)?),
         "ENV" | "LABEL" => {
-            let (pairs, old) = pairs::pairs(name, rest, escape)?;
+            let (pairs, old) = pairs::pairs(name, rest, place.escape)?;
             if old {
                 warn(format!(
                     "\"{name} key=value\" should be used instead of legacy \"{name} key value\" format"
@@ -153,7 +154,7 @@ fn kind(
             }
         }
         "RUN" => {
-            let (run, doubtful) = run(&flags, rest, bodies)?;
+            let (run, doubtful) = run(&flags, rest, place.bodies)?;
             doubt(doubtful);
             Kind::Run(run)
         }
@@ -187,7 +188,7 @@ fn kind(
         "USER" => Kind::User(exactly_one(name, rest)?),
         "WORKDIR" => Kind::Workdir(exactly_one(name, rest)?),
         // FROM was read before, so this is ONBUILD.
-        _ => Kind::Onbuild(Box::new(trigger(rest, lines, bodies, escape, warn)?)),
+        _ => Kind::Onbuild(Box::new(trigger(rest, place, warn)?)),
     })
 }
 
@@ -231,9 +232,7 @@ fn run(flags: &Flags, rest: &str, bodies: &[String]) -> Result<(Run, bool), Mist
 /// The instruction of an `ONBUILD`. Its text has its heredocs: it is all that is stored.
 fn trigger(
     rest: &str,
-    lines: Lines,
-    bodies: &[String],
-    escape: char,
+    place: Place<'_>,
     warn: &mut dyn FnMut(String),
 ) -> Result<Instruction, Mistake> {
     let (name, _) = head(rest);
@@ -251,9 +250,9 @@ fn trigger(
         }
         _ => {}
     }
-    match read(rest, lines, bodies, escape, warn)? {
+    match read(rest, place, warn)? {
         Statement::Plain(mut instruction) => {
-            for (opening, body) in openings(rest).iter().zip(bodies) {
+            for (opening, body) in openings(rest).iter().zip(place.bodies) {
                 instruction
                     .text
                     .push_str(&format!("\n{body}{}", opening.name));
@@ -339,6 +338,6 @@ pub(crate) fn words(text: &str) -> impl Iterator<Item = String> {
 }
 
 /// Blanks that separate words of an instruction.
-fn is_blank(letter: char) -> bool {
+pub(crate) fn is_blank(letter: char) -> bool {
     matches!(letter, ' ' | '\t' | '\u{b}' | '\u{c}' | '\r')
 }
