@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use crate::Lines;
 use crate::mistake::Mistake;
-use crate::statement::is_blank;
+use crate::statement::CLOSING;
 
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
                 text.push_str(part);
                 goes_on = more;
             }
-            let text = text.trim_end_matches(is_blank);
+            let text = text.trim_end_matches(CLOSING);
             if !text.is_empty() {
                 let lines = Lines {
                     first,
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
     }
 
     fn continued<'b>(&self, line: &'b str) -> (&'b str, bool) {
-        let trimmed = line.trim_end_matches([' ', '\t']);
+        let trimmed = line.trim_end_matches(CLOSING);
         match trimmed.strip_suffix(self.escape) {
             Some(before) if !before.ends_with(self.escape) => (before, true),
             _ => (line, false),

@@ -58,7 +58,8 @@ pub(crate) struct Place<'a> {
 /// The name in upper case, and what follows it.
 pub(crate) fn head(text: &str) -> (String, &str) {
     let (name, rest) = text.split_once(is_blank).unwrap_or((text, ""));
-    (name.to_ascii_uppercase(), rest.trim_matches(is_blank))
+    let rest = rest.trim_start_matches(is_blank);
+    (name.to_ascii_uppercase(), rest.trim_end_matches(CLOSING))
 }
 
 /// Heredocs that the instruction opens: in `RUN`, `COPY` and `ADD`, also as triggers, and not in the exec form.
@@ -337,7 +338,11 @@ pub(crate) fn words(text: &str) -> impl Iterator<Item = String> {
         .map(str::to_owned)
 }
 
+/// Blanks that may follow an escape character at the end of a line, and mean nothing at the end of an instruction. Others
+/// stay there: without them, an escape character before them would continue the line when it is read again.
+pub(crate) const CLOSING: [char; 2] = [' ', '\t'];
+
 /// Blanks that separate words of an instruction.
-pub(crate) fn is_blank(letter: char) -> bool {
+fn is_blank(letter: char) -> bool {
     matches!(letter, ' ' | '\t' | '\u{b}' | '\u{c}' | '\r')
 }
