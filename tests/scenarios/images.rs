@@ -23,6 +23,55 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("i10_whiteouts", i10),
 ];
 
+/// Flags that docker has not.
+pub(super) const OWN: &[Scenario] = &[("s64_policy_for_declared_volumes", s64)];
+
+fn s64(scene: &Scene) {
+    let image = format!("{}-declares", scene.prefix);
+    let tar = images_dir().join("busybox.tar");
+    scene
+        .run_and("import -c", &["VOLUME /etc /srv/d", text(&tar), &image])
+        .ok();
+    scene
+        .run(&format!("create --name %usual {image} true"))
+        .ok();
+    assert_eq!(
+        scene.inspect(
+            "usual",
+            "{{range .Mounts}}{{.Type}} {{.Destination}};{{end}}"
+        ),
+        "volume /etc;volume /srv/d;"
+    );
+    scene
+        .run(&format!(
+            "create --name %ignore --image-volumes ignore -v /given {image} cat /etc/passwd"
+        ))
+        .ok();
+    assert_eq!(
+        scene.inspect(
+            "ignore",
+            "{{range .Mounts}}{{.Destination}};{{end}} {{.Config.Volumes}}"
+        ),
+        "/given; map[/given:{}]"
+    );
+    assert!(scene.run("start -a %ignore").ok().contains("root"));
+    // Memory, unless something else is there.
+    let mounts = scene
+        .run(&format!(
+            "run --rm --image-volumes tmpfs -v %own:/etc {image} cat /proc/mounts"
+        ))
+        .ok();
+    assert!(mounts.contains("tmpfs /srv/d tmpfs"), "{mounts}");
+    assert!(!mounts.contains("tmpfs /etc tmpfs"), "{mounts}");
+    assert!(scene.data("own").join("passwd").exists());
+    scene
+        .run(&format!("run --image-volumes keep {image} true"))
+        .fails(125, "must be one of anonymous, tmpfs, ignore");
+    scene.run("rm -v %usual %ignore").ok();
+    scene.run("volume rm %own").ok();
+    scene.run(&format!("rmi {image}")).ok();
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }

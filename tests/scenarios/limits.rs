@@ -274,7 +274,7 @@ fn l10(scene: &Scene) {
     assert!(seen.contains("sleep 1234"), "{seen}");
     let seen = scene.run("run --rm --pid host busybox ps").ok();
     assert!(seen.lines().count() > 10, "{seen}");
-    let host = std::fs::read_link("/proc/self/ns/uts").unwrap();
+    let host = fs::read_link("/proc/self/ns/uts").unwrap();
     assert_eq!(
         scene
             .run("run --rm --uts host busybox readlink /proc/self/ns/uts")

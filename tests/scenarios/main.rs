@@ -216,7 +216,7 @@ fn main() {
     ]
     .concat();
     // What the stock client has no command for.
-    let own = volume_commands::OWN;
+    let own = [volume_commands::OWN, images::OWN].concat();
     // Another engine is driven by its own client only.
     let clients: &[Client] = if testkit::peer().is_some() {
         &[Client::Docker]

@@ -55,6 +55,9 @@ pub struct HostConfig {
     pub tmpfs: Option<BTreeMap<String, String>>,
     pub volumes_from: Option<Vec<String>>,
     pub volume_driver: String,
+    /// What becomes of the volumes that the image declares: `anonymous` (or nothing), `tmpfs`, `ignore`. Not Docker's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image_volumes: String,
     pub network_mode: String,
     pub port_bindings: BTreeMap<String, Option<Vec<PortBinding>>>,
     pub publish_all_ports: bool,

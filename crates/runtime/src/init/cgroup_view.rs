@@ -87,6 +87,8 @@ fn unified(mount: &Mount, place: BorrowedFd<'_>) -> Result<(), StartError> {
     let what = || format!("cannot mount control groups on {}", mount.target);
     let filesystem =
         rustix::mount::fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC).during("mount", what)?;
+    rustix::mount::fsconfig_set_string(filesystem.as_fd(), "source", "cgroup")
+        .during("mount", what)?;
     rustix::mount::fsconfig_create(filesystem.as_fd()).during("mount", what)?;
     let mut flags = safe();
     if mount.readonly {

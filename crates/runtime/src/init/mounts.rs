@@ -133,7 +133,8 @@ fn fresh(
     let (place, _) = directory(root, mount)?;
     let filesystem =
         rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).during("mount", what)?;
-    for (key, value) in options {
+    // What lists of mounts show as the device.
+    for (key, value) in std::iter::once(&("source", kind)).chain(options) {
         rustix::mount::fsconfig_set_string(filesystem.as_fd(), *key, *value)
             .during("mount", what)?;
     }

@@ -95,6 +95,9 @@ pub(crate) fn create(target: &str, options: &Options) -> Result<OwnedFd, StartEr
     let what = || format!("cannot mount tmpfs on {target}");
     let filesystem =
         rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during("mount", what)?;
+    // What lists of mounts show as the device.
+    rustix::mount::fsconfig_set_string(filesystem.as_fd(), "source", "tmpfs")
+        .during("mount", what)?;
     for (key, value) in &options.data {
         match value {
             Some(value) => {

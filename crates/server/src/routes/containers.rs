@@ -77,10 +77,16 @@ async fn create(request: Request) -> Answer {
     let created = bridge
         .call(Class::Disk, move |engine| engine.containers.create(create))
         .await?;
-    answer_json(
-        StatusCode::CREATED,
-        &json!({ "Id": created.id, "Warnings": created.warnings }),
-    )
+    let mut answer = json!({ "Id": created.id, "Warnings": created.warnings });
+    if !created.image_volumes.is_empty() {
+        // Not Docker's: what it makes in silence.
+        answer["ImageVolumes"] = created
+            .image_volumes
+            .iter()
+            .map(|(name, destination)| json!({ "Name": name, "Destination": destination }))
+            .collect();
+    }
+    answer_json(StatusCode::CREATED, &answer)
 }
 
 async fn prune(request: Request) -> Answer {

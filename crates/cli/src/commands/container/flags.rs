@@ -139,6 +139,9 @@ pub(crate) struct Flags {
     /// Container host name
     #[arg(short = 'h', long, value_name = "string")]
     pub(super) hostname: Option<String>,
+    /// What becomes of volumes that the image declares ("anonymous", "tmpfs", "ignore")
+    #[arg(long, value_name = "string")]
+    pub(super) image_volumes: Option<String>,
     /// Run an init inside the container that forwards signals and reaps processes
     #[arg(long)]
     pub(super) init: bool,

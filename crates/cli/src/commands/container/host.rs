@@ -76,6 +76,9 @@ impl Flags {
             "Runtime": text(&self.runtime),
         });
         let map = config.as_object_mut().expect("made as an object");
+        if let Some(policy) = &self.image_volumes {
+            map.insert("ImageVolumes".to_owned(), json!(policy));
+        }
         self.limits(map)?;
         self.security(map)?;
         if self.tty

@@ -3,7 +3,7 @@
 //! A foreground run attaches and registers to wait before it starts, so that not a byte and not the exit is missed.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use clap::Args as ClapArgs;
 use serde_json::Value;
@@ -108,11 +108,26 @@ fn create(client: &Client, flags: &Flags, body: &Value) -> Outcome<String> {
     {
         eprintln!("WARNING: {warning}");
     }
+    if std::io::stderr().is_terminal() {
+        show_image_volumes(&created["ImageVolumes"]);
+    }
     let id = created["Id"].as_str().unwrap_or_default().to_owned();
     if let Some(file) = &mut file {
         file.write(&id)?;
     }
     Ok(id)
+}
+
+/// Docker makes these in silence, and they stay when their container goes. For people only: scripts know docker's output.
+fn show_image_volumes(made: &Value) {
+    for volume in made.as_array().into_iter().flatten() {
+        let text = |key: &str| volume[key].as_str().unwrap_or_default();
+        let name: String = text("Name").chars().take(12).collect();
+        eprintln!(
+            "Volume {name} made for {}, which the image declares",
+            text("Destination")
+        );
+    }
 }
 
 /// A reference with the tag that is meant when there is none.

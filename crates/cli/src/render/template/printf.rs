@@ -268,13 +268,22 @@ fn write_value(out: &mut String, spec: &Spec, value: &Value<'_>) {
         Value::NilMap | Value::Map(_) => {
             out.push_str(if go_syntax { value.type_name() } else { "map" });
             out.push(if go_syntax { '{' } else { '[' });
-            for (at, (key, element)) in value.entries().unwrap_or_default().iter().enumerate() {
+            let entries = value.entries().unwrap_or_default();
+            // Nothing but empty objects: Go's way to write a set (`ExposedPorts`, `Volumes`).
+            let is_set = entries
+                .iter()
+                .all(|(_, element)| matches!(element, Value::Map(map) if map.is_empty()));
+            for (at, (key, element)) in entries.iter().enumerate() {
                 if at > 0 {
                     out.push_str(if go_syntax { ", " } else { " " });
                 }
                 write_value(out, spec, &Value::Text((*key).into()));
                 out.push(':');
-                write_inner(out, spec, element);
+                if is_set {
+                    out.push_str("{}");
+                } else {
+                    write_inner(out, spec, element);
+                }
             }
             out.push(if go_syntax { '}' } else { ']' });
         }

@@ -509,13 +509,14 @@ fn json_keeps_the_order_of_keys() {
 
 #[test]
 fn null_fields_print_as_the_nil_of_their_type() {
-    let data =
-        json!({"Binds": null, "Labels": null, "Health": null, "Other": {"Binds": null, "X": null}});
+    let data = json!({"Binds": null, "Labels": null, "Health": null, "Other": {"Binds": null, "X": null},
+            "Sets": {"81/tcp": {}, "80/tcp": {}}});
     for (template, expected) in [
         (
             "{{.Binds}} {{.Labels}} {{.Health}} {{.Other}}",
             "[] map[] <nil> map[Binds:[] X:<nil>]",
         ),
+        ("{{.Sets}}", "map[80/tcp:{} 81/tcp:{}]"),
         (
             "{{len .Binds}} {{len .Labels}} {{json .Binds}} {{json .Labels}}",
             "0 0 null null",

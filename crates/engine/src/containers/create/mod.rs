@@ -12,11 +12,14 @@
 use jiff::Timestamp;
 use store::ContainerRow;
 
+use image_volumes::ImageVolumes;
+
 use super::mounts::ResolvedMount;
 use super::sweep::discard;
 use super::{Config, ContainerError, Containers, HostConfig, NetworkSettings, Status};
 
 pub(super) mod check;
+mod image_volumes;
 pub(super) mod merge;
 mod name;
 
@@ -34,6 +37,8 @@ pub struct CreateRequest {
 pub struct Created {
     pub id: String,
     pub warnings: Vec<String>,
+    /// Volumes that were made because the image declares them: name and place.
+    pub image_volumes: Vec<(String, String)>,
 }
 
 /// What Go prints for a time that never was, and clients expect.
@@ -47,13 +52,16 @@ impl Containers {
             mut host_config,
             platform,
         } = request;
-        let image = self.images.for_run(&config.image)?;
+        let mut image = self.images.for_run(&config.image)?;
+        let policy = ImageVolumes::parse(&host_config.image_volumes)?;
+        let declared = policy.take(&mut image.config);
         check::platform(platform.as_deref(), &image, &config.image)?;
         merge::image_into(&mut config, &image.config);
         merge::defaults(&mut host_config);
         let warnings = check::request(&config, &host_config)?;
         self.check_joined(&host_config)?;
         let mut mounts = self.resolve_mounts(&config, &host_config)?;
+        policy.settle(&declared, &mounts, &mut host_config);
         Self::name_anonymous(&mut mounts);
 
         let id = store::ContainerId::random().to_string();
@@ -114,7 +122,16 @@ impl Containers {
             .write(|tx| tx.update_container(&row))
             .map_err(ContainerError::Store)?;
         self.publish(&row, "create", &[]);
-        Ok(Created { id, warnings })
+        let image_volumes = mounts
+            .iter()
+            .filter(|mount| mount.made_here && declared.contains(&mount.point.destination))
+            .map(|mount| (mount.point.name.clone(), mount.point.destination.clone()))
+            .collect();
+        Ok(Created {
+            id,
+            warnings,
+            image_volumes,
+        })
     }
 
     fn make_files(&self, id: &str) -> Result<(), ContainerError> {
