@@ -34,6 +34,7 @@ pub use instance_lock::InstanceLock;
 pub use paths::{DEFAULT_ROOT, Paths};
 pub use tables::containers::{ContainerRow, ContainerState};
 pub use tables::images::{DigestRow, ImageRow, TagRow};
+pub use tables::layer_blobs::LayerBlobRow;
 pub use tables::layers::{LayerRow, LayerState};
 pub use tables::leases::LeaseRow;
 pub use tables::ops::OpRow;

@@ -8,7 +8,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{SqlError, StoreError};
 
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_initial.sql"),
+    include_str!("../migrations/0002_registry.sql"),
+];
 
 /// The schema version this code knows.
 pub(crate) fn known() -> u32 {

@@ -5,6 +5,7 @@
 
 pub(crate) mod containers;
 pub(crate) mod images;
+pub(crate) mod layer_blobs;
 pub(crate) mod layers;
 pub(crate) mod leases;
 pub(crate) mod meta;
