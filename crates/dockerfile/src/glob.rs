@@ -100,6 +100,15 @@ fn member(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<char
 
 /// Whether the tokens make up the whole path.
 pub(crate) fn matches(tokens: &[Token], path: &[char]) -> bool {
+    // Most paths differ from most patterns in their first or last letter.
+    let ends = [(tokens.first(), path.first()), (tokens.last(), path.last())];
+    for (token, letter) in ends {
+        if let (Some(Token::Letter(wanted)), Some(letter)) = (token, letter)
+            && wanted != letter
+        {
+            return false;
+        }
+    }
     // reached[n]: the tokens so far can end after n letters.
     let mut reached = vec![false; path.len() + 1];
     reached[0] = true;
