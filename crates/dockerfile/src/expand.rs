@@ -12,12 +12,14 @@ use pattern::Pattern;
 const DEPTH: usize = 100;
 /// Results longer than this are refused: nested replacements grow without bound.
 const LENGTH: usize = 16 << 20;
+/// Letters of the text that errors show: it may be a whole heredoc.
+const SHOWN: usize = 100;
 
 /// A text that cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("failed to process {text:?}: {reason}")]
 pub struct ExpandError {
-    /// The whole text.
+    /// The beginning of the text.
     pub text: String,
     pub reason: Reason,
 }
@@ -88,9 +90,16 @@ fn process(text: &str, escape: char, lookup: Lookup<'_>, quotes: bool) -> Result
     };
     let out = lexer.until(None, false);
     out.map_err(|reason| ExpandError {
-        text: text.to_owned(),
+        text: beginning(text),
         reason,
     })
+}
+
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// The result as a whole and, at the same time, in words.

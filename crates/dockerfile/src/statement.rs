@@ -39,6 +39,9 @@ const RUN: Known = &[
     ("security", Takes::Value),
 ];
 
+/// Letters of an unknown instruction that the error shows.
+const SHOWN: usize = 100;
+
 /// What stands in a file besides comments.
 #[derive(Debug)]
 pub(crate) enum Statement {
@@ -113,7 +116,8 @@ fn kind(
         "HEALTHCHECK" => healthcheck::FLAGS,
         _ if NAMES.contains(&name) => &[],
         _ => {
-            let (written, _) = text.split_once(is_blank).unwrap_or((text, ""));
+            let written = text.chars().take_while(|letter| !is_blank(*letter));
+            let written: String = written.take(SHOWN).collect();
             return Err(Mistake::suggesting(
                 format!("unknown instruction: {written}"),
                 closest(name, NAMES.iter().copied()),
