@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::failure::Outcome;
 use crate::http::Client;
 use crate::render::list::{self, Row, table};
-use crate::render::units::{ago, human_size, short_id};
+use crate::render::units::{ago, ellipsis, human_size, short_id};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -29,137 +29,262 @@ const COLUMNS: list::Columns<'_> = &[
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         let usage = client.get("/system/df")?;
-        let list = |key: &str| usage[key].as_array().cloned().unwrap_or_default();
-        let (images, containers, volumes) = (list("Images"), list("Containers"), list("Volumes"));
+        let lists = Lists {
+            images: list(&usage, "Images"),
+            containers: list(&usage, "Containers"),
+            volumes: list(&usage, "Volumes"),
+            cache: list(&usage, "BuildCache"),
+        };
         if self.verbose {
-            print_details(&images, &containers, &volumes);
+            print!("{}", details(&lists));
             return Ok(0);
         }
-        let number = |value: &Value| value.as_f64().unwrap_or(0.0).max(0.0);
-        let links = |volume: &Value| volume.pointer("/UsageData/RefCount").map_or(0.0, number);
-        let size = |volume: &Value| volume.pointer("/UsageData/Size").map_or(0.0, number);
-        let row = |kind: &str, all: usize, active: usize, total: f64, free: f64| -> Row {
-            let percent = if total > 0.0 {
-                free / total * 100.0
-            } else {
-                0.0
-            };
-            let shown = if total > 0.0 {
-                format!("{} ({percent:.0}%)", human_size(free))
-            } else {
-                human_size(free)
-            };
-            let values = json!({ "Active": active.to_string(), "Reclaimable": shown, "Size": human_size(total), "TotalCount": all.to_string(), "Type": kind });
-            values.as_object().cloned().unwrap_or_default()
-        };
-        let used_images = images
-            .iter()
-            .filter(|image| number(&image["Containers"]) > 0.0)
-            .count();
-        let unused_size: f64 = images
-            .iter()
-            .filter(|image| number(&image["Containers"]) == 0.0)
-            .map(|image| number(&image["Size"]) - number(&image["SharedSize"]))
-            .sum();
-        let running = containers
-            .iter()
-            .filter(|one| one["State"] == "running")
-            .count();
-        let stopped_size: f64 = containers
-            .iter()
-            .filter(|one| one["State"] != "running")
-            .map(|one| number(&one["SizeRw"]))
-            .sum();
-        let rows = [
-            row(
-                "Images",
-                images.len(),
-                used_images,
-                number(&usage["LayersSize"]),
-                unused_size,
-            ),
-            row(
-                "Containers",
-                containers.len(),
-                running,
-                containers.iter().map(|one| number(&one["SizeRw"])).sum(),
-                stopped_size,
-            ),
-            row(
-                "Local Volumes",
-                volumes.len(),
-                volumes.iter().filter(|volume| links(volume) > 0.0).count(),
-                volumes.iter().map(size).sum(),
-                volumes
-                    .iter()
-                    .filter(|volume| links(volume) == 0.0)
-                    .map(size)
-                    .sum(),
-            ),
-            row("Build Cache", 0, 0, 0.0, 0.0),
-        ];
+        let rows = lists.summary(number(&usage["LayersSize"]));
         list::print(&rows, COLUMNS, COLUMNS, self.format.as_deref())?;
         Ok(0)
     }
 }
 
-fn print_details(images: &[Value], containers: &[Value], volumes: &[Value]) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let size = |value: &Value| human_size(value.as_f64().unwrap_or(0.0));
-    let head = |words: &[&str]| {
-        words
-            .iter()
-            .map(|&word| word.to_owned())
-            .collect::<Vec<_>>()
+struct Lists<'a> {
+    images: &'a [Value],
+    containers: &'a [Value],
+    volumes: &'a [Value],
+    cache: &'a [Value],
+}
+
+fn list<'a>(usage: &'a Value, key: &str) -> &'a [Value] {
+    usage[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Unknown sizes, which are negative, count as nothing.
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(0.0).max(0.0)
+}
+
+fn sum<'a>(list: impl IntoIterator<Item = &'a Value>, size: impl Fn(&Value) -> f64) -> f64 {
+    // Not `sum`, which makes a negative zero of an empty list.
+    list.into_iter().map(size).fold(0.0, |all, one| all + one)
+}
+
+impl Lists<'_> {
+    fn summary(&self, layers: f64) -> [Row; 4] {
+        let is_used = |image: &&Value| number(&image["Containers"]) > 0.0;
+        let is_running = |one: &&Value| one["State"] == "running";
+        let is_held = |volume: &&Value| number(&volume["UsageData"]["RefCount"]) > 0.0;
+        let is_busy = |record: &&Value| record["InUse"] == true;
+        let of_image = |image: &Value| number(&image["Size"]) - number(&image["SharedSize"]);
+        let of_container = |one: &Value| number(&one["SizeRw"]);
+        let of_volume = |volume: &Value| number(&volume["UsageData"]["Size"]);
+        let of_record = |record: &Value| number(&record["Size"]);
+        let (images, containers) = (self.images.iter(), self.containers.iter());
+        let (volumes, cache) = (self.volumes.iter(), self.cache.iter());
+        [
+            row(
+                "Images",
+                (images.len(), images.clone().filter(is_used).count()),
+                layers,
+                sum(images.filter(|image| !is_used(image)), of_image),
+            ),
+            row(
+                "Containers",
+                (
+                    containers.len(),
+                    containers.clone().filter(is_running).count(),
+                ),
+                sum(containers.clone(), of_container),
+                sum(containers.filter(|one| !is_running(one)), of_container),
+            ),
+            row(
+                "Local Volumes",
+                (volumes.len(), volumes.clone().filter(is_held).count()),
+                sum(volumes.clone(), of_volume),
+                sum(volumes.filter(|volume| !is_held(volume)), of_volume),
+            ),
+            row(
+                "Build Cache",
+                (cache.len(), cache.clone().filter(is_busy).count()),
+                sum(cache.clone(), of_record),
+                sum(cache.filter(|record| !is_busy(record)), of_record),
+            ),
+        ]
+    }
+}
+
+fn row(kind: &str, (all, active): (usize, usize), total: f64, free: f64) -> Row {
+    let reclaimable = if total > 0.0 {
+        format!("{} ({:.0}%)", human_size(free), free / total * 100.0)
+    } else {
+        human_size(free)
     };
-    let mut lines = vec![head(&[
-        "REPOSITORY:TAG",
+    let values = json!({
+        "Active": active.to_string(),
+        "Reclaimable": reclaimable,
+        "Size": human_size(total),
+        "TotalCount": all.to_string(),
+        "Type": kind,
+    });
+    values.as_object().cloned().unwrap_or_default()
+}
+
+/// Everything there is, as docker prints it.
+fn details(lists: &Lists<'_>) -> String {
+    let mut images = vec![cells(&[
+        "REPOSITORY",
+        "TAG",
         "IMAGE ID",
         "CREATED",
         "SIZE",
         "SHARED SIZE",
+        "UNIQUE SIZE",
         "CONTAINERS",
     ])];
-    for image in images {
-        lines.push(vec![
-            image["RepoTags"][0].as_str().unwrap_or("<none>").to_owned(),
-            short_id(&text(&image["Id"])).to_owned(),
-            ago(image["Created"].as_i64().unwrap_or(0)),
-            size(&image["Size"]),
-            size(&image["SharedSize"]),
-            image["Containers"].to_string(),
-        ]);
+    for image in lists.images {
+        let unique = number(&image["Size"]) - number(&image["SharedSize"]);
+        let tags = image["RepoTags"].as_array().map_or(&[][..], Vec::as_slice);
+        let shown = |name: &str| {
+            let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "<none>"));
+            vec![
+                repository.to_owned(),
+                tag.to_owned(),
+                short_id(text(&image["Id"])).to_owned(),
+                ago(image["Created"].as_i64().unwrap_or(0)),
+                size(&image["Size"]),
+                size(&image["SharedSize"]),
+                human_size(unique),
+                image["Containers"].to_string(),
+            ]
+        };
+        if tags.is_empty() {
+            images.push(shown("<none>"));
+        }
+        images.extend(tags.iter().map(|tag| shown(text(tag))));
     }
-    println!("Images space usage:\n\n{}", table(&lines));
-    let mut lines = vec![head(&[
+    let mut containers = vec![cells(&[
         "CONTAINER ID",
         "IMAGE",
         "COMMAND",
+        "LOCAL VOLUMES",
         "SIZE",
+        "CREATED",
         "STATUS",
         "NAMES",
     ])];
-    for container in containers {
-        lines.push(vec![
-            short_id(&text(&container["Id"])).to_owned(),
-            text(&container["Image"]),
-            text(&container["Command"]),
-            size(&container["SizeRw"]),
-            text(&container["Status"]),
-            text(&container["Names"][0])
-                .trim_start_matches('/')
-                .to_owned(),
+    for one in lists.containers {
+        let is_volume = |mount: &&Value| mount["Type"] == "volume";
+        containers.push(vec![
+            short_id(text(&one["Id"])).to_owned(),
+            text(&one["Image"]).to_owned(),
+            format!("\"{}\"", ellipsis(text(&one["Command"]), 18)),
+            list(one, "Mounts")
+                .iter()
+                .filter(is_volume)
+                .count()
+                .to_string(),
+            size(&one["SizeRw"]),
+            ago(one["Created"].as_i64().unwrap_or(0)),
+            text(&one["Status"]).to_owned(),
+            text(&one["Names"][0]).trim_start_matches('/').to_owned(),
         ]);
     }
-    println!("Containers space usage:\n\n{}", table(&lines));
-    let mut lines = vec![head(&["VOLUME NAME", "LINKS", "SIZE"])];
-    for volume in volumes {
-        let usage = &volume["UsageData"];
-        lines.push(vec![
-            text(&volume["Name"]),
-            usage["RefCount"].to_string(),
-            size(&usage["Size"]),
+    let mut volumes = vec![cells(&["VOLUME NAME", "LINKS", "SIZE"])];
+    for volume in lists.volumes {
+        volumes.push(vec![
+            text(&volume["Name"]).to_owned(),
+            volume["UsageData"]["RefCount"].to_string(),
+            size(&volume["UsageData"]["Size"]),
         ]);
     }
-    println!("Local Volumes space usage:\n\n{}", table(&lines));
+    let mut cache = vec![cells(&[
+        "CACHE ID",
+        "CACHE TYPE",
+        "SIZE",
+        "CREATED",
+        "LAST USED",
+        "USAGE",
+        "SHARED",
+    ])];
+    for record in lists.cache {
+        cache.push(vec![
+            text(&record["ID"]).chars().take(12).collect(),
+            text(&record["Type"]).to_owned(),
+            size(&record["Size"]),
+            moment(&record["CreatedAt"]),
+            moment(&record["LastUsedAt"]),
+            record["UsageCount"].to_string(),
+            record["Shared"].to_string(),
+        ]);
+    }
+    format!(
+        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\n\
+         Build cache usage: {}\n\n{}",
+        table(&images),
+        table(&containers),
+        table(&volumes),
+        human_size(sum(lists.cache, |record| number(&record["Size"]))),
+        table(&cache),
+    )
+}
+
+fn cells(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn size(value: &Value) -> String {
+    match value.as_f64() {
+        Some(bytes) if bytes >= 0.0 => human_size(bytes),
+        None => human_size(0.0),
+        Some(_) => "N/A".to_owned(),
+    }
+}
+
+/// How long ago an RFC 3339 time is; nothing for one that never was.
+fn moment(value: &Value) -> String {
+    text(value)
+        .parse::<jiff::Timestamp>()
+        .map_or_else(|_| String::new(), |time| ago(time.as_second()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_zero() {
+        let none = Lists {
+            images: &[],
+            containers: &[],
+            volumes: &[],
+            cache: &[],
+        };
+        for row in none.summary(0.0) {
+            assert_eq!(row["Size"], "0B");
+            assert_eq!(row["Reclaimable"], "0B");
+        }
+        assert!(details(&none).contains("Build cache usage: 0B\n"));
+    }
+
+    #[test]
+    fn what_is_unused_can_be_freed() {
+        let volumes = [
+            json!({ "Name": "a", "UsageData": { "RefCount": 0, "Size": 3000 } }),
+            json!({ "Name": "b", "UsageData": { "RefCount": 2, "Size": 1000 } }),
+            json!({ "Name": "elsewhere", "UsageData": { "RefCount": 0, "Size": -1 } }),
+        ];
+        let lists = Lists {
+            images: &[],
+            containers: &[],
+            volumes: &volumes,
+            cache: &[],
+        };
+        let row = &lists.summary(0.0)[2];
+        assert_eq!(row["TotalCount"], "3");
+        assert_eq!(row["Active"], "1");
+        assert_eq!(row["Size"], "4kB");
+        assert_eq!(row["Reclaimable"], "3kB (75%)");
+        assert!(details(&lists).contains("elsewhere     0         N/A\n"));
+    }
 }
