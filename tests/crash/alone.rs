@@ -1,7 +1,9 @@
 //! Containers whose engine, shim or client goes away.
 
 use std::fs;
-use std::process::Command;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal};
@@ -41,6 +43,7 @@ const TESTS: &[Test] = &[
     ("killed_again_and_again", killed_again_and_again),
     ("one_engine_for_each_root", one_engine),
     ("an_engine_that_ends_by_signal", terminated),
+    ("a_socket_of_the_service_managers", activated),
 ];
 
 pub(super) fn trials(tags: &Arc<Mutex<Vec<String>>>) -> Vec<Trial> {
@@ -493,4 +496,28 @@ fn terminated(scene: &mut Scene) {
     scene.engine.resume();
     assert_eq!(pid_of(scene, "it"), pid);
     scene.run("rm -f it").ok();
+}
+
+/// The socket listens before there is an engine and after it; a client waits instead of failing.
+fn activated(scene: &mut Scene) {
+    scene.engine.terminate();
+    let listener = UnixListener::bind(scene.engine.socket()).unwrap();
+    for _ in 0..2 {
+        // What a service manager does: the socket as descriptor 3, and two variables.
+        let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+        let engine = Running::start_with(
+            Command::new("sh")
+                .args(["-c", script, "sh"])
+                .arg(binary())
+                .args(["serve", "--root"])
+                .arg(&scene.engine.root),
+            Stdio::from(OwnedFd::from(listener.try_clone().unwrap())),
+        );
+        assert_eq!(scene.run("run --rm busybox echo served").ok(), "served");
+        engine.signal(Signal::TERM);
+        engine.finish().ok();
+        assert!(scene.engine.socket().exists());
+    }
+    drop(listener);
+    scene.engine.resume();
 }

@@ -127,13 +127,34 @@ fn serve_arguments(
         Ok(ready) => ready,
         Err(error) => return Some(Err(format!("--ready-fd: {error}"))),
     };
+    let listener = match activated() {
+        Ok(listener) => listener,
+        Err(error) => return Some(Err(format!("socket activation: {error}"))),
+    };
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
     Some(Ok(ServeOptions {
         root,
         socket,
+        listener,
         embedded,
         ready,
         idle,
         program,
     }))
+}
+
+/// The socket that a service manager listens on for us, by the convention of sd_listen_fds(3).
+fn activated() -> std::io::Result<Option<OwnedFd>> {
+    const FIRST: i32 = 3;
+    let number = |name: &str| -> Option<u32> { std::env::var(name).ok()?.parse().ok() };
+    if number("LISTEN_PID") != Some(std::process::id()) {
+        return Ok(None);
+    }
+    match number("LISTEN_FDS") {
+        Some(1) => sys::fd::inherited(FIRST).map(Some),
+        count => Err(std::io::Error::other(format!(
+            "one socket is expected, not {}",
+            count.unwrap_or(0)
+        ))),
+    }
 }

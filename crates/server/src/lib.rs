@@ -44,6 +44,8 @@ mod stream;
 pub struct ServeOptions {
     pub root: PathBuf,
     pub socket: PathBuf,
+    /// A socket that listens already: a service manager's, who keeps it when the engine ends.
+    pub listener: Option<OwnedFd>,
     /// Started by a client: logs into the root and leaves when idle.
     pub embedded: bool,
     /// Told `ready`, `already running`, or an error, as one line.
@@ -122,9 +124,11 @@ pub fn serve(options: ServeOptions) -> i32 {
         }
     };
     let idle = options.embedded.then_some(options.idle);
-    let ended = runtime.block_on(listen::run(Arc::new(engine), &options.socket, idle, || {
-        tell("ready");
-    }));
+    let door = listen::Door {
+        socket: &options.socket,
+        given: options.listener,
+    };
+    let ended = runtime.block_on(listen::run(Arc::new(engine), door, idle, || tell("ready")));
     // What still runs on other threads ends with the process; the containers do not.
     runtime.shutdown_background();
     match ended {

@@ -1,7 +1,9 @@
 //! The socket: made when nobody else serves, given up when there is nothing left to do.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use engine::Engine;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::fs::Mode;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
@@ -23,14 +27,56 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// How often an embedded engine looks whether it is still needed.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
+/// Where clients come in.
+#[derive(Debug)]
+pub(crate) struct Door<'a> {
+    pub(crate) socket: &'a Path,
+    /// Somebody else's socket, which listens already.
+    pub(crate) given: Option<OwnedFd>,
+}
+
+impl Door<'_> {
+    /// A socket of our own is for root only, 0660, from its first moment.
+    fn open(self) -> io::Result<UnixListener> {
+        let listener = match self.given {
+            Some(given) => StdListener::from(given),
+            None => listen(self.socket)?,
+        };
+        listener.set_nonblocking(true)?;
+        UnixListener::from_std(listener)
+    }
+}
+
+fn listen(socket: &Path) -> io::Result<StdListener> {
+    const MODE: u32 = 0o660;
+    if let Some(parent) = socket.parent() {
+        std::fs::DirBuilder::new().recursive(true).create(parent)?;
+    }
+    // Whoever made it is gone: the instance lock is ours.
+    sys_unlink(socket);
+    let listener = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // The name gets the descriptor's mode, less the umask.
+    rustix::fs::fchmod(&listener, Mode::from_raw_mode(MODE))?;
+    rustix::net::bind(&listener, &SocketAddrUnix::new(socket)?)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(MODE))?;
+    rustix::net::listen(&listener, 1024)?;
+    Ok(StdListener::from(listener))
+}
+
 /// Serves until SIGTERM or SIGINT, or until idle for `idle`. Containers live on.
 pub(crate) async fn run(
     engine: Arc<Engine>,
-    socket: &Path,
+    door: Door<'_>,
     idle: Option<Duration>,
     ready: impl FnOnce(),
 ) -> io::Result<()> {
-    let listener = listen(socket)?;
+    let own = door.given.is_none().then_some(door.socket);
+    let listener = door.open()?;
     ready();
     let bridge = Bridge::new(engine);
     let connections = Arc::new(AtomicUsize::new(0));
@@ -62,19 +108,21 @@ pub(crate) async fn run(
             }
         }
     }
-    leave(socket, &listener, &bridge, &connections).await;
+    leave(own, &listener, &bridge, &connections).await;
     Ok(())
 }
 
 /// Takes the socket's name away first, then serves who came before that.
 async fn leave(
-    socket: &Path,
+    socket: Option<&Path>,
     listener: &UnixListener,
     bridge: &Bridge,
     connections: &Arc<AtomicUsize>,
 ) {
-    // Nobody else can have made another one: the instance lock is ours.
-    sys_unlink(socket);
+    if let Some(socket) = socket {
+        // Nobody else can have made another one: the instance lock is ours.
+        sys_unlink(socket);
+    }
     while let Some(Ok((stream, _))) = now(listener.accept()).await {
         serve(stream, bridge.clone(), Arc::clone(connections));
     }
@@ -126,18 +174,6 @@ async fn any_active(bridge: &Bridge) -> bool {
         .call(Class::Quick, |engine| engine.containers.any_active())
         .await
         .unwrap_or(true)
-}
-
-/// Root only, 0660.
-fn listen(socket: &Path) -> io::Result<UnixListener> {
-    if let Some(parent) = socket.parent() {
-        std::fs::DirBuilder::new().recursive(true).create(parent)?;
-    }
-    // Whoever made it is gone: the instance lock is ours.
-    sys_unlink(socket);
-    let listener = UnixListener::bind(socket)?;
-    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
-    Ok(listener)
 }
 
 fn serve(stream: UnixStream, bridge: Bridge, connections: Arc<AtomicUsize>) {
