@@ -19,6 +19,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("rusqlite", "store"),
     ("tar", "archive"),
     ("tokio", "server"),
+    ("ureq", "registry"),
     ("zstd", "archive"),
 ];
 
