@@ -91,7 +91,11 @@ impl<'a> Reader<'a> {
                 text.push_str(part);
                 goes_on = more;
             }
-            let text = text.trim_end_matches(CLOSING);
+            // What continued at the end of the file does so no more, so that the text alone is read in the same way.
+            let mut text = text.trim_end_matches(CLOSING);
+            while let (before, true) = self.continued(text) {
+                text = before.trim_end_matches(CLOSING);
+            }
             if !text.is_empty() {
                 let lines = Lines {
                     first,

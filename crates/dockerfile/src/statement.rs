@@ -344,7 +344,7 @@ pub(crate) fn words(text: &str) -> impl Iterator<Item = String> {
 
 /// Blanks that may follow an escape character at the end of a line, and mean nothing at the end of an instruction. Others
 /// stay there: without them, an escape character before them would continue the line when it is read again.
-pub(crate) const CLOSING: [char; 2] = [' ', '\t'];
+pub(crate) const CLOSING: [char; 3] = [' ', '\t', '\r'];
 
 /// Blanks that separate words of an instruction.
 fn is_blank(letter: char) -> bool {

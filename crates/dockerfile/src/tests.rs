@@ -340,7 +340,13 @@ fn triggers_survive_storage() {
     };
     assert_eq!(first.heredocs, second.heredocs);
     assert_eq!(first.heredocs[0].content, "1\n");
-    for text in ["COPY a b\\\u{c}", "COPY a b\\\u{a0}", "-- RUN <<A\n1\nA"] {
+    for text in [
+        "COPY a b\\\u{c}",
+        "COPY a b\\\u{a0}",
+        "-- RUN <<A\n1\nA",
+        "RUN a\\\r\\",
+        "RUN a\r \\",
+    ] {
         let Kind::Onbuild(trigger) = one(&format!("ONBUILD {text}")) else {
             panic!("no ONBUILD");
         };
