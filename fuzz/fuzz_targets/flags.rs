@@ -1,4 +1,4 @@
-//! Any text as the value of a flag: no panic, whichever the flag.
+//! Any text as the value of a flag, ports aside: no panic, whichever the flag.
 
 #![no_main]
 

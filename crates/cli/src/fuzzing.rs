@@ -9,14 +9,26 @@ use crate::parse::ports::Ports;
 use crate::parse::{devices, duration, keys, mount, network, size, volume};
 use crate::render::template::Template;
 
-/// Reads the text as the value of every flag that has a grammar.
+/// Reads the text as a published and as an exposed port. Wide ranges are left out: they are legal, and slow because of what
+/// they name.
+pub fn ports(text: &str) {
+    let is_wide = |word: &str| word.len() > 2 && text.contains('-');
+    if text
+        .split(|letter: char| !letter.is_ascii_digit())
+        .any(is_wide)
+    {
+        return;
+    }
+    let mut ports = Ports::default();
+    drop(ports.publish(text));
+    drop(ports.expose(text));
+}
+
+/// Reads the text as the value of every other flag that has a grammar.
 pub fn flags(text: &str) {
     let directory = Path::new("/home");
     drop(mount::parse(text, directory));
     drop(volume::parse(text, directory));
-    let mut ports = Ports::default();
-    drop(ports.publish(text));
-    drop(ports.expose(text));
     drop(size::bytes(text));
     drop(size::nano_cpus(text));
     drop(devices::device(text));
