@@ -81,6 +81,11 @@ text_id!(
     |text| is_hex(text, 32)
 );
 text_id!(
+    /// 32 hex digits.
+    SnapshotId,
+    |text| is_hex(text, 32)
+);
+text_id!(
     /// 16 hex digits, marked so that its directories under `staging` and `trash` are recognised: `op-…`.
     OpId,
     |text| text.strip_prefix("op-").is_some_and(|digits| is_hex(digits, 16))
@@ -117,6 +122,13 @@ impl ContainerId {
 }
 
 impl VolumeId {
+    /// A new id.
+    pub fn random() -> Self {
+        Self(random_hex(16))
+    }
+}
+
+impl SnapshotId {
     /// A new id.
     pub fn random() -> Self {
         Self(random_hex(16))

@@ -29,7 +29,7 @@ mod tables;
 
 pub use db::{Store, Tx, WriteTx};
 pub use error::{ErrorKind, SqlError, StoreError};
-pub use ids::{ContainerId, ImageId, LayerId, OpId, VolumeId};
+pub use ids::{ContainerId, ImageId, LayerId, OpId, SnapshotId, VolumeId};
 pub use instance_lock::InstanceLock;
 pub use paths::{DEFAULT_ROOT, Paths};
 pub use tables::containers::{ContainerRow, ContainerState};
@@ -38,5 +38,7 @@ pub use tables::layer_blobs::LayerBlobRow;
 pub use tables::layers::{LayerRow, LayerState};
 pub use tables::leases::LeaseRow;
 pub use tables::ops::OpRow;
+pub use tables::snapshot_schedules::ScheduleRow;
+pub use tables::snapshots::{SnapshotRow, SnapshotState};
 pub use tables::volume_mounts::MountCount;
 pub use tables::volumes::{VolumeRow, VolumeState};

@@ -11,6 +11,7 @@ use crate::error::{SqlError, StoreError};
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_registry.sql"),
+    include_str!("../migrations/0003_snapshots.sql"),
 ];
 
 /// The schema version this code knows.

@@ -9,6 +9,8 @@
 //!   docker.sock                          API of a root that is not the default one
 //!   data/<volume id>/              0701  one volume
 //!     _data/                             its bytes, or what its driver mounts there
+//!     _next/                             what a restore is going to make `_data`
+//!     snapshots/<snapshot id>/     0700  its bytes as they were
 //!   volumes/<name>                       link to ../data/<volume id>, so that volumes/<name>/_data is the mountpoint
 //!   layers/<n>/fs/                       one unpacked image layer
 //!   containers/<id>/               0710  upper, work, hostname, hosts, resolv.conf, <id>-json.log
@@ -24,7 +26,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::StoreError;
-use crate::ids::{LayerId, OpId, VolumeId};
+use crate::ids::{LayerId, OpId, SnapshotId, VolumeId};
 
 /// State directory of the engine that needs no option to find.
 pub const DEFAULT_ROOT: &str = "/var/lib/orlop";
@@ -172,6 +174,21 @@ impl Paths {
     /// The bytes of one volume, by its id.
     pub fn volume_content(&self, id: &VolumeId) -> PathBuf {
         self.volume(id).join("_data")
+    }
+
+    /// What a restore of one volume is going to put in the place of its content.
+    pub fn volume_next(&self, id: &VolumeId) -> PathBuf {
+        self.volume(id).join("_next")
+    }
+
+    /// All snapshots of one volume.
+    pub fn snapshots(&self, id: &VolumeId) -> PathBuf {
+        self.volume(id).join("snapshots")
+    }
+
+    /// The bytes of one snapshot.
+    pub fn snapshot(&self, volume: &VolumeId, id: &SnapshotId) -> PathBuf {
+        self.snapshots(volume).join(id.as_str())
     }
 
     /// All volumes by name: links.

@@ -11,6 +11,7 @@
 )]
 
 pub mod attributes;
+pub mod btrfs;
 pub mod capability;
 pub mod cgroup;
 pub mod command;
@@ -34,6 +35,7 @@ pub mod overlay;
 pub mod process;
 pub mod program;
 pub mod pty;
+pub mod reflink;
 mod remove_tree;
 pub mod seccomp;
 pub mod signal;

@@ -2,18 +2,20 @@
 //!
 //! Steps: 1. in each directory, unlink everything but directories; 2. go down into each of these; 3. on the way up,
 //! remove the emptied directory, once more from step 1 if something new is in it. Interrupted anywhere, it can be
-//! started again. A mount ends it with an error; what is behind the mount stays untouched.
+//! started again. A mount ends it with an error; what is behind the mount stays untouched. A btrfs subvolume goes as a
+//! whole, also one that is read-only.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::descent::{Descent, Mounts};
-use crate::dir;
+use crate::{btrfs, dir};
 
 /// How often a directory is emptied that others keep filling.
 const MOST_SWEEPS: u32 = 16;
@@ -111,6 +113,9 @@ fn descend(
 ) -> io::Result<()> {
     match walk.enter(name) {
         Ok(()) => {
+            if is_subvolume(walk)? && remove_subvolume(walk)? {
+                return Ok(());
+            }
             let directories = sweep(walk)?;
             levels.push(Level {
                 directories,
@@ -129,6 +134,61 @@ fn descend(
             })),
         },
     }
+}
+
+fn is_subvolume(walk: &Descent) -> io::Result<bool> {
+    btrfs::is_subvolume(walk.dir()).map_err(|source| {
+        failure(RemoveError::Io {
+            path: walk.path(),
+            source,
+        })
+    })
+}
+
+/// Removes the subvolume in which the walk is and leaves it. False: it must be emptied first, and can be now.
+fn remove_subvolume(walk: &mut Descent) -> io::Result<bool> {
+    let path = walk.path();
+    let told = |source| {
+        failure(RemoveError::Io {
+            path: path.clone(),
+            source,
+        })
+    };
+    // The kernel would take away, everywhere, what is mounted in it.
+    if mounted_below(walk.dir()).map_err(told)? {
+        return Err(failure(RemoveError::Mounted { path }));
+    }
+    let root = dir::open_at(walk.dir(), OsStr::new(".")).map_err(told)?;
+    let name = walk.leave().map_err(told)?;
+    if btrfs::delete_subvolume(walk.dir(), &name).is_ok() {
+        return Ok(true);
+    }
+    // Subvolumes in it, or no right to remove it as a whole: the walk goes on, and says what it cannot do.
+    if let Err(error) = btrfs::set_read_only(root.as_fd(), false) {
+        tracing::debug!(path = %path.display(), %error, "a subvolume cannot be made writable");
+    }
+    walk.enter(&name).map_err(told)?;
+    Ok(false)
+}
+
+fn mounted_below(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
+    let mut below = path.as_os_str().as_bytes().to_vec();
+    below.push(b'/');
+    // Blanks and the like are escaped in the table.
+    let below: Vec<u8> = below
+        .iter()
+        .flat_map(|&byte| match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+            byte => vec![byte],
+        })
+        .collect();
+    let table = std::fs::read("/proc/thread-self/mountinfo")?;
+    Ok(table.split(|&byte| byte == b'\n').any(|line| {
+        line.split(|&byte| byte == b' ')
+            .nth(4)
+            .is_some_and(|point| point.starts_with(&below))
+    }))
 }
 
 /// Unlinks what is no directory; returns the directories.

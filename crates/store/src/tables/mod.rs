@@ -10,5 +10,8 @@ pub(crate) mod layers;
 pub(crate) mod leases;
 pub(crate) mod meta;
 pub(crate) mod ops;
+pub(crate) mod snapshot_leases;
+pub(crate) mod snapshot_schedules;
+pub(crate) mod snapshots;
 pub(crate) mod volume_mounts;
 pub(crate) mod volumes;

@@ -1,0 +1,86 @@
+//! Schedules: when snapshots of a volume are made by themselves. What a policy says is its owner's affair.
+
+use rusqlite::{Row, params};
+
+use crate::db::{ReadError, Tx, WriteTx};
+use crate::error::StoreError;
+use crate::ids::VolumeId;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleRow {
+    pub volume: VolumeId,
+    /// JSON.
+    pub policy: String,
+    /// RFC 3339: when it last made a snapshot.
+    pub last_run: Option<String>,
+}
+
+fn read(row: &Row<'_>) -> Result<ScheduleRow, ReadError> {
+    let volume: String = row.get(0)?;
+    Ok(ScheduleRow {
+        volume: VolumeId::parse(&volume).ok_or_else(|| ReadError::Unreadable {
+            table: "snapshot_schedules",
+            id: volume.clone(),
+            column: "volume_id",
+        })?,
+        policy: row.get(1)?,
+        last_run: row.get(2)?,
+    })
+}
+
+impl Tx<'_> {
+    /// The schedule of every volume that has one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn schedules(&self) -> Result<Vec<ScheduleRow>, StoreError> {
+        self.rows(
+            "list schedules",
+            "SELECT volume_id, policy, last_run FROM snapshot_schedules ORDER BY volume_id",
+            [],
+            read,
+        )
+    }
+}
+
+impl WriteTx<'_> {
+    /// Gives a volume a schedule, in place of the one it may have; when that last ran stays known.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_schedule(&self, volume: &VolumeId, policy: &str) -> Result<(), StoreError> {
+        self.execute(
+            "record a schedule",
+            "INSERT INTO snapshot_schedules (volume_id, policy) VALUES (?1, ?2)
+             ON CONFLICT (volume_id) DO UPDATE SET policy = ?2",
+            [volume.as_str(), policy],
+        )?;
+        Ok(())
+    }
+
+    /// Notes that a schedule has made its snapshot.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn schedule_ran(&self, volume: &VolumeId, at: &str) -> Result<(), StoreError> {
+        self.execute(
+            "record the run of a schedule",
+            "UPDATE snapshot_schedules SET last_run = ?2 WHERE volume_id = ?1",
+            params![volume.as_str(), at],
+        )?;
+        Ok(())
+    }
+
+    /// Takes a volume's schedule away; one that is not there is fine.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn delete_schedule(&self, volume: &VolumeId) -> Result<(), StoreError> {
+        self.execute(
+            "forget a schedule",
+            "DELETE FROM snapshot_schedules WHERE volume_id = ?1",
+            [volume.as_str()],
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! btrfs: subvolumes, which are copied as a whole in no time, and removed as a whole.
+//!
+//! Where it is asked of a directory of another filesystem, the answer is no, never an error.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
+
+use rustix::io::Errno;
+
+use crate::dir;
+
+/// `BTRFS_SUPER_MAGIC`.
+const MAGIC: u64 = 0x9123_683E;
+/// `BTRFS_FIRST_FREE_OBJECTID`: the inode number of the root of every subvolume.
+const ROOT_INODE: u64 = 256;
+/// `BTRFS_SUBVOL_RDONLY`.
+const READ_ONLY: u64 = 1 << 1;
+
+const SUBVOL_CREATE: libc::c_ulong = 0x5000_940E;
+const SNAP_DESTROY: libc::c_ulong = 0x5000_940F;
+const SNAP_CREATE_V2: libc::c_ulong = 0x5000_9417;
+const SUBVOL_GETFLAGS: libc::c_ulong = 0x8008_9419;
+const SUBVOL_SETFLAGS: libc::c_ulong = 0x4008_941A;
+
+/// The kernel's `struct btrfs_ioctl_vol_args`.
+#[repr(C)]
+struct Named {
+    fd: i64,
+    name: [u8; 4088],
+}
+
+/// The kernel's `struct btrfs_ioctl_vol_args_v2`.
+#[repr(C)]
+struct Copied {
+    fd: i64,
+    transid: u64,
+    flags: u64,
+    unused: [u64; 4],
+    name: [u8; 4040],
+}
+
+/// Whether the directory lies on a btrfs.
+///
+/// # Errors
+/// Those of `fstatfs`.
+pub fn is_btrfs(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        reason = "the field's type differs between machines"
+    )]
+    let kind = rustix::fs::fstatfs(dir)?.f_type as u64;
+    Ok(kind & 0xFFFF_FFFF == MAGIC)
+}
+
+/// Whether the directory is the root of a subvolume.
+///
+/// # Errors
+/// Those of `fstat` and `fstatfs`.
+pub fn is_subvolume(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(dir::stat(dir)?.ino == ROOT_INODE && is_btrfs(dir)?)
+}
+
+/// Makes an empty subvolume `name` in `parent`, on a btrfs.
+///
+/// # Errors
+/// `AlreadyExists`; any other of the kernel's.
+pub fn create_subvolume(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    let arguments = Named {
+        fd: 0,
+        name: padded(name)?,
+    };
+    // SAFETY: `arguments` is the struct that the request reads, and lives until the call returns.
+    let result =
+        unsafe { libc::ioctl(parent.as_raw_fd(), SUBVOL_CREATE as _, &raw const arguments) };
+    done(result)
+}
+
+/// Makes `name` in `parent` a copy of the subvolume `source` as it is at one instant; what programs have written by then
+/// is in it. Subvolumes inside of it are empty directories in the copy. It is on disk when the call returns.
+///
+/// # Errors
+/// `AlreadyExists`; `CrossesDevices` when `parent` lies on another filesystem; any other of the kernel's.
+pub fn snapshot(
+    source: BorrowedFd<'_>,
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    read_only: bool,
+) -> io::Result<()> {
+    let arguments = Copied {
+        fd: source.as_raw_fd().into(),
+        transid: 0,
+        flags: if read_only { READ_ONLY } else { 0 },
+        unused: [0; 4],
+        name: padded(name)?,
+    };
+    // SAFETY: `arguments` is the struct that the request reads, and lives until the call returns.
+    let result = unsafe {
+        libc::ioctl(
+            parent.as_raw_fd(),
+            SNAP_CREATE_V2 as _,
+            &raw const arguments,
+        )
+    };
+    done(result)
+}
+
+/// Removes the subvolume `name` of `parent` with everything in it, at once; its blocks become free in the background.
+///
+/// # Errors
+/// `DirectoryNotEmpty` when there are subvolumes in it; any other of the kernel's.
+pub fn delete_subvolume(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    let arguments = Named {
+        fd: 0,
+        name: padded(name)?,
+    };
+    // SAFETY: `arguments` is the struct that the request reads, and lives until the call returns.
+    let result =
+        unsafe { libc::ioctl(parent.as_raw_fd(), SNAP_DESTROY as _, &raw const arguments) };
+    done(result)
+}
+
+/// Lets nobody, or everybody who may, change the subvolume `root`.
+///
+/// # Errors
+/// Any of the kernel's.
+pub fn set_read_only(root: BorrowedFd<'_>, read_only: bool) -> io::Result<()> {
+    let mut flags = 0_u64;
+    // SAFETY: the request writes one u64 to where `flags` is.
+    let result = unsafe { libc::ioctl(root.as_raw_fd(), SUBVOL_GETFLAGS as _, &raw mut flags) };
+    done(result)?;
+    let wanted = if read_only {
+        flags | READ_ONLY
+    } else {
+        flags & !READ_ONLY
+    };
+    if wanted == flags {
+        return Ok(());
+    }
+    // SAFETY: the request reads one u64 from where `wanted` is.
+    let result = unsafe { libc::ioctl(root.as_raw_fd(), SUBVOL_SETFLAGS as _, &raw const wanted) };
+    done(result)
+}
+
+/// The name with a zero at its end.
+fn padded<const N: usize>(name: &OsStr) -> io::Result<[u8; N]> {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes.len() >= N || bytes.contains(&b'/') || bytes.contains(&0) {
+        return Err(Errno::INVAL.into());
+    }
+    let mut padded = [0; N];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    Ok(padded)
+}
+
+fn done(result: libc::c_int) -> io::Result<()> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
