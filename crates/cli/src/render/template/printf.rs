@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 
 /// Go refuses greater widths and precisions.
 const MAX_WIDTH: usize = 1_000_000;
+/// No float has more digits behind its point; all that follow are zeros. Rust's formatter panics beyond 65,535.
+const EXACT: usize = 1_100;
 
 /// Flags, width and precision of one verb.
 #[derive(Debug, Clone, Default)]
@@ -403,8 +405,8 @@ fn write_float(out: &mut String, spec: &Spec, number: f64, value: &Value<'_>) {
     let verb = if spec.verb == 'v' { 'g' } else { spec.verb };
     let size = number.abs();
     let digits = match verb {
-        'f' | 'F' => format!("{size:.*}", spec.precision.unwrap_or(6)),
-        'e' | 'E' => exponent(&format!("{size:.*e}", spec.precision.unwrap_or(6))),
+        'f' | 'F' => fixed(size, spec.precision.unwrap_or(6)),
+        'e' | 'E' => exponent(&scientific(size, spec.precision.unwrap_or(6))),
         'g' | 'G' => general(size, spec.precision),
         _ => return bad_verb(out, spec, value),
     };
@@ -414,6 +416,25 @@ fn write_float(out: &mut String, spec: &Spec, number: f64, value: &Value<'_>) {
         digits
     };
     pad_number(out, spec, number.is_sign_negative(), &digits);
+}
+
+fn fixed(size: f64, precision: usize) -> String {
+    let mut text = format!("{size:.*}", precision.min(EXACT));
+    if size.is_finite() {
+        text.push_str(&"0".repeat(precision.saturating_sub(EXACT)));
+    }
+    text
+}
+
+fn scientific(size: f64, precision: usize) -> String {
+    let text = format!("{size:.*e}", precision.min(EXACT));
+    match text.split_once('e') {
+        Some((mantissa, power)) => {
+            let zeros = "0".repeat(precision.saturating_sub(EXACT));
+            format!("{mantissa}{zeros}e{power}")
+        }
+        None => text,
+    }
 }
 
 /// Go writes at least two digits of exponent, and its sign: `1.5e+02`.
@@ -429,7 +450,7 @@ fn exponent(text: &str) -> String {
 fn general(size: f64, precision: Option<usize>) -> String {
     let scientific = match precision {
         None => format!("{size:e}"),
-        Some(precision) => format!("{size:.*e}", precision.max(1) - 1),
+        Some(precision) => format!("{size:.*e}", (precision.max(1) - 1).min(EXACT)),
     };
     let (mantissa, power) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let power: i64 = power.parse().unwrap_or(0);
