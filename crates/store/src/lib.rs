@@ -40,5 +40,8 @@ pub use tables::leases::LeaseRow;
 pub use tables::ops::OpRow;
 pub use tables::snapshot_schedules::ScheduleRow;
 pub use tables::snapshots::{SnapshotRow, SnapshotState};
+pub use tables::volume_events::VolumeEventRow;
 pub use tables::volume_mounts::MountCount;
+pub use tables::volume_notes::{Measured, VolumeNotes};
+pub use tables::volume_trash::TrashRow;
 pub use tables::volumes::{VolumeRow, VolumeState};

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_registry.sql"),
     include_str!("../migrations/0003_snapshots.sql"),
+    include_str!("../migrations/0004_volume_care.sql"),
 ];
 
 /// The schema version this code knows.

@@ -42,6 +42,32 @@ impl Tx<'_> {
         )
     }
 
+    /// Destinations at which each holder has a volume.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn leases_on(&self, volume: &VolumeId) -> Result<Vec<LeaseRow>, StoreError> {
+        let sql = format!("{SELECT} WHERE volume_id = ?1 ORDER BY holder, destination");
+        self.rows("list leases", &sql, [volume.as_str()], read)
+    }
+
+    /// Number of holders of each volume that has any.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn lease_counts(&self) -> Result<Vec<(String, usize)>, StoreError> {
+        self.rows(
+            "count leases",
+            "SELECT volumes.name, count(DISTINCT holder) FROM leases JOIN volumes ON volumes.id = volume_id
+             GROUP BY volumes.id",
+            [],
+            |row| {
+                let count: u32 = row.get(1)?;
+                Ok((row.get(0)?, usize::try_from(count).unwrap_or(usize::MAX)))
+            },
+        )
+    }
+
     /// All leases, by volume name.
     ///
     /// # Errors

@@ -13,5 +13,8 @@ pub(crate) mod ops;
 pub(crate) mod snapshot_leases;
 pub(crate) mod snapshot_schedules;
 pub(crate) mod snapshots;
+pub(crate) mod volume_events;
 pub(crate) mod volume_mounts;
+pub(crate) mod volume_notes;
+pub(crate) mod volume_trash;
 pub(crate) mod volumes;

@@ -160,11 +160,42 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Forgets a volume; its bytes must be gone.
+    /// Gives a volume another name.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a taken name is one.
+    pub fn rename_volume(&self, id: &VolumeId, name: &str) -> Result<(), StoreError> {
+        self.execute(
+            "rename a volume",
+            "UPDATE volumes SET name = ?2 WHERE id = ?1",
+            [id.as_str(), name],
+        )?;
+        Ok(())
+    }
+
+    /// Replaces a volume's labels.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_volume_labels(
+        &self,
+        id: &VolumeId,
+        labels: Option<&BTreeMap<String, String>>,
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "label a volume",
+            "UPDATE volumes SET labels = ?2 WHERE id = ?1",
+            params![id.as_str(), map_to_json(labels)],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets a volume and everything noted of it; its bytes must be gone.
     ///
     /// # Errors
     /// [`StoreError`]; a lease or mount that still refers to it is one.
     pub fn delete_volume(&self, id: &VolumeId) -> Result<(), StoreError> {
+        self.delete_volume_notes(id)?;
         self.execute(
             "forget a volume",
             "DELETE FROM volumes WHERE id = ?1",
