@@ -19,4 +19,6 @@ pub struct EngineConfig {
     /// Address ranges and device of the default bridge, when not chosen automatically.
     pub bridge_subnet: Option<String>,
     pub bridge_mtu: Option<u32>,
+    /// Mirrors, and who needs no TLS.
+    pub registries: registry::Settings,
 }

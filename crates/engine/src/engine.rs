@@ -79,8 +79,12 @@ impl Engine {
         repaired.extend(volumes.recover()?);
         let volumes = Arc::new(volumes);
         publish_volume_events(&volumes, &events);
-        let (images, sentences) =
-            Images::open(Arc::clone(&store), Arc::clone(&paths), events.clone())?;
+        let (images, sentences) = Images::open(
+            Arc::clone(&store),
+            Arc::clone(&paths),
+            events.clone(),
+            config.registries.clone(),
+        )?;
         repaired.extend(sentences);
         let images = Arc::new(images);
         let network = Arc::new(Network::open(NetworkConfig {

@@ -33,6 +33,7 @@ pub use config::EngineConfig;
 pub use engine::{Engine, OpenError};
 pub use error::{ErrorKind, Fault};
 pub use progress::{Progress, Silent};
+pub use registry::{Credentials, Found as FoundRepository, Settings as RegistrySettings};
 pub use store::{DEFAULT_ROOT, Paths};
 pub use volumes::{
     CreateVolume, Created as CreatedVolume, PruneRequest, Pruned, Volume, VolumeError, Volumes,

@@ -56,6 +56,7 @@ fn serve_arguments(
     let mut host = std::env::var("ORLOP_HOST").ok();
     let (mut serve, mut embedded, mut ready, mut idle, mut socket) =
         (false, false, None, IDLE, None);
+    let (mut mirrors, mut insecure) = (Vec::new(), Vec::new());
     let mut index = 0;
     while index < words.len() {
         let (flag, inline) = match words[index].split_once('=') {
@@ -84,6 +85,14 @@ fn serve_arguments(
             },
             "--socket" => match value() {
                 Some(text) => socket = Some(PathBuf::from(text)),
+                None => return missing(),
+            },
+            "--registry-mirror" => match value() {
+                Some(text) => mirrors.push(text),
+                None => return missing(),
+            },
+            "--insecure-registry" => match value() {
+                Some(text) => insecure.push(text),
                 None => return missing(),
             },
             "--ready-fd" => match value().and_then(|text| text.parse().ok()) {
@@ -140,6 +149,8 @@ fn serve_arguments(
         ready,
         idle,
         program,
+        mirrors,
+        insecure,
     }))
 }
 

@@ -16,6 +16,7 @@
     )
 )]
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
@@ -27,6 +28,7 @@ use engine::{Engine, EngineConfig, OpenError};
 
 mod bridge;
 mod convert;
+mod daemon_file;
 mod dispatch;
 mod errors;
 mod filters;
@@ -54,6 +56,10 @@ pub struct ServeOptions {
     pub idle: Duration,
     /// This very program, which is also the shim.
     pub program: PathBuf,
+    /// Asked for Docker Hub's images before it, beside those of the configuration file.
+    pub mirrors: Vec<String>,
+    /// Registries that need no TLS, likewise.
+    pub insecure: Vec<String>,
 }
 
 /// Larger logs of earlier runs are dropped at a start.
@@ -73,6 +79,18 @@ pub fn serve(options: ServeOptions) -> i32 {
         tell(&format!("cannot open the log: {error}"));
         return 1;
     }
+    let flags = flags("--registry-mirror", &options.mirrors)
+        .chain(flags("--insecure-registry", &options.insecure));
+    let wake_flags: Vec<OsString> = flags.collect();
+    let registries = match daemon_file::settings(&options.root, options.mirrors, options.insecure) {
+        Ok(registries) => registries,
+        Err(error) => {
+            let text = errors::chain(&error);
+            tracing::error!("{text}");
+            tell(&text);
+            return 1;
+        }
+    };
     let config = EngineConfig {
         wake: ["serve", "--embedded", "--root"]
             .into_iter()
@@ -82,6 +100,7 @@ pub fn serve(options: ServeOptions) -> i32 {
                 "--socket".into(),
                 options.socket.clone().into_os_string(),
             ])
+            .chain(wake_flags)
             .collect(),
         root: options.root.clone(),
         socket: options.socket.clone(),
@@ -89,6 +108,7 @@ pub fn serve(options: ServeOptions) -> i32 {
         permanent: !options.embedded,
         bridge_subnet: None,
         bridge_mtu: None,
+        registries,
     };
     let wake = std::iter::once(options.program.into_os_string())
         .chain(config.wake.clone())
@@ -142,6 +162,13 @@ pub fn serve(options: ServeOptions) -> i32 {
             1
         }
     }
+}
+
+/// A flag as often as it has values.
+fn flags<'a>(flag: &'a str, values: &'a [String]) -> impl Iterator<Item = OsString> + 'a {
+    values
+        .iter()
+        .flat_map(move |value| [flag.into(), value.into()])
 }
 
 /// Logs go to standard error, or for an embedded engine to a file in the root.

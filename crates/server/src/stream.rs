@@ -264,6 +264,18 @@ impl engine::Progress for Lines {
     fn line(&self, text: &str) {
         self.send(&json!({ "stream": format!("{text}\n") }));
     }
+
+    fn status(&self, id: &str, text: &str) {
+        if id.is_empty() {
+            self.send(&json!({ "status": text }));
+        } else {
+            self.send(&json!({ "status": text, "progressDetail": {}, "id": id }));
+        }
+    }
+
+    fn result(&self, value: &serde_json::Value) {
+        self.send(&json!({ "progressDetail": {}, "aux": value }));
+    }
 }
 
 /// Docker's own drawing, for clients that print it as it comes.

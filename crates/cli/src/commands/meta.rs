@@ -9,6 +9,12 @@ use crate::failure::Outcome;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
+    /// Ask this URL for Docker Hub's images first
+    #[arg(long, value_name = "URL")]
+    registry_mirror: Vec<String>,
+    /// Let this registry (HOST[:PORT] or a network) answer without TLS
+    #[arg(long, value_name = "HOST")]
+    insecure_registry: Vec<String>,
     /// Leave when idle; started by a client
     #[arg(long, hide = true)]
     embedded: bool,

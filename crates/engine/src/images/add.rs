@@ -1,7 +1,7 @@
 //! The last step of import, load and commit: configuration, layers and names become one visible image.
 
 use jiff::Timestamp;
-use store::ImageRow;
+use store::{ImageRow, WriteTx};
 
 use super::config::digest;
 use super::layers::Layer;
@@ -14,8 +14,19 @@ impl Images {
     pub(super) fn add_image(
         &self,
         config: &[u8],
+        layers: Vec<Layer>,
+        names: &[Reference],
+    ) -> Result<String, ImageError> {
+        self.add_image_and(config, layers, names, |_, _| Ok(()))
+    }
+
+    /// As [`Images::add_image`]; what `and` records of the image becomes visible with it.
+    pub(super) fn add_image_and(
+        &self,
+        config: &[u8],
         mut layers: Vec<Layer>,
         names: &[Reference],
+        and: impl FnOnce(&WriteTx<'_>, &str) -> Result<(), ImageError>,
     ) -> Result<String, ImageError> {
         self.publish_layers(&mut layers)?;
         sys::fault::step("image:layers");
@@ -34,7 +45,7 @@ impl Images {
             for name in names {
                 tx.set_tag(&name.repository, name.tag_or_latest(), &row.id)?;
             }
-            Ok::<_, ImageError>(())
+            and(tx, &row.id)
         })?;
         Ok(id)
     }

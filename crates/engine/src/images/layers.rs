@@ -1,7 +1,8 @@
 //! Layers: unpacked once, shared by every image whose stack of layers begins alike.
 //!
 //! A layer is a directory `layers/<n>` with `fs` (the unpacked tree, as overlayfs wants it) and `tar.zst` (the layer's
-//! tar stream, compressed: packing the tree again would not give the same bytes, and their digest names the layer).
+//! tar stream, compressed: packing the tree again would not give the same bytes, and their digest names the layer). What
+//! came from a registry is kept as it came instead, in `blob`.
 //!
 //! Adding one:
 //! 1. row `unpacking` with a provisional chain id; its number names the directory
@@ -14,7 +15,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,8 @@ pub(super) struct Layer {
     pub(super) size: u64,
     /// Made now; [`Images::publish_layers`] makes it visible.
     fresh: bool,
+    /// Of a fresh layer that came from a registry: the digest of the file `blob`.
+    blob: Option<String>,
 }
 
 impl Layer {
@@ -47,6 +50,25 @@ impl Layer {
             diff_id: row.diff_id,
             size: row.size,
             fresh: false,
+            blob: None,
+        }
+    }
+
+    /// A layer that was just unpacked from a registry's blob.
+    pub(super) fn received(
+        id: LayerId,
+        chain_id: String,
+        diff_id: String,
+        size: u64,
+        blob: String,
+    ) -> Self {
+        Self {
+            id,
+            chain_id,
+            diff_id,
+            size,
+            fresh: true,
+            blob: Some(blob),
         }
     }
 }
@@ -69,12 +91,7 @@ impl Images {
         tar: &mut (dyn Read + Send),
         expected: Option<&str>,
     ) -> Result<Layer, ImageError> {
-        let provisional = format!("unpacking-{}", store::OpId::random());
-        let now = Timestamp::now().to_string();
-        let id = self
-            .store
-            .write(|tx| Ok::<_, ImageError>(tx.insert_layer(&provisional, "", None, &now)?))?;
-        sys::fault::step("layer:row");
+        let id = self.begin_layer()?;
         let added = self
             .unpack_layer(id, tar)
             .and_then(|(diff_id, size)| match expected {
@@ -97,7 +114,34 @@ impl Images {
             diff_id,
             size,
             fresh: true,
+            blob: None,
         })
+    }
+
+    /// Step 1: from here on recovery knows of the layer.
+    pub(super) fn begin_layer(&self) -> Result<LayerId, ImageError> {
+        let provisional = format!("unpacking-{}", store::OpId::random());
+        let now = Timestamp::now().to_string();
+        let id = self
+            .store
+            .write(|tx| Ok::<_, ImageError>(tx.insert_layer(&provisional, "", None, &now)?))?;
+        sys::fault::step("layer:row");
+        Ok(id)
+    }
+
+    /// The directories of a layer that was begun; the one that its files go to.
+    pub(super) fn layer_directory(&self, id: LayerId) -> Result<OwnedFd, ImageError> {
+        let failed = |action: &str| {
+            let action = action.to_owned();
+            move |source: io::Error| ImageError::Io { action, source }
+        };
+        let directory = self.paths.layer(id);
+        let fs = self.paths.layer_fs(id);
+        for (path, mode) in [(&directory, 0o700), (&fs, 0o755)] {
+            sys::durable::create_dir(path, mode)
+                .map_err(failed("cannot make a layer directory"))?;
+        }
+        sys::dir::open(&fs).map_err(failed("cannot open a layer directory"))
     }
 
     fn unpack_layer(
@@ -109,15 +153,9 @@ impl Images {
             let action = action.to_owned();
             move |source: io::Error| ImageError::Io { action, source }
         };
-        let directory = self.paths.layer(id);
-        let fs = self.paths.layer_fs(id);
-        for (path, mode) in [(&directory, 0o700), (&fs, 0o755)] {
-            sys::durable::create_dir(path, mode)
-                .map_err(failed("cannot make a layer directory"))?;
-        }
-        let root = sys::dir::open(&fs).map_err(failed("cannot open a layer directory"))?;
-        let kept =
-            create_file(&directory.join("tar.zst")).map_err(failed("cannot keep a layer"))?;
+        let root = self.layer_directory(id)?;
+        let kept = create_file(&self.paths.layer(id).join("tar.zst"))
+            .map_err(failed("cannot keep a layer"))?;
         let kept = archive::zstd_writer(kept, ZSTD_LEVEL).map_err(failed("cannot keep a layer"))?;
         let mut stream = archive::DigestReader::new(Keep {
             from: tar,
@@ -159,6 +197,9 @@ impl Images {
                         return Ok::<_, ImageError>(Some(known));
                     }
                     tx.publish_layer(layer.id, &layer.chain_id, &layer.diff_id, below, layer.size)?;
+                    if let Some(blob) = &layer.blob {
+                        tx.set_layer_kept_blob(layer.id, blob)?;
+                    }
                     Ok(None)
                 })?;
                 if let Some(known) = known {
@@ -244,13 +285,21 @@ impl Images {
 
     /// The layer's tar stream, bit by bit as it came.
     pub(super) fn layer_tar(&self, id: LayerId) -> Result<Box<dyn Read + Send>, ImageError> {
-        let path = self.paths.layer(id).join("tar.zst");
+        let mut path = self.paths.layer(id).join("tar.zst");
+        if !path.exists() {
+            path = self.kept_blob(id);
+        }
         let failed = |source| ImageError::Io {
             action: format!("cannot read {}", path.display()),
             source,
         };
         let file = File::open(&path).map_err(failed)?;
         archive::decompress(file).map_err(|error| failed(io::Error::other(error)))
+    }
+
+    /// Where the stream of a layer that came from a registry is kept.
+    pub(super) fn kept_blob(&self, id: LayerId) -> PathBuf {
+        self.paths.layer(id).join("blob")
     }
 
     /// Relative to the layers directory, as overlay mounts want it.
@@ -273,7 +322,7 @@ impl<R: Read, W: Write> Read for Keep<R, W> {
     }
 }
 
-fn create_file(path: &Path) -> io::Result<File> {
+pub(super) fn create_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -14,6 +14,7 @@ mod add;
 mod changes;
 mod commit;
 mod config;
+mod distribution;
 mod error;
 mod find;
 mod import;
@@ -21,7 +22,10 @@ mod layers;
 mod list;
 mod load;
 mod prune;
+mod pull;
+mod push;
 mod reference;
+
 mod remove;
 mod save;
 mod tag;
@@ -29,7 +33,10 @@ mod tag;
 pub use changes::apply_changes;
 pub use commit::CommitLayer;
 
+pub use distribution::Distribution;
 pub use error::ImageError;
+pub use pull::PullRequest;
+pub use push::PushRequest;
 pub use reference::Reference;
 
 /// All images of one engine.
@@ -40,6 +47,9 @@ pub struct Images {
     pub(crate) events: Events,
     /// Read-held while an image is put together, so that no layer it counts on is swept.
     building: RwLock<()>,
+    registries: ::registry::Client,
+    /// Layers that are being fetched, so that nobody fetches them a second time.
+    fetching: pull::Claims,
 }
 
 /// What a container needs of an image.
@@ -136,12 +146,15 @@ impl Images {
         store: Arc<Store>,
         paths: Arc<Paths>,
         events: Events,
+        registries: ::registry::Settings,
     ) -> Result<(Self, Vec<String>), ImageError> {
         let images = Self {
             store,
             paths,
             events,
             building: RwLock::new(()),
+            registries: ::registry::Client::new(registries)?,
+            fetching: pull::Claims::default(),
         };
         let repaired = images.recover_layers()?;
         Ok((images, repaired))

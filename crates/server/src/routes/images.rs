@@ -19,14 +19,11 @@ route_table! {
     POST "/images/load" => load,
     GET "/images/get" => save_many,
     POST "/images/prune" => prune,
-    GET "/images/search" => search,
     GET "/images/{...}/json" => inspect,
     GET "/images/{...}/history" => history,
     GET "/images/{...}/get" => save_one,
     POST "/images/{...}/tag" => tag,
-    POST "/images/{...}/push" => push,
     DELETE "/images/{...}" => remove,
-    GET "/distribution/{...}/json" => search,
 }
 
 async fn list(request: Request) -> Answer {
@@ -44,9 +41,7 @@ async fn list(request: Request) -> Answer {
 
 async fn create(request: Request) -> Answer {
     if let Some(image) = request.text("fromImage") {
-        return Err(Refusal::not_found(format!(
-            "No such image: {image}: this version has no registry client; use import or load"
-        )));
+        return super::registry::pull(request, image).await;
     }
     match request.get("fromSrc") {
         Some("-") => {}
@@ -196,12 +191,4 @@ async fn remove(request: Request) -> Answer {
         })
         .await?;
     ok(&list.iter().map(removed).collect::<Vec<_>>())
-}
-
-async fn push(_request: Request) -> Answer {
-    Err(Refusal::unsupported("this version has no registry client"))
-}
-
-async fn search(_request: Request) -> Answer {
-    Err(Refusal::unsupported("this version has no registry client"))
 }

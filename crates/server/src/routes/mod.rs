@@ -8,6 +8,7 @@ pub(crate) mod extension;
 pub(crate) mod files;
 pub(crate) mod images;
 pub(crate) mod networks;
+pub(crate) mod registry;
 pub(crate) mod streams;
 pub(crate) mod system;
 pub(crate) mod volumes;
@@ -20,6 +21,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
         files::ROUTES,
         exec::ROUTES,
         volumes::ROUTES,
+        // Before the images': `/images/search` is no image.
+        registry::ROUTES,
         images::ROUTES,
         networks::ROUTES,
         system::ROUTES,

@@ -24,7 +24,6 @@ route_table! {
     GET "/info" => info,
     GET "/events" => events,
     GET "/system/df" => usage,
-    POST "/auth" => no_registry,
     POST "/build" => no_build,
     POST "/build/prune" => no_build,
     POST "/session" => no_build,
@@ -203,10 +202,6 @@ async fn no_swarm(_request: Request) -> Answer {
         StatusCode::SERVICE_UNAVAILABLE,
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
     ))
-}
-
-async fn no_registry(_request: Request) -> Answer {
-    Err(Refusal::unsupported("this version has no registry client"))
 }
 
 async fn no_build(_request: Request) -> Answer {

@@ -1,0 +1,85 @@
+//! `daemon.json`: Docker's configuration file, of which this engine knows the keys about registries.
+//!
+//! `<root>/daemon.json` goes before `/etc/orlop/daemon.json`; the two are not mixed. Other keys are left alone: people copy
+//! files that they have.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use engine::RegistrySettings;
+use serde::Deserialize;
+
+const SYSTEM: &str = "/etc/orlop/daemon.json";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct File {
+    registry_mirrors: Vec<String>,
+    insecure_registries: Vec<String>,
+}
+
+/// Why a configuration file is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is no valid configuration", path.display())]
+    Parse {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+}
+
+/// The settings of the file, then those of the command line.
+pub(crate) fn settings(
+    root: &Path,
+    mirrors: Vec<String>,
+    insecure: Vec<String>,
+) -> Result<RegistrySettings, FileError> {
+    let file = match read(root.join("daemon.json"))? {
+        Some(file) => file,
+        None => read(PathBuf::from(SYSTEM))?.unwrap_or_default(),
+    };
+    let mut settings = RegistrySettings {
+        mirrors: file.registry_mirrors,
+        insecure: file.insecure_registries,
+        ..RegistrySettings::default()
+    };
+    settings.mirrors.extend(mirrors);
+    settings.insecure.extend(insecure);
+    Ok(settings)
+}
+
+fn read(path: PathBuf) -> Result<Option<File>, FileError> {
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|source| FileError::Parse { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FileError::Read { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_and_flags() {
+        let root = std::env::temp_dir().join(format!("orlop-daemon-file-{}", std::process::id()));
+        std::fs::create_dir_all(&root).expect("made");
+        let path = root.join("daemon.json");
+        std::fs::write(
+            &path,
+            r#"{"registry-mirrors":["https://m"],"insecure-registries":["a:1"],"debug":true}"#,
+        )
+        .expect("written");
+        let both =
+            settings(&root, vec!["http://n".to_owned()], vec!["b".to_owned()]).expect("read");
+        assert_eq!(both.mirrors, ["https://m", "http://n"]);
+        assert_eq!(both.insecure, ["a:1", "b"]);
+        std::fs::write(&path, "{").expect("written");
+        assert!(settings(&root, Vec::new(), Vec::new()).is_err());
+        std::fs::remove_dir_all(&root).expect("removed");
+    }
+}
