@@ -1,9 +1,11 @@
 //! The database: one writer, a few readers, transactions as closures.
 //!
 //! * A `write` is durable when it returns (WAL, synchronous=FULL), or nothing of it has happened.
+//! * A `write_soon` is durable with the next `write`; until then it survives any process, and nothing else.
 //! * A `read` sees one moment, and is never kept waiting by a writer.
 //! * Writers are served one after the other. A closure does SQL only: no system call, no other lock.
 
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -109,16 +111,28 @@ impl Store {
     ) -> Result<T, E> {
         // A panic in `change` has rolled back on its way here: the connection is sound.
         let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(query_error("begin to write"))?;
-        let value = change(&WriteTx {
-            read: Tx {
-                connection: &transaction,
-            },
-        })?;
-        transaction.commit().map_err(query_error("commit"))?;
-        Ok(value)
+        commit(&mut connection, change)
+    }
+
+    /// As [`Store::write`], but it does not wait for the disk: the death of any process leaves it, a power cut may take it
+    /// as long as no later `write` has returned. What comes first is never lost before what comes later.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_soon<T, E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&WriteTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = |connection: &Connection, word: &str| {
+            connection
+                .pragma_update(None, "synchronous", word)
+                .map_err(query_error("choose what to wait for"))
+        };
+        set(&connection, "NORMAL")?;
+        // Also after a panic: the next one waits.
+        let mut connection = Waiting(&mut connection);
+        commit(&mut connection, change)
     }
 
     fn reader(&self) -> Result<Connection, StoreError> {
@@ -129,6 +143,47 @@ impl Store {
             })
             .map_err(|source| open_error(&self.path, source))
     }
+}
+
+/// A connection that waits for the disk again when this is dropped.
+struct Waiting<'c>(&'c mut Connection);
+
+impl Deref for Waiting<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.0
+    }
+}
+
+impl DerefMut for Waiting<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.0
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0
+            .pragma_update(None, "synchronous", "FULL")
+            .expect("a setting of the connection, outside of a transaction");
+    }
+}
+
+fn commit<T, E: From<StoreError>>(
+    connection: &mut Connection,
+    change: impl FnOnce(&WriteTx<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(query_error("begin to write"))?;
+    let value = change(&WriteTx {
+        read: Tx {
+            connection: &transaction,
+        },
+    })?;
+    transaction.commit().map_err(query_error("commit"))?;
+    Ok(value)
 }
 
 fn connect(path: &std::path::Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
@@ -166,7 +221,7 @@ pub struct WriteTx<'a> {
     read: Tx<'a>,
 }
 
-impl<'a> std::ops::Deref for WriteTx<'a> {
+impl<'a> Deref for WriteTx<'a> {
     type Target = Tx<'a>;
 
     fn deref(&self) -> &Self::Target {
@@ -308,6 +363,33 @@ pub(crate) mod tests {
         fn drop(&mut self) {
             drop(std::fs::remove_dir_all(&self.0));
         }
+    }
+
+    #[test]
+    fn what_is_written_soon_is_there_at_once_and_the_next_write_waits_again() {
+        let scratch = Scratch::new();
+        let store = scratch.store();
+        store
+            .write_soon(|tx| tx.set_meta("a", "1"))
+            .expect("written");
+        let seen = store.read(|tx| tx.meta("a")).expect("read");
+        assert_eq!(seen.as_deref(), Some("1"));
+        let failed: Result<(), StoreError> = store.write_soon(|tx| {
+            tx.set_meta("a", "2")?;
+            Err(StoreError::Unreadable {
+                table: "meta",
+                id: String::new(),
+                column: "value",
+            })
+        });
+        assert!(failed.is_err());
+        let level: i64 = store
+            .writer
+            .lock()
+            .expect("nobody panicked")
+            .pragma_query_value(None, "synchronous", |row| row.get(0))
+            .expect("a setting");
+        assert_eq!(level, 2, "FULL");
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub trait Operation: Serialize + DeserializeOwned {
     /// Once this step is recorded the operation will be completed; `None`: once it has begun.
     const COMMIT: Option<Self::Step>;
 
+    /// Beginning it need not wait for the disk: what a power cut can leave of the first step without the record is found
+    /// and taken away without it, too.
+    const BEGINS_SOON: bool = false;
+
     type Step: Copy + PartialEq + 'static;
     /// What the steps work with.
     type Context<'a>;
@@ -106,11 +110,16 @@ pub fn execute<O: Operation>(
 ) -> Result<(), O::Error> {
     let op = OpId::random();
     let params = serde_json::to_string(operation).expect("operations are plain data");
-    store.write(|tx| {
+    let begin = |tx: &WriteTx<'_>| {
         operation.begin(tx)?;
         tx.insert_op(&op, O::KIND, operation.object(), &params)
             .map_err(O::Error::from)
-    })?;
+    };
+    if O::BEGINS_SOON && O::COMMIT.is_some() {
+        store.write_soon(begin)?;
+    } else {
+        store.write(begin)?;
+    }
     let begun = point::<O>("begin").map_err(|error| Failure { step: 0, error });
     let Err(failure) = begun.and_then(|()| forward(store, operation, &op, context, 0)) else {
         return Ok(());

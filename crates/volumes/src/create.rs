@@ -181,6 +181,8 @@ impl Operation for Create {
     const KIND: &'static str = "volume-create";
     const STEPS: &'static [(&'static str, Step)] = &[("build", Step::Build)];
     const COMMIT: Option<Step> = Some(Step::Build);
+    // Recovery removes an empty directory that nobody knows.
+    const BEGINS_SOON: bool = true;
     type Step = Step;
     type Context<'a> = Context<'a>;
     type Error = VolumeError;

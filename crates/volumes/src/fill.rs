@@ -220,6 +220,8 @@ impl Operation for Fill {
     const STEPS: &'static [(&'static str, Step)] =
         &[("stage", Step::Stage), ("merge", Step::Merge)];
     const COMMIT: Option<Step> = Some(Step::Stage);
+    // Recovery removes what is staged for an operation that nobody knows.
+    const BEGINS_SOON: bool = true;
     type Step = Step;
     type Context<'a> = Context<'a>;
     type Error = VolumeError;

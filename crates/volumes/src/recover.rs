@@ -5,14 +5,14 @@
 //! 3. mounts that nobody counts are taken down; counts without a mount (a reboot) are forgotten
 //! 4. the links by name are made again from the records
 //! 5. staging and trash of operations that are closed are deleted
-//! 6. what no record explains is reported, and left as it is
+//! 6. what no record explains is reported, and left as it is; but a volume's directory that holds nothing is removed
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
 use store::journal::{self, Recovered};
-use store::{OpId, VolumeState};
+use store::{OpId, VolumeId, VolumeState};
 
 use crate::create::{Context, Create};
 use crate::fill::{self, Fill};
@@ -195,6 +195,11 @@ impl Volumes {
         let directory = self.paths.data();
         let found: BTreeSet<String> = names_in(&directory)?.into_iter().collect();
         for name in found.iter().filter(|name| !known.contains(name.as_str())) {
+            if let Some(id) = VolumeId::parse(name)
+                && self.remove_if_empty(&id)
+            {
+                continue;
+            }
             sentences.push(format!(
                 "{name} in {} belongs to no volume and was left as it is",
                 directory.display()
@@ -209,6 +214,17 @@ impl Volumes {
             }
         }
         Ok(())
+    }
+}
+
+impl Volumes {
+    /// Takes away a volume's directory in which there is nothing, as a power cut leaves it of a creation that was not
+    /// acknowledged. The kernel refuses to remove directories with anything in them.
+    fn remove_if_empty(&self, id: &VolumeId) -> bool {
+        let (directory, content) = (self.paths.volume(id), self.paths.volume_content(id));
+        names_in(&directory).is_ok_and(|names| names.is_empty() || names == ["_data"])
+            && sys::durable::remove_dir(&content).is_ok()
+            && sys::durable::remove_dir(&directory).is_ok()
     }
 }
 

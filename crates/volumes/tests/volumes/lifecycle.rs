@@ -312,6 +312,9 @@ fn recovery_rebuilds_links_and_touches_nothing_unknown() {
         &[("_data/precious", "x")],
     );
     write_files(&paths.volumes().join("adopted"), &[("_data/precious", "x")]);
+    // Somebody's notes, without data; and what a power cut leaves of a creation.
+    write_files(&paths.data().join("e".repeat(32)), &[("notes", "x")]);
+    std::fs::create_dir_all(paths.data().join("d".repeat(32)).join("_data")).unwrap();
     std::fs::rename(
         paths.volume(&opened.volumes.get("three").unwrap().id),
         scratch.root.join("taken-away"),
@@ -343,6 +346,8 @@ fn recovery_rebuilds_links_and_touches_nothing_unknown() {
             .join("_data/precious")
             .exists()
     );
+    assert!(opened.paths.data().join("e".repeat(32)).exists());
+    assert!(!opened.paths.data().join("d".repeat(32)).exists());
     assert!(
         opened
             .paths
