@@ -122,15 +122,27 @@ pub fn delete_subvolume(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> 
     done(result)
 }
 
+/// Whether nobody may change the subvolume `root`.
+///
+/// # Errors
+/// Any of the kernel's.
+pub fn is_read_only(root: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(flags(root)? & READ_ONLY != 0)
+}
+
+fn flags(root: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut flags = 0_u64;
+    // SAFETY: the request writes one u64 to where `flags` is.
+    let result = unsafe { libc::ioctl(root.as_raw_fd(), SUBVOL_GETFLAGS as _, &raw mut flags) };
+    done(result).map(|()| flags)
+}
+
 /// Lets nobody, or everybody who may, change the subvolume `root`.
 ///
 /// # Errors
 /// Any of the kernel's.
 pub fn set_read_only(root: BorrowedFd<'_>, read_only: bool) -> io::Result<()> {
-    let mut flags = 0_u64;
-    // SAFETY: the request writes one u64 to where `flags` is.
-    let result = unsafe { libc::ioctl(root.as_raw_fd(), SUBVOL_GETFLAGS as _, &raw mut flags) };
-    done(result)?;
+    let flags = flags(root)?;
     let wanted = if read_only {
         flags | READ_ONLY
     } else {

@@ -10,6 +10,7 @@
 //! * [`populate`] fills an empty volume from a directory, [`import`] and [`export`] move tar archives;
 //! * [`mount`] makes its bytes reachable for one more user and gives the path, unmount takes that back;
 //! * [`inspect`] and [`usage`] tell;
+//! * [`snapshot`] keeps it as it is now, goes back to what was kept, and makes new volumes of it;
 //! * [`remove`] deletes one, [`prune`] those that nobody needs;
 //! * [`recover`] completes or undoes at start what a crash has cut short.
 //!
@@ -41,6 +42,7 @@ pub mod populate;
 pub mod prune;
 pub mod recover;
 pub mod remove;
+pub mod snapshot;
 pub mod usage;
 
 mod error;
@@ -57,6 +59,10 @@ pub use error::VolumeError;
 pub use event::{VolumeAction, VolumeEvent};
 pub use lease::Released;
 pub use prune::{PruneCandidate, PrunePlan, PruneRequest, Pruned};
+pub use snapshot::{
+    Change, ChangeKind, CloneVolume, CreateSnapshots, LeasedSnapshot, Quiet, RestoreFrom, Restored, Snapshot,
+    SnapshotError,
+};
 pub use volume::Volume;
 
 type Hook = Box<dyn Fn(VolumeEvent) + Send + Sync>;

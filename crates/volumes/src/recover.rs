@@ -54,6 +54,9 @@ impl Volumes {
         for error in context.given_up.into_inner() {
             sentences.push(format!("{error}: {}", cause(&error)));
         }
+        for (what, outcomes) in self.recover_snapshots()? {
+            tell(what, outcomes, &mut sentences);
+        }
         self.recover_mounts(&mut sentences)?;
         self.recover_links(&mut sentences)?;
         self.sweep(&mut sentences)?;
@@ -234,6 +237,7 @@ pub fn points() -> Vec<String> {
         journal::points::<Create>(),
         journal::points::<Remove>(),
         journal::points::<Fill>(),
+        crate::snapshot::recover::points(),
     ]
     .concat()
 }

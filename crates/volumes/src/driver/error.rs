@@ -30,6 +30,13 @@ pub enum DriverError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot copy {} to {}", from.display(), to.display())]
+    Replicate {
+        from: PathBuf,
+        to: PathBuf,
+        #[source]
+        source: sys::copy_tree::CopyError,
+    },
     #[error("cannot {action} {}: {}", path.display(), system_words(.source))]
     Io {
         action: &'static str,
@@ -61,6 +68,7 @@ impl DriverError {
             | Self::NoQuota
             | Self::CifsPort => ErrorKind::Invalid,
             Self::Resolve { .. } | Self::Mount { .. } => ErrorKind::Internal,
+            Self::Replicate { source, .. } => ErrorKind::from(source.cause()),
             Self::Io { source, .. } => ErrorKind::from(source),
         }
     }

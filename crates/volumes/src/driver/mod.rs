@@ -14,6 +14,12 @@
 //! For example `check({type: tmpfs, …})`, `build` makes `_data`, the first user's `mount` mounts a tmpfs on it, the
 //! second user changes nothing, the last `unmount` takes the tmpfs away, and the directory is deleted with the volume.
 //!
+//! Snapshots and clones
+//! * A *tree* is a copy of the content, of another tree's driver or of this one's, in a directory of the caller's choice
+//!   below the volume's. [`Driver::replicate`] makes one, [`Driver::settle`] makes it durable, [`Driver::discard`]
+//!   removes it; [`Driver::seal`] turns what was a content into a snapshot.
+//! * What that costs is told by [`Driver::sharing`], and is the only thing that anybody outside needs to know.
+//!
 //! What a driver must guarantee
 //! * [`Driver::check`] touches nothing outside of memory, and everything that it accepts can be built.
 //! * [`Driver::build`] is durable when it returns, up to the entry of the directory itself in its parent, which the
@@ -58,6 +64,46 @@ impl Scope {
             Self::Global => "global",
         }
     }
+}
+
+/// How a snapshot comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// As a whole, at one instant, whatever the size.
+    Instant,
+    /// File by file, the data shared.
+    Shared,
+    /// File by file, every byte.
+    Copy,
+}
+
+impl Sharing {
+    /// The word in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Instant => "instant",
+            Self::Shared => "shared",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+/// What a tree is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// A snapshot: nobody changes it any more.
+    ReadOnly,
+    /// The content of a volume.
+    Writable,
+}
+
+/// How a tree was copied: what [`Driver::settle`] has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replica {
+    /// At one instant, and on disk already.
+    Whole,
+    /// File by file.
+    Files { bytes: u64 },
 }
 
 /// What a driver can do; no code outside of drivers asks for a driver's name to know.
@@ -125,4 +171,35 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`DriverError::Io`].
     fn is_mounted(&self, place: Place<'_>) -> Result<bool, DriverError>;
+
+    /// What a snapshot of this volume costs; `None` when it cannot have any, because its bytes are elsewhere.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn sharing(&self, place: Place<'_>) -> Result<Option<Sharing>, DriverError>;
+
+    /// Copies the tree `from`, a content or a snapshot, to `to`, whose parent exists; what is at `to` is discarded
+    /// first. Not durable before [`Driver::settle`].
+    ///
+    /// # Errors
+    /// [`DriverError::Replicate`], [`DriverError::Io`]; a part of the copy may be there.
+    fn replicate(&self, from: &Path, to: &Path, access: Access) -> Result<Replica, DriverError>;
+
+    /// Makes a replica durable, up to its entry in its parent.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn settle(&self, tree: &Path, access: Access, replica: Replica) -> Result<(), DriverError>;
+
+    /// Lets nobody change a tree that was a content and is a snapshot now.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn seal(&self, tree: &Path) -> Result<(), DriverError>;
+
+    /// Removes a tree that nobody needs; one that is not there is fine.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn discard(&self, tree: &Path) -> Result<(), DriverError>;
 }

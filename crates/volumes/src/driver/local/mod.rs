@@ -1,14 +1,18 @@
 //! `local`: a plain directory, or, with `type`, `device` and `o`, whatever mount(2) can put on one.
 //!
-//! Options are Docker's: [`options`] checks them, [`mount_call`] turns them into the call.
+//! Options are Docker's: [`options`] checks them, [`mount_call`] turns them into the call. Where the state directory lies
+//! on a btrfs the content is a subvolume; [`trees`] copies contents by what the filesystem can do best.
+
+use std::path::Path;
 
 use rustix::mount::UnmountFlags;
 
-use super::{Capabilities, Driver, DriverError, Options, Place, Scope};
+use super::{Access, Capabilities, Driver, DriverError, Options, Place, Replica, Scope, Sharing};
 use crate::mount_table;
 
 mod mount_call;
 mod options;
+mod trees;
 
 /// See the description of this module.
 #[derive(Debug, Clone, Copy)]
@@ -31,12 +35,14 @@ impl Driver for Local {
     }
 
     fn build(&self, place: Place<'_>) -> Result<(), DriverError> {
-        for (path, mode) in [(place.directory, 0o701), (place.content, 0o755)] {
-            match sys::durable::create_dir_unsynced(path, mode) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                other => other.map_err(DriverError::io("make", path))?,
-            }
-        }
+        made(sys::durable::create_dir_unsynced(place.directory, 0o701))
+            .map_err(DriverError::io("make", place.directory))?;
+        let content = if self.needs_mount(place.options) {
+            sys::durable::create_dir_unsynced(place.content, 0o755)
+        } else {
+            trees::make_root(place.content, 0o755)
+        };
+        made(content).map_err(DriverError::io("make", place.content))?;
         sys::durable::sync_dir(place.directory).map_err(DriverError::io("sync", place.directory))
     }
 
@@ -68,5 +74,36 @@ impl Driver for Local {
 
     fn is_mounted(&self, place: Place<'_>) -> Result<bool, DriverError> {
         mount_table::is_mountpoint(place.content).map_err(DriverError::io("stat", place.content))
+    }
+
+    fn sharing(&self, place: Place<'_>) -> Result<Option<Sharing>, DriverError> {
+        if self.needs_mount(place.options) {
+            return Ok(None);
+        }
+        trees::sharing(place.content).map(Some)
+    }
+
+    fn replicate(&self, from: &Path, to: &Path, access: Access) -> Result<Replica, DriverError> {
+        trees::replicate(from, to, access)
+    }
+
+    fn settle(&self, tree: &Path, access: Access, replica: Replica) -> Result<(), DriverError> {
+        trees::settle(tree, access, replica)
+    }
+
+    fn seal(&self, tree: &Path) -> Result<(), DriverError> {
+        trees::seal(tree)
+    }
+
+    fn discard(&self, tree: &Path) -> Result<(), DriverError> {
+        trees::discard(tree)
+    }
+}
+
+/// What is there already was made by the attempt before.
+fn made(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
     }
 }

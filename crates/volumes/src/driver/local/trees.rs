@@ -1,0 +1,115 @@
+//! Copies of a volume's content: as a subvolume where there is btrfs, file by file with shared data where files can share
+//! it, byte by byte elsewhere.
+//!
+//! A copy on btrfs is always a subvolume, even if its source is a plain directory of an earlier version: the next copy is
+//! made at an instant.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::Mode;
+use sys::btrfs;
+use sys::copy_tree::{CopyOptions, copy_tree};
+
+use super::super::{Access, DriverError, Replica, Sharing};
+use crate::open_directory;
+
+/// Makes an empty directory, on btrfs a subvolume, with exactly `mode`. Its entry is durable after a sync of the parent.
+pub(super) fn make_root(path: &Path, mode: u32) -> io::Result<()> {
+    let (parent, name) = split(path)?;
+    if !btrfs::is_btrfs(parent.as_fd())? {
+        return sys::durable::create_dir_unsynced(path, mode);
+    }
+    btrfs::create_subvolume(parent.as_fd(), name)?;
+    let root = open_directory(path)?;
+    rustix::fs::fchmod(&root, Mode::from_raw_mode(mode))?;
+    sys::durable::sync_fd(root.as_fd())
+}
+
+/// What a copy of the content costs.
+pub(super) fn sharing(content: &Path) -> Result<Sharing, DriverError> {
+    let looked = || -> io::Result<Sharing> {
+        let root = open_directory(content)?;
+        Ok(if btrfs::is_subvolume(root.as_fd())? {
+            Sharing::Instant
+        } else if sys::reflink::is_possible(root.as_fd())? {
+            Sharing::Shared
+        } else {
+            Sharing::Copy
+        })
+    };
+    looked().map_err(DriverError::io("look at", content))
+}
+
+pub(super) fn replicate(from: &Path, to: &Path, access: Access) -> Result<Replica, DriverError> {
+    discard(to)?;
+    let source = open_directory(from).map_err(DriverError::io("open", from))?;
+    let make = DriverError::io("make", to);
+    if btrfs::is_subvolume(source.as_fd()).map_err(DriverError::io("look at", from))? {
+        let snapshot = || {
+            let (parent, name) = split(to)?;
+            let read_only = access == Access::ReadOnly;
+            btrfs::snapshot(source.as_fd(), parent.as_fd(), name, read_only)
+        };
+        return snapshot().map(|()| Replica::Whole).map_err(make);
+    }
+    make_root(to, 0o700).map_err(make)?;
+    let target = open_directory(to).map_err(DriverError::io("open", to))?;
+    let options = CopyOptions {
+        root_attributes: true,
+        one_file_system: true,
+        ..CopyOptions::default()
+    };
+    copy_tree(source.as_fd(), target.as_fd(), &options)
+        .map(|counts| Replica::Files {
+            bytes: counts.bytes,
+        })
+        .map_err(|source| DriverError::Replicate {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            source,
+        })
+}
+
+pub(super) fn settle(tree: &Path, access: Access, replica: Replica) -> Result<(), DriverError> {
+    let settled = || -> io::Result<()> {
+        if replica != Replica::Whole {
+            let root = open_directory(tree)?;
+            sys::durable::sync_tree_at(root.as_fd())?;
+            if access == Access::ReadOnly && btrfs::is_subvolume(root.as_fd())? {
+                btrfs::set_read_only(root.as_fd(), true)?;
+            }
+        }
+        sys::durable::sync_parent(tree)
+    };
+    settled().map_err(DriverError::io("sync", tree))
+}
+
+pub(super) fn seal(tree: &Path) -> Result<(), DriverError> {
+    let sealed = || -> io::Result<()> {
+        let root = open_directory(tree)?;
+        if btrfs::is_subvolume(root.as_fd())? {
+            btrfs::set_read_only(root.as_fd(), true)?;
+        }
+        Ok(())
+    };
+    sealed().map_err(DriverError::io("seal", tree))
+}
+
+pub(super) fn discard(tree: &Path) -> Result<(), DriverError> {
+    match sys::dir::remove_tree(tree).and_then(|()| sys::durable::sync_parent(tree)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(DriverError::io("delete", tree)),
+    }
+}
+
+fn split(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
+    let invalid = || io::Error::from(rustix::io::Errno::INVAL);
+    let parent = path.parent().ok_or_else(invalid)?;
+    Ok((
+        open_directory(parent)?,
+        path.file_name().ok_or_else(invalid)?,
+    ))
+}

@@ -1,0 +1,194 @@
+//! `clone`: a new volume with the content of a snapshot, or of a volume as it is.
+//!
+//! Steps of the journaled operation:
+//! 1. begin: row `creating`; the name is taken
+//! 2. `copy`: `data/<id>` with the content, between holding writers and letting them go on; synced up to its entry in
+//!    `data`; the link by name
+//! 3. commit, with step 2's record: row `ready`
+//!
+//! Before 3 everything is undone: nobody has seen the volume, and what is in it is a copy.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use store::journal::{self, Operation};
+use store::names::check_volume_name;
+use store::{OpId, SnapshotId, VolumeId, VolumeRow, VolumeState, WriteTx};
+
+use super::create::held_still;
+use super::{Quiet, SnapshotError};
+use crate::create::ANONYMOUS_LABEL;
+use crate::driver::Access;
+use crate::{Volume, VolumeAction, Volumes, held, link};
+
+/// Which volume shall be.
+#[derive(Debug, Clone, Default)]
+pub struct CloneVolume {
+    pub source: String,
+    /// `None`: the present.
+    pub snapshot: Option<String>,
+    pub name: String,
+    /// In addition to those of the source, or in place of one of the same name.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Volumes {
+    /// Makes the volume, with driver, options and labels of its source. `quiet` is held while content is copied.
+    ///
+    /// # Errors
+    /// [`SnapshotError::VolumeName`], [`SnapshotError::Exists`], [`SnapshotError::NotFound`],
+    /// [`SnapshotError::Elsewhere`], [`SnapshotError::Quiet`], those of the volume and of the disk.
+    pub fn clone_volume(
+        &self,
+        request: &CloneVolume,
+        quiet: &dyn Quiet,
+    ) -> Result<Volume, SnapshotError> {
+        check_volume_name(&request.name).map_err(|reason| SnapshotError::VolumeName {
+            name: request.name.clone(),
+            reason,
+        })?;
+        let locks = self.name_locks([request.source.as_str(), request.name.as_str()].into_iter());
+        let _held: Vec<_> = locks.iter().map(|lock| held(lock)).collect();
+        let source = self.row(&request.source)?;
+        self.sharing_of(&source)?;
+        let snapshot = request
+            .snapshot
+            .as_deref()
+            .map(|name| self.snapshot_row(&source, name))
+            .transpose()?;
+        let clone = Clone {
+            id: VolumeId::random(),
+            name: request.name.clone(),
+            driver: source.driver,
+            source: source.id,
+            snapshot: snapshot.map(|row| row.id),
+            labels: request.labels.clone(),
+        };
+        let context = Context {
+            volumes: self,
+            quiet: Some(quiet),
+        };
+        journal::execute(&self.store, &clone, &context)?;
+        let row = self.row(&clone.name)?;
+        self.publish(&row.name, &row.driver, VolumeAction::Create);
+        Ok(self.shown(row))
+    }
+}
+
+pub(crate) struct Context<'a> {
+    pub(crate) volumes: &'a Volumes,
+    /// Recovery only undoes, and holds nobody.
+    pub(crate) quiet: Option<&'a dyn Quiet>,
+}
+
+/// The journaled operation.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Clone {
+    id: VolumeId,
+    name: String,
+    driver: String,
+    source: VolumeId,
+    snapshot: Option<SnapshotId>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Copy,
+}
+
+impl Clone {
+    fn source(&self, volumes: &Volumes) -> PathBuf {
+        match &self.snapshot {
+            Some(snapshot) => volumes.paths.snapshot(&self.source, snapshot),
+            None => volumes.paths.volume_content(&self.source),
+        }
+    }
+}
+
+impl Operation for Clone {
+    const KIND: &'static str = "volume-clone";
+    const STEPS: &'static [(&'static str, Step)] = &[("copy", Step::Copy)];
+    const COMMIT: Option<Step> = Some(Step::Copy);
+    type Step = Step;
+    type Context<'a> = Context<'a>;
+    type Error = SnapshotError;
+
+    fn object(&self) -> &str {
+        &self.name
+    }
+
+    fn begin(&self, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        if tx.volume_by_name(&self.name)?.is_some() {
+            return Err(SnapshotError::Exists(self.name.clone()));
+        }
+        let source = tx
+            .volume(&self.source)?
+            .filter(|row| row.state == VolumeState::Ready)
+            .ok_or_else(|| {
+                SnapshotError::Volume(crate::VolumeError::NotFound(self.source.to_string()))
+            })?;
+        let mut labels = source.labels.clone().unwrap_or_default();
+        labels.remove(ANONYMOUS_LABEL);
+        labels.extend(self.labels.clone());
+        let now = Timestamp::now();
+        Ok(tx.insert_volume(&VolumeRow {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            labels: (!labels.is_empty()).then_some(labels),
+            anonymous: false,
+            state: VolumeState::Creating,
+            // Whole seconds, as Docker shows them.
+            created_at: Timestamp::from_second(now.as_second())
+                .unwrap_or(now)
+                .to_string(),
+            ..source
+        })?)
+    }
+
+    fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), SnapshotError> {
+        let volumes = context.volumes;
+        let driver = volumes.tree_driver(&self.name, &self.driver)?;
+        let directory = volumes.paths.volume(&self.id);
+        let content = volumes.paths.volume_content(&self.id);
+        let source = self.source(volumes);
+        match sys::durable::create_dir_unsynced(&directory, 0o701) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(SnapshotError::io("make", &directory))?,
+        }
+        let copy = || Ok(driver.replicate(&source, &content, Access::Writable)?);
+        let replica = match context.quiet {
+            None => copy()?,
+            Some(quiet) => held_still(quiet, copy)?,
+        };
+        driver.settle(&content, Access::Writable, replica)?;
+        let data = volumes.paths.data();
+        sys::durable::sync_dir(&data).map_err(SnapshotError::io("sync", data))?;
+        link::make(&volumes.paths, &self.name, &self.id).map_err(SnapshotError::io(
+            "link",
+            volumes.paths.volume_link(&self.name),
+        ))
+    }
+
+    fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        Ok(tx.set_volume_state(&self.id, VolumeState::Ready)?)
+    }
+
+    fn undo(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), SnapshotError> {
+        let volumes = context.volumes;
+        link::remove(&volumes.paths, &self.name, &self.id).map_err(SnapshotError::io(
+            "unlink",
+            volumes.paths.volume_link(&self.name),
+        ))?;
+        let directory = volumes.paths.volume(&self.id);
+        Ok(volumes
+            .tree_driver(&self.name, &self.driver)?
+            .discard(&directory)?)
+    }
+
+    fn abandon(&self, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        Ok(tx.delete_volume(&self.id)?)
+    }
+}

@@ -1,0 +1,278 @@
+//! `create`: snapshots of one volume, or of several at one instant.
+//!
+//! Steps of the journaled operation:
+//! 1. begin: rows `creating`; the names are taken
+//! 2. `copy`: writers are held, every volume's content is copied to `snapshots/<id>`, writers go on; then the copies are
+//!    synced
+//! 3. commit, with step 2's record: rows `ready`
+//!
+//! Before 3 everything is undone: nobody has seen the copies.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use store::journal::{self, Operation};
+use store::{OpId, SnapshotId, SnapshotRow, SnapshotState, VolumeId, VolumeRow, WriteTx};
+
+use super::{Quiet, Snapshot, SnapshotError, check_name, time_name};
+use crate::driver::{Access, Replica};
+use crate::{Volumes, held};
+
+/// Which snapshots shall be.
+#[derive(Debug, Clone, Default)]
+pub struct CreateSnapshots {
+    pub volumes: Vec<String>,
+    /// The same for each volume; `None`: the time.
+    pub name: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    /// `manual`, `schedule` …
+    pub reason: String,
+    /// What the caller does so that the bytes fit together, for people.
+    pub consistency: String,
+    pub expires_at: Option<Timestamp>,
+    pub pinned: bool,
+}
+
+impl Volumes {
+    /// Makes the snapshots, all or none. `quiet` is held from the first byte to the last, never while data is synced.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Name`], [`SnapshotError::Taken`], [`SnapshotError::Elsewhere`], [`SnapshotError::Quiet`], those
+    /// of the volumes and of the disk.
+    pub fn create_snapshots(
+        &self,
+        request: &CreateSnapshots,
+        quiet: &dyn Quiet,
+    ) -> Result<Vec<Snapshot>, SnapshotError> {
+        if let Some(name) = &request.name {
+            check_name(name)?;
+        }
+        if request.volumes.is_empty() {
+            return Err(SnapshotError::Nothing);
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = request.volumes.iter().find(|&name| !seen.insert(name)) {
+            return Err(SnapshotError::Twice(twice.clone()));
+        }
+        let locks = self.name_locks(request.volumes.iter().map(String::as_str));
+        let _held: Vec<_> = locks.iter().map(|lock| held(lock)).collect();
+        let rows = request
+            .volumes
+            .iter()
+            .map(|name| self.row(name))
+            .collect::<Result<Vec<VolumeRow>, _>>()?;
+        for row in &rows {
+            self.sharing_of(row)?;
+        }
+        let now = Timestamp::now();
+        let name = match &request.name {
+            Some(name) => name.clone(),
+            None => self.free_name(&time_name(now), &rows)?,
+        };
+        let create = Create {
+            object: request.volumes.join(", "),
+            members: rows
+                .into_iter()
+                .map(|row| Member {
+                    snapshot: SnapshotId::random(),
+                    volume: row.id,
+                    volume_name: row.name,
+                    driver: row.driver,
+                })
+                .collect(),
+            name,
+            created_at: now.to_string(),
+            labels: request.labels.clone(),
+            reason: request.reason.clone(),
+            consistency: request.consistency.clone(),
+            expires_at: request.expires_at.map(|time| time.to_string()),
+            pinned: request.pinned,
+        };
+        let context = Context {
+            volumes: self,
+            quiet: Some(quiet),
+            replicas: RefCell::default(),
+        };
+        journal::execute(&self.store, &create, &context)?;
+        self.record_sizes(&create, &context.replicas.into_inner())?;
+        create
+            .members
+            .iter()
+            .map(|member| self.snapshot(&member.volume_name, &create.name))
+            .collect()
+    }
+
+    fn record_sizes(&self, create: &Create, replicas: &[Replica]) -> Result<(), SnapshotError> {
+        let known: Vec<(&SnapshotId, u64)> = create
+            .members
+            .iter()
+            .zip(replicas)
+            .filter_map(|(member, replica)| match replica {
+                Replica::Whole => None,
+                Replica::Files { bytes } => Some((&member.snapshot, *bytes)),
+            })
+            .collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        self.store.write(|tx| {
+            known
+                .iter()
+                .try_for_each(|(id, bytes)| Ok(tx.set_snapshot_size(id, *bytes)?))
+        })
+    }
+}
+
+pub(crate) struct Context<'a> {
+    pub(crate) volumes: &'a Volumes,
+    /// Recovery only undoes, and holds nobody.
+    pub(crate) quiet: Option<&'a dyn Quiet>,
+    pub(crate) replicas: RefCell<Vec<Replica>>,
+}
+
+/// The journaled operation.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Create {
+    /// Names of the volumes, for people.
+    object: String,
+    members: Vec<Member>,
+    name: String,
+    created_at: String,
+    labels: BTreeMap<String, String>,
+    reason: String,
+    consistency: String,
+    expires_at: Option<String>,
+    pinned: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Member {
+    snapshot: SnapshotId,
+    volume: VolumeId,
+    volume_name: String,
+    driver: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Copy,
+}
+
+impl Create {
+    fn copy(&self, volumes: &Volumes) -> Result<Vec<Replica>, SnapshotError> {
+        self.members
+            .iter()
+            .map(|member| {
+                let driver = volumes.tree_driver(&member.volume_name, &member.driver)?;
+                let content = volumes.paths.volume_content(&member.volume);
+                let tree = volumes.paths.snapshot(&member.volume, &member.snapshot);
+                Ok(driver.replicate(&content, &tree, Access::ReadOnly)?)
+            })
+            .collect()
+    }
+}
+
+impl Operation for Create {
+    const KIND: &'static str = "snapshot-create";
+    const STEPS: &'static [(&'static str, Step)] = &[("copy", Step::Copy)];
+    const COMMIT: Option<Step> = Some(Step::Copy);
+    type Step = Step;
+    type Context<'a> = Context<'a>;
+    type Error = SnapshotError;
+
+    fn object(&self) -> &str {
+        &self.object
+    }
+
+    fn begin(&self, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        // The id of its first snapshot tells a group from every other one.
+        let group = (self.members.len() > 1)
+            .then(|| self.members.first().map(|first| first.snapshot.to_string()))
+            .flatten();
+        for member in &self.members {
+            if tx.snapshot_by_name(&member.volume, &self.name)?.is_some() {
+                return Err(SnapshotError::Taken {
+                    volume: member.volume_name.clone(),
+                    name: self.name.clone(),
+                });
+            }
+            tx.insert_snapshot(&SnapshotRow {
+                id: member.snapshot.clone(),
+                volume: member.volume.clone(),
+                name: self.name.clone(),
+                created_at: self.created_at.clone(),
+                state: SnapshotState::Creating,
+                labels: (!self.labels.is_empty()).then(|| self.labels.clone()),
+                reason: self.reason.clone(),
+                consistency: self.consistency.clone(),
+                group: group.clone(),
+                expires_at: self.expires_at.clone(),
+                pinned: self.pinned,
+                size: None,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), SnapshotError> {
+        let volumes = context.volumes;
+        for member in &self.members {
+            volumes.ensure_snapshots(&member.volume)?;
+        }
+        let replicas = match context.quiet {
+            None => self.copy(volumes)?,
+            Some(quiet) => held_still(quiet, || self.copy(volumes))?,
+        };
+        for (member, replica) in self.members.iter().zip(&replicas) {
+            volumes
+                .tree_driver(&member.volume_name, &member.driver)?
+                .settle(
+                    &volumes.paths.snapshot(&member.volume, &member.snapshot),
+                    Access::ReadOnly,
+                    *replica,
+                )?;
+        }
+        context.replicas.replace(replicas);
+        Ok(())
+    }
+
+    fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        self.members.iter().try_for_each(|member| {
+            Ok(tx.set_snapshot_state(&member.snapshot, SnapshotState::Ready)?)
+        })
+    }
+
+    fn undo(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), SnapshotError> {
+        let volumes = context.volumes;
+        self.members.iter().try_for_each(|member| {
+            let tree = volumes.paths.snapshot(&member.volume, &member.snapshot);
+            Ok(volumes
+                .tree_driver(&member.volume_name, &member.driver)?
+                .discard(&tree)?)
+        })
+    }
+
+    fn abandon(&self, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        self.members
+            .iter()
+            .try_for_each(|member| Ok(tx.delete_snapshot(&member.snapshot)?))
+    }
+}
+
+/// Runs `copy` while nobody writes; lets them go on whatever happens, a panic included.
+pub(super) fn held_still<T>(
+    quiet: &dyn Quiet,
+    copy: impl FnOnce() -> Result<T, SnapshotError>,
+) -> Result<T, SnapshotError> {
+    struct Release<'a>(&'a dyn Quiet);
+    impl Drop for Release<'_> {
+        fn drop(&mut self) {
+            self.0.release();
+        }
+    }
+    let _release = Release(quiet);
+    quiet.hold().map_err(SnapshotError::Quiet)?;
+    copy()
+}

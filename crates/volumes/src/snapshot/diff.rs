@@ -1,0 +1,298 @@
+//! `diff`: what changed in a volume between a snapshot and another one, or the present.
+//!
+//! Both trees are walked side by side. Two files are the same if type, owner, mode, length and time of change are; when
+//! only the times differ their bytes decide. Of directories only owner and mode count: what changed in them is told by
+//! itself.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use sys::descent::{Descent, Mounts};
+use sys::dir::Stat;
+
+use super::SnapshotError;
+use crate::{Volumes, open_directory};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    Added,
+    Modified,
+    Deleted,
+}
+
+impl ChangeKind {
+    /// The letter in lists.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "A",
+            Self::Modified => "M",
+            Self::Deleted => "D",
+        }
+    }
+}
+
+/// One entry that is not as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub kind: ChangeKind,
+    /// From the root of the volume, absolute.
+    pub path: PathBuf,
+}
+
+impl Volumes {
+    /// What is different in the snapshot `to`, or in the present, from the snapshot `from`; in order of the paths'
+    /// directories. What changes meanwhile is told as it was when it was looked at.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NotFound`], [`SnapshotError::Compare`], those of the volume.
+    pub fn diff_snapshots(
+        &self,
+        volume: &str,
+        from: &str,
+        to: Option<&str>,
+    ) -> Result<Vec<Change>, SnapshotError> {
+        let volume = self.row(volume)?;
+        let tree = |name: &str| -> Result<PathBuf, SnapshotError> {
+            let row = self.snapshot_row(&volume, name)?;
+            Ok(self.paths.snapshot(&volume.id, &row.id))
+        };
+        let old = tree(from)?;
+        let new = match to {
+            Some(name) => tree(name)?,
+            None => self.paths.volume_content(&volume.id),
+        };
+        compare(&old, &new)
+    }
+}
+
+/// On which side a directory is that is still to be entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Both,
+    Old,
+    New,
+}
+
+impl Side {
+    fn has_old(self) -> bool {
+        self != Self::New
+    }
+
+    fn has_new(self) -> bool {
+        self != Self::Old
+    }
+}
+
+/// A directory whose subdirectories are being gone through.
+struct Level {
+    side: Side,
+    ahead: Vec<(OsString, Side)>,
+}
+
+fn compare(old: &Path, new: &Path) -> Result<Vec<Change>, SnapshotError> {
+    let start = |path: &Path| {
+        open_directory(path)
+            .and_then(|root| Descent::new(root.as_fd(), Mounts::Refuse))
+            .map_err(SnapshotError::io("open", path))
+    };
+    let mut walk = Walk {
+        old: start(old)?,
+        new: start(new)?,
+        path: PathBuf::from("/"),
+        changes: Vec::new(),
+    };
+    walk.run().map_err(|source| SnapshotError::Compare {
+        path: walk.path.clone(),
+        source,
+    })?;
+    Ok(walk.changes)
+}
+
+struct Walk {
+    old: Descent,
+    new: Descent,
+    /// Where both are, as users see it.
+    path: PathBuf,
+    changes: Vec<Change>,
+}
+
+impl Walk {
+    fn run(&mut self) -> io::Result<()> {
+        let mut levels = vec![Level {
+            side: Side::Both,
+            ahead: self.directory(Side::Both)?,
+        }];
+        while let Some(level) = levels.last_mut() {
+            let Some((name, mut side)) = level.ahead.pop() else {
+                let side = level.side;
+                levels.pop();
+                if !levels.is_empty() {
+                    self.leave(side)?;
+                }
+                continue;
+            };
+            if side.has_old() && !entered(&mut self.old, &name)? {
+                side = Side::New;
+                if !self.new_exists(&name)? {
+                    continue;
+                }
+            }
+            if side.has_new() && !entered(&mut self.new, &name)? {
+                if side == Side::New {
+                    continue;
+                }
+                side = Side::Old;
+            }
+            self.path.push(&name);
+            levels.push(Level {
+                side,
+                ahead: self.directory(side)?,
+            });
+        }
+        Ok(())
+    }
+
+    fn new_exists(&self, name: &OsStr) -> io::Result<bool> {
+        Ok(found(self.new.dir(), name)?.is_some_and(|stat| stat.kind() == FileType::Directory))
+    }
+
+    fn leave(&mut self, side: Side) -> io::Result<()> {
+        if side.has_old() {
+            self.old.leave()?;
+        }
+        if side.has_new() {
+            self.new.leave()?;
+        }
+        self.path.pop();
+        Ok(())
+    }
+
+    /// Tells the entries of the present directory that differ; returns the directories in it, last one first.
+    fn directory(&mut self, side: Side) -> io::Result<Vec<(OsString, Side)>> {
+        let mut names: BTreeMap<OsString, Side> = BTreeMap::new();
+        if side.has_old() {
+            for entry in sys::dir::read_dir(self.old.dir())? {
+                names.insert(entry.name, Side::Old);
+            }
+        }
+        if side.has_new() {
+            for entry in sys::dir::read_dir(self.new.dir())? {
+                names
+                    .entry(entry.name)
+                    .and_modify(|side| *side = Side::Both)
+                    .or_insert(Side::New);
+            }
+        }
+        let mut ahead = Vec::new();
+        for (name, side) in names {
+            let old = self.stat(side.has_old(), &self.old, &name)?;
+            let new = self.stat(side.has_new(), &self.new, &name)?;
+            let kind = match (&old, &new) {
+                (None, None) => continue,
+                (None, Some(_)) => Some(ChangeKind::Added),
+                (Some(_), None) => Some(ChangeKind::Deleted),
+                (Some(old), Some(new)) => {
+                    (!self.same(&name, old, new)?).then_some(ChangeKind::Modified)
+                }
+            };
+            if let Some(kind) = kind {
+                self.changes.push(Change {
+                    kind,
+                    path: self.path.join(&name),
+                });
+            }
+            let is_directory =
+                |stat: &Option<Stat>| stat.is_some_and(|stat| stat.kind() == FileType::Directory);
+            match (is_directory(&old), is_directory(&new)) {
+                (true, true) => ahead.push((name, Side::Both)),
+                (true, false) => ahead.push((name, Side::Old)),
+                (false, true) => ahead.push((name, Side::New)),
+                (false, false) => {}
+            }
+        }
+        ahead.reverse();
+        Ok(ahead)
+    }
+
+    fn stat(&self, there: bool, walk: &Descent, name: &OsStr) -> io::Result<Option<Stat>> {
+        if there {
+            found(walk.dir(), name)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn same(&self, name: &OsStr, old: &Stat, new: &Stat) -> io::Result<bool> {
+        if (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid) {
+            return Ok(false);
+        }
+        match old.kind() {
+            FileType::Directory => Ok(true),
+            FileType::RegularFile if old.size != new.size => Ok(false),
+            FileType::RegularFile if old.mtime == new.mtime => Ok(true),
+            FileType::RegularFile => same_bytes(self.old.dir(), self.new.dir(), name),
+            FileType::Symlink => Ok(sys::dir::read_link_at(self.old.dir(), name)?
+                == sys::dir::read_link_at(self.new.dir(), name)?),
+            _ => Ok(old.rdev == new.rdev),
+        }
+    }
+}
+
+/// Whether the walk went down; a directory that has vanished meanwhile is none.
+fn entered(walk: &mut Descent, name: &OsStr) -> io::Result<bool> {
+    match walk.enter(name) {
+        Ok(()) => Ok(true),
+        Err(error) => match rustix::io::Errno::from_io_error(&error) {
+            Some(
+                rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP,
+            ) => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+fn found(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<Stat>> {
+    match sys::dir::stat_at(dir, name) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn same_bytes(old: BorrowedFd<'_>, new: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {
+    const PIECE: usize = 64 << 10;
+    let open = |dir| -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?.into())
+    };
+    let (mut old, mut new) = (open(old)?, open(new)?);
+    let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
+    loop {
+        let count = fill(&mut old, &mut left)?;
+        if count != fill(&mut new, &mut right)? || left[..count] != right[..count] {
+            return Ok(false);
+        }
+        if count == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut count = 0;
+    while count < buffer.len() {
+        match file.read(&mut buffer[count..]) {
+            Ok(0) => break,
+            Ok(some) => count += some,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}

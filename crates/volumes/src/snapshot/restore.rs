@@ -1,0 +1,224 @@
+//! `restore`: a snapshot becomes the present, and the present a snapshot.
+//!
+//! Steps of the journaled operation:
+//! 1. begin: row `creating` of the snapshot that the present will be, its name taken
+//! 2. `stage`: a copy of the snapshot is in `_next`, durable; the commit point
+//! 3. `flip`: `_data` is renamed to the new snapshot, `_next` to `_data`; with its record the row is `ready`
+//!
+//! A crash before 2's record changes nothing; after it recovery renames what is not renamed yet. Nothing of the present is
+//! copied or deleted, so a restore is undone by restoring what it kept. Whoever has the old tree mounted keeps it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use store::journal::{self, Operation};
+use store::{OpId, SnapshotId, SnapshotRow, SnapshotState, VolumeId, WriteTx};
+
+use super::{BEFORE_RESTORE, SnapshotError, time_name};
+use crate::driver::Access;
+use crate::{Volumes, held};
+
+/// What becomes the present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestoreFrom {
+    /// The snapshot of this name.
+    Snapshot(String),
+    /// What the last restore took away.
+    LastKept,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Name of the snapshot that is the present now.
+    pub from: String,
+    /// Name under which the present before it was kept; `None`: there was none.
+    pub kept: Option<String>,
+}
+
+impl Volumes {
+    /// Makes a snapshot the content of its volume. `mounted`: somebody goes on writing to the old tree, which is then not
+    /// made read-only.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NotFound`], [`SnapshotError::NothingToUndo`], [`SnapshotError::Elsewhere`],
+    /// [`SnapshotError::Unfinished`], those of the volume and of the disk.
+    pub fn restore(
+        &self,
+        volume: &str,
+        from: &RestoreFrom,
+        mounted: bool,
+    ) -> Result<Restored, SnapshotError> {
+        let lock = self.name_lock(volume);
+        let _held = held(&lock);
+        let row = self.row(volume)?;
+        let snapshot = match from {
+            RestoreFrom::Snapshot(name) => self.snapshot_row(&row, name)?,
+            RestoreFrom::LastKept => self
+                .store
+                .read(|tx| tx.snapshots_of(&row.id))?
+                .into_iter()
+                .rfind(|snapshot| snapshot.reason == BEFORE_RESTORE)
+                .ok_or_else(|| SnapshotError::NothingToUndo(row.name.clone()))?,
+        };
+        let now = Timestamp::now();
+        // A volume whose content has vanished can still be turned back.
+        let there = exists(&self.paths.volume_content(&row.id))?;
+        let kept = if there {
+            self.sharing_of(&row)?;
+            let stem = format!("{BEFORE_RESTORE}-{}", time_name(now));
+            let name = self.free_name(&stem, std::slice::from_ref(&row))?;
+            Some(Kept {
+                id: SnapshotId::random(),
+                name,
+            })
+        } else {
+            None
+        };
+        let restore = Restore {
+            volume: row.id,
+            name: row.name,
+            driver: row.driver,
+            from: snapshot.id,
+            kept,
+            at: now.to_string(),
+            mounted,
+        };
+        journal::execute(&self.store, &restore, self)?;
+        Ok(Restored {
+            from: snapshot.name,
+            kept: restore.kept.map(|kept| kept.name),
+        })
+    }
+}
+
+/// The journaled operation.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Restore {
+    volume: VolumeId,
+    name: String,
+    driver: String,
+    from: SnapshotId,
+    kept: Option<Kept>,
+    at: String,
+    mounted: bool,
+}
+
+/// The snapshot that the present becomes.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    id: SnapshotId,
+    name: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Stage,
+    Flip,
+}
+
+impl Restore {
+    fn stage(&self, volumes: &Volumes) -> Result<(), SnapshotError> {
+        let driver = volumes.tree_driver(&self.name, &self.driver)?;
+        let snapshot = volumes.paths.snapshot(&self.volume, &self.from);
+        let next = volumes.paths.volume_next(&self.volume);
+        let replica = driver.replicate(&snapshot, &next, Access::Writable)?;
+        Ok(driver.settle(&next, Access::Writable, replica)?)
+    }
+
+    fn flip(&self, volumes: &Volumes) -> Result<(), SnapshotError> {
+        let content = volumes.paths.volume_content(&self.volume);
+        let next = volumes.paths.volume_next(&self.volume);
+        let kept = self
+            .kept
+            .as_ref()
+            .map(|kept| volumes.paths.snapshot(&self.volume, &kept.id));
+        // Without it the attempt that a crash cut short had renamed both.
+        if exists(&next)? {
+            if let Some(kept) = &kept
+                && !exists(kept)?
+            {
+                volumes.ensure_snapshots(&self.volume)?;
+                sys::durable::rename_new(&content, kept)
+                    .map_err(SnapshotError::io("keep", &content))?;
+            }
+            sys::durable::rename_new(&next, &content)
+                .map_err(SnapshotError::io("move into place", next))?;
+        }
+        match kept {
+            Some(kept) if !self.mounted => {
+                Ok(volumes.tree_driver(&self.name, &self.driver)?.seal(&kept)?)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Operation for Restore {
+    const KIND: &'static str = "volume-restore";
+    const STEPS: &'static [(&'static str, Step)] = &[("stage", Step::Stage), ("flip", Step::Flip)];
+    const COMMIT: Option<Step> = Some(Step::Stage);
+    type Step = Step;
+    type Context<'a> = Volumes;
+    type Error = SnapshotError;
+
+    fn object(&self) -> &str {
+        &self.name
+    }
+
+    fn begin(&self, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        let open = tx.ops_of_kind(Self::KIND)?;
+        if open.iter().any(|op| op.object == self.name) {
+            return Err(SnapshotError::Unfinished(self.name.clone()));
+        }
+        let Some(kept) = &self.kept else {
+            return Ok(());
+        };
+        Ok(tx.insert_snapshot(&SnapshotRow {
+            id: kept.id.clone(),
+            volume: self.volume.clone(),
+            name: kept.name.clone(),
+            created_at: self.at.clone(),
+            state: SnapshotState::Creating,
+            labels: None,
+            reason: BEFORE_RESTORE.to_owned(),
+            consistency: "none".to_owned(),
+            group: None,
+            expires_at: None,
+            pinned: false,
+            size: None,
+        })?)
+    }
+
+    fn run(&self, step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), SnapshotError> {
+        match step {
+            Step::Stage => self.stage(volumes),
+            Step::Flip => self.flip(volumes),
+        }
+    }
+
+    fn record(&self, step: Step, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        match (step, &self.kept) {
+            (Step::Flip, Some(kept)) => Ok(tx.set_snapshot_state(&kept.id, SnapshotState::Ready)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn undo(&self, _step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), SnapshotError> {
+        let next = volumes.paths.volume_next(&self.volume);
+        Ok(volumes
+            .tree_driver(&self.name, &self.driver)?
+            .discard(&next)?)
+    }
+
+    fn abandon(&self, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        match &self.kept {
+            Some(kept) => Ok(tx.delete_snapshot(&kept.id)?),
+            None => Ok(()),
+        }
+    }
+}
+
+fn exists(path: &std::path::Path) -> Result<bool, SnapshotError> {
+    path.try_exists()
+        .map_err(SnapshotError::io("look at", path))
+}
