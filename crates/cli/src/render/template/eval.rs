@@ -1,7 +1,8 @@
 //! Renders a parsed template over data.
 //!
 //! Recursion is bounded: by the parser for what is nested in the text, and by [`MAX_DEPTH`] for templates
-//! that call each other.
+//! that call each other. So is the work, which a template that calls itself twice would double with each level:
+//! by [`MAX_ROUNDS`] and [`MAX_OUTPUT`].
 
 use super::ast::{Branch, Command, Expr, ExprKind, Node, Pipe, template_call};
 use super::functions::{self, Function, Param};
@@ -14,6 +15,10 @@ use std::fmt::Display;
 
 /// Deepest nesting of blocks and template calls while rendering.
 const MAX_DEPTH: usize = 400;
+/// Most rounds of loops and calls of templates, all together.
+const MAX_ROUNDS: usize = 1_000_000;
+/// Longest output, in bytes, with which another round begins.
+const MAX_OUTPUT: usize = 64 << 20;
 
 pub(super) fn render(
     template: &Template,
@@ -29,6 +34,7 @@ pub(super) fn render(
         name: "",
         variables: vec![("$", dot.clone())],
         depth: 0,
+        rounds: 0,
     };
     let nodes = template.definitions.get("").map_or(&[][..], Vec::as_slice);
     machine.walk(&dot, nodes)?;
@@ -52,6 +58,7 @@ struct Machine<'t, 'd> {
     /// A stack: inner declarations hide outer ones of the same name.
     variables: Vec<(&'t str, Value<'d>)>,
     depth: usize,
+    rounds: usize,
 }
 
 impl<'t, 'd> Machine<'t, 'd> {
@@ -64,6 +71,18 @@ impl<'t, 'd> Machine<'t, 'd> {
             context: node.to_string(),
             message: message.into(),
         })
+    }
+
+    /// Counts a round of a loop or a call of a template.
+    fn spend(&mut self, at: usize, node: &dyn Display) -> Evaluated<()> {
+        self.rounds += 1;
+        if self.rounds > MAX_ROUNDS || self.out.len() > MAX_OUTPUT {
+            let message = format!(
+                "exceeded maximum of {MAX_ROUNDS} rounds or of {MAX_OUTPUT} bytes of output"
+            );
+            return self.fail(at, node, message);
+        }
+        Ok(())
     }
 
     /// Renders `nodes`; variables they declare end with them.
@@ -138,6 +157,7 @@ impl<'t, 'd> Machine<'t, 'd> {
         let mut any = false;
         let mut round = |machine: &mut Self, key: Value<'d>, element: Value<'d>| {
             any = true;
+            machine.spend(last.at, last)?;
             match pipe.variables.as_slice() {
                 [] => {}
                 [single] => machine.set(single, element.clone()),
@@ -200,6 +220,7 @@ impl<'t, 'd> Machine<'t, 'd> {
             let message = format!("exceeded maximum template depth ({MAX_DEPTH})");
             return self.fail(at, &template_call(name, pipe), message);
         }
+        self.spend(at, &template_call(name, pipe))?;
         let value = pipe.map_or(Ok(Value::Missing), |pipe| self.pipe(dot, pipe))?;
         let caller = std::mem::replace(&mut self.name, name);
         let variables = std::mem::replace(&mut self.variables, vec![("$", value.clone())]);

@@ -569,6 +569,16 @@ fn nesting_and_recursion_are_bounded() {
         error.as_ref().is_err_and(|error| error.contains(expected)),
         "{error:?}"
     );
+    // Without the limit, twice as much work for each of the 99 letters.
+    let doubling = r#"{{define "a"}}{{if .}}{{template "a" slice . 1}}{{template "a" slice . 1}}{{end}}{{end}}{{template "a" printf "%99d" 1}}"#;
+    for text in [doubling, "{{range 1000000000}}{{end}}"] {
+        let error = render(text, &Value::Null, false).map_err(|error| error.to_string());
+        let expected = "exceeded maximum of 1000000 rounds";
+        assert!(
+            error.as_ref().is_err_and(|error| error.contains(expected)),
+            "{error:?}"
+        );
+    }
 }
 
 /// Broken templates end in an error or in some output, never in a panic.
