@@ -9,6 +9,7 @@
 //!   docker.sock                          API of a root that is not the default one
 //!   data/<volume id>/              0701  one volume
 //!     _data/                             its bytes, or what its driver mounts there
+//!     volume.json                  0600  what the database knows of it
 //!     _next/                             what a restore is going to make `_data`
 //!     snapshots/<snapshot id>/     0700  its bytes as they were
 //!   volumes/<name>                       link to ../data/<volume id>, so that volumes/<name>/_data is the mountpoint
@@ -189,6 +190,11 @@ impl Paths {
     /// The bytes of one snapshot.
     pub fn snapshot(&self, volume: &VolumeId, id: &SnapshotId) -> PathBuf {
         self.snapshots(volume).join(id.as_str())
+    }
+
+    /// What the database knows of one volume, beside its bytes.
+    pub fn volume_metadata(&self, id: &VolumeId) -> PathBuf {
+        self.volume(id).join("volume.json")
     }
 
     /// All volumes by name: links.

@@ -2,7 +2,8 @@
 //!
 //! Steps of the journaled operation:
 //! 1. begin: row `creating`; the name is taken
-//! 2. `build`: the driver makes `data/<id>` with `_data`, durable up to its entry in `data`; the link by name
+//! 2. `build`: the driver makes `data/<id>` with `_data`, durable up to its entry in `data`; the description beside it;
+//!    the link by name
 //! 3. commit, with step 2's record: row `ready`
 //!
 //! Before 3 everything is undone: nobody has seen the volume, so nothing of a user's can be in it.
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::names::{anonymous_volume_name, check_volume_name};
-use store::{OpId, Paths, VolumeId, VolumeRow, VolumeState, WriteTx};
+use store::{OpId, Paths, Store, VolumeId, VolumeRow, VolumeState, WriteTx};
 
 use crate::driver::{Drivers, Options, Place};
 use crate::{Volume, VolumeAction, VolumeError, Volumes, held, link};
@@ -101,14 +102,7 @@ impl Volumes {
             labels,
             anonymous: request.anonymous || nameless,
         };
-        journal::execute(
-            &self.store,
-            &create,
-            &Context {
-                paths: &self.paths,
-                drivers: &self.drivers,
-            },
-        )?;
+        journal::execute(&self.store, &create, &self.context())?;
         let row = self.row(&create.name)?;
         self.publish(&row.name, &row.driver, VolumeAction::Create);
         Ok(Created {
@@ -117,14 +111,23 @@ impl Volumes {
         })
     }
 
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context {
+            store: &self.store,
+            paths: &self.paths,
+            drivers: &self.drivers,
+        }
+    }
+
     pub(crate) fn shown(&self, row: VolumeRow) -> Volume {
         Volume::new(row, &self.paths, &self.drivers)
     }
 }
 
-/// What the steps of create and remove work with.
+/// What the steps of operations work with.
 #[derive(Debug)]
 pub struct Context<'a> {
+    pub(crate) store: &'a Store,
     pub(crate) paths: &'a Paths,
     pub(crate) drivers: &'a Drivers,
 }
@@ -211,6 +214,7 @@ impl Operation for Create {
 
     fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
         self.with_driver(context, |driver, place| driver.build(place))?;
+        crate::description::write(context, &self.id)?;
         let data = context.paths.data();
         sys::durable::sync_dir(&data).map_err(VolumeError::io("sync", data))?;
         link::make(context.paths, &self.name, &self.id).map_err(VolumeError::io(
@@ -220,6 +224,7 @@ impl Operation for Create {
     }
 
     fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        tx.insert_volume_event(&self.id, &Timestamp::now().to_string(), "create", "")?;
         Ok(tx.set_volume_state(&self.id, VolumeState::Ready)?)
     }
 
@@ -228,6 +233,8 @@ impl Operation for Create {
             "unlink",
             context.paths.volume_link(&self.name),
         ))?;
+        let metadata = context.paths.volume_metadata(&self.id);
+        sys::durable::remove_file(&metadata).map_err(VolumeError::io("remove", metadata))?;
         self.with_driver(context, |driver, place| driver.unbuild(place))
     }
 

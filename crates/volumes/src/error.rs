@@ -40,6 +40,15 @@ pub enum VolumeError {
     Unavailable { name: String, path: PathBuf },
     #[error("a prune operation is already running")]
     PruneRunning,
+    #[error("volume {0} is protected; unprotect it first")]
+    Protected(String),
+    #[error("no volume {0} is in the trash")]
+    NotInTrash(String),
+    #[error("a volume named {0} exists already")]
+    NameTaken(String),
+    /// `holder` is an opaque id.
+    #[error("volume {name} has one writer at a time, and {holder} is writing to it")]
+    Exclusive { name: String, holder: String },
     #[error("cannot open {subpath} in volume {name}")]
     Subpath {
         name: String,
@@ -105,7 +114,10 @@ impl VolumeError {
     /// What the error means to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) | Self::UnknownDriver { .. } => ErrorKind::NotFound,
+            Self::NotFound(_) | Self::UnknownDriver { .. } | Self::NotInTrash(_) => {
+                ErrorKind::NotFound
+            }
+            Self::Protected(_) | Self::NameTaken(_) | Self::Exclusive { .. } => ErrorKind::Conflict,
             Self::Name { .. } => ErrorKind::Invalid,
             Self::Options { reason, .. } => reason.kind(),
             Self::DriverConflict { .. } | Self::PruneRunning | Self::Unfinished(_) => {

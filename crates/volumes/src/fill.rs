@@ -168,7 +168,13 @@ impl Fill {
             }
             Source::Archive(tar) => {
                 // The archive decides about the root only if it has an entry for it.
-                let target = volumes.open_content(row)?;
+                let target = volumes
+                    .open_subpath(row, self.subpath.as_deref())?
+                    .ok_or_else(|| VolumeError::Subpath {
+                        name: self.name.clone(),
+                        subpath: self.subpath.clone().unwrap_or_default(),
+                        source: std::io::ErrorKind::NotFound.into(),
+                    })?;
                 sys::attributes::copy(target.as_fd(), root).map_err(VolumeError::io(
                     "set the attributes of",
                     volumes.paths.volume_content(&row.id),
@@ -246,7 +252,16 @@ impl Operation for Fill {
         }
     }
 
-    fn record(&self, _step: Step, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+    fn record(&self, step: Step, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        if step == Step::Merge && tx.volume(&self.id)?.is_some() {
+            let action = match self.existing {
+                Existing::Keep => "fill",
+                Existing::Replace => "import",
+            };
+            let now = jiff::Timestamp::now().to_string();
+            let into = self.subpath.as_deref().unwrap_or_default();
+            tx.insert_volume_event(&self.id, &now, action, into)?;
+        }
         Ok(())
     }
 

@@ -9,9 +9,11 @@
 //! * [`lease`] says who needs it: a leased volume is never removed;
 //! * [`populate`] fills an empty volume from a directory, [`import`] and [`export`] move tar archives;
 //! * [`mount`] makes its bytes reachable for one more user and gives the path, unmount takes that back;
-//! * [`inspect`] and [`usage`] tell;
+//! * [`inspect`], [`usage`] and [`history`] tell, [`files`] shows what is in it;
+//! * [`rename`], [`label`] and [`chown`] change it;
 //! * [`snapshot`] keeps it as it is now, goes back to what was kept, and makes new volumes of it;
-//! * [`remove`] deletes one, [`prune`] those that nobody needs;
+//! * [`protect`] keeps it, [`remove`] takes one away and [`prune`] those that nobody needs: into the [`trash`], from
+//!   which [`undelete`] brings it back;
 //! * [`recover`] completes or undoes at start what a crash has cut short.
 //!
 //! Guarantees, for every call that changes something:
@@ -31,38 +33,55 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use rustix::fs::{Mode, OFlags};
 use store::{Paths, Store, VolumeRow, VolumeState};
 
+pub mod chown;
 pub mod create;
 pub mod driver;
+pub mod exclusive;
 pub mod export;
+pub mod files;
+pub mod history;
 pub mod import;
 pub mod inspect;
+pub mod label;
 pub mod lease;
 pub mod mount;
 pub mod populate;
+pub mod protect;
 pub mod prune;
 pub mod recover;
 pub mod remove;
+pub mod rename;
 pub mod snapshot;
+pub mod trash;
+pub mod undelete;
 pub mod usage;
 
+mod description;
 mod error;
 mod event;
 mod fill;
 mod link;
 mod merge;
 mod mount_table;
+mod purge;
 mod volume;
 
+pub use chown::ChownRequest;
 pub use create::{CreateVolume, Created};
 pub use driver::{Capabilities, Driver, DriverError, Drivers, Scope};
 pub use error::VolumeError;
 pub use event::{VolumeAction, VolumeEvent};
+pub use exclusive::{Claim, EXCLUSIVE_LABEL};
+pub use files::FileEntry;
 pub use lease::Released;
 pub use prune::{PruneCandidate, PrunePlan, PruneRequest, Pruned};
+pub use remove::Disposal;
+pub use rename::Follow;
 pub use snapshot::{
-    Change, ChangeKind, CloneVolume, CreateSnapshots, LeasedSnapshot, Quiet, RestoreFrom, Restored, Snapshot,
-    SnapshotError,
+    Change, ChangeKind, CloneVolume, CreateSnapshots, LeasedSnapshot, Quiet, RestoreFrom, Restored,
+    Snapshot, SnapshotError,
 };
+pub use trash::{Emptied, TrashLimit, TrashPolicy, Trashed};
 pub use volume::Volume;
 
 type Hook = Box<dyn Fn(VolumeEvent) + Send + Sync>;
@@ -75,6 +94,10 @@ pub struct Volumes {
     /// One lock for each name that is being worked on.
     names: Mutex<HashMap<String, Arc<Mutex<()>>>>,
     pruning: Mutex<()>,
+    /// Who is about to write to what.
+    claims: Mutex<exclusive::Claims>,
+    /// Rung when there is news of the trash.
+    bell: Mutex<Option<std::sync::mpsc::Sender<()>>>,
     hook: OnceLock<Hook>,
 }
 
@@ -98,6 +121,8 @@ impl Volumes {
             drivers: Drivers::builtin(),
             names: Mutex::default(),
             pruning: Mutex::default(),
+            claims: Mutex::default(),
+            bell: Mutex::default(),
             hook: OnceLock::new(),
         })
     }
@@ -153,6 +178,6 @@ fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
 }
 
 /// A lock that a panic of its last holder does not close: what was cut short is in the journal.
-fn held(lock: &Mutex<()>) -> MutexGuard<'_, ()> {
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }

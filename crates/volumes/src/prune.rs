@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::TryLockError;
 
-use store::VolumeId;
+use store::{Measured, VolumeId};
 
 use crate::create::ANONYMOUS_LABEL;
-use crate::{VolumeAction, VolumeError, Volumes, held};
+use crate::{Disposal, VolumeAction, VolumeError, Volumes, held};
 
 /// Which unused volumes may go.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,8 @@ pub struct PruneRequest {
     pub labels: Vec<String>,
     /// Not all of these.
     pub without_labels: Vec<String>,
+    /// Past the trash.
+    pub now: bool,
 }
 
 /// A volume that a prune would remove.
@@ -24,8 +26,15 @@ pub struct PruneRequest {
 pub struct PruneCandidate {
     pub id: VolumeId,
     pub name: String,
-    /// What its files take.
-    pub bytes: u64,
+    pub anonymous: bool,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339: when a container had it last.
+    pub used_at: Option<String>,
+    /// JSON of who that was.
+    pub used_by: Option<String>,
+    /// What its files took when that was measured last.
+    pub measured: Option<Measured>,
 }
 
 /// What a prune would do; taken by value by what does it.
@@ -42,19 +51,26 @@ pub struct Pruned {
 }
 
 impl Volumes {
-    /// Lists what [`Volumes::prune`] would remove: unused volumes of prunable drivers, made without options.
+    /// Lists what [`Volumes::prune`] would remove: unused, unprotected volumes of prunable drivers, made without options.
+    /// Looks at the database alone.
     ///
     /// # Errors
     /// [`VolumeError::Store`].
     pub fn plan_prune(&self, request: &PruneRequest) -> Result<PrunePlan, VolumeError> {
         let mut plan = PrunePlan::default();
-        for row in self.store.read(|tx| tx.volumes_without_lease())? {
+        let (rows, notes) = self.store.read(|tx| {
+            Ok::<_, VolumeError>((tx.volumes_without_lease()?, tx.all_volume_notes()?))
+        })?;
+        let mut notes: BTreeMap<_, _> = notes.into_iter().collect();
+        for row in rows {
+            let noted = notes.remove(&row.id).unwrap_or_default();
             let prunable = self
                 .drivers
                 .find(&row.driver)
                 .is_some_and(|driver| driver.capabilities().prunable);
             let labels = row.labels.clone().unwrap_or_default();
             let wanted = prunable
+                && !noted.protected
                 && row.options.as_ref().is_none_or(BTreeMap::is_empty)
                 && (request.all || labels.contains_key(ANONYMOUS_LABEL))
                 && request.labels.iter().all(|label| has(&labels, label))
@@ -64,11 +80,14 @@ impl Volumes {
                         .iter()
                         .all(|label| has(&labels, label)));
             if wanted {
-                let bytes = self.usage(&row.name).unwrap_or(0);
                 plan.candidates.push(PruneCandidate {
+                    anonymous: labels.contains_key(ANONYMOUS_LABEL),
                     id: row.id,
                     name: row.name,
-                    bytes,
+                    created_at: row.created_at,
+                    used_at: noted.used_at,
+                    used_by: noted.used_by,
+                    measured: noted.measured,
                 });
             }
         }
@@ -80,18 +99,38 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError::PruneRunning`].
     pub fn prune(&self, request: &PruneRequest) -> Result<Pruned, VolumeError> {
+        self.prune_if(request, |_| Ok(()))
+    }
+
+    /// [`Volumes::prune`], unless `agree` refuses the plan.
+    ///
+    /// # Errors
+    /// [`VolumeError::PruneRunning`], [`VolumeError::Store`]; what `agree` returns.
+    pub fn prune_if<E: From<VolumeError>>(
+        &self,
+        request: &PruneRequest,
+        agree: impl FnOnce(&PrunePlan) -> Result<(), E>,
+    ) -> Result<Pruned, E> {
         let _alone = match self.pruning.try_lock() {
             Ok(alone) => alone,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(VolumeError::PruneRunning),
+            Err(TryLockError::WouldBlock) => return Err(VolumeError::PruneRunning.into()),
         };
+        let disposal = if request.now {
+            Disposal::Now
+        } else {
+            Disposal::Trash("prune")
+        };
+        let plan = self.plan_prune(request)?;
+        agree(&plan)?;
         let mut pruned = Pruned::default();
-        for PruneCandidate { id, name, bytes } in self.plan_prune(request)?.candidates {
+        for PruneCandidate { id, name, .. } in plan.candidates {
+            let bytes = self.usage(&name).unwrap_or(0);
             let lock = self.name_lock(&name);
             let _held = held(&lock);
             // A name may have been given to another volume since the plan was made.
             let removed = match self.row(&name) {
-                Ok(row) if row.id == id => self.remove_row(&row),
+                Ok(row) if row.id == id => self.remove_row(&row, disposal),
                 Ok(_) => continue,
                 Err(error) => Err(error),
             };
@@ -102,6 +141,7 @@ impl Volumes {
                 }
                 Err(
                     VolumeError::InUse { .. }
+                    | VolumeError::Protected(_)
                     | VolumeError::NotFound(_)
                     | VolumeError::ActiveMounts(_),
                 ) => {}

@@ -14,10 +14,14 @@ use std::path::Path;
 use store::journal::{self, Recovered};
 use store::{OpId, VolumeId, VolumeState};
 
-use crate::create::{Context, Create};
+use crate::create::Create;
 use crate::fill::{self, Fill};
 use crate::mount::OWN;
+use crate::purge::Purge;
 use crate::remove::Remove;
+use crate::rename::Rename;
+use crate::trash::Trash;
+use crate::undelete::Undelete;
 use crate::{VolumeError, Volumes, link};
 
 impl Volumes {
@@ -31,10 +35,7 @@ impl Volumes {
     pub fn recover(&self) -> Result<Vec<String>, VolumeError> {
         let mut sentences = Vec::new();
         self.forget_own_mounts()?;
-        let context = Context {
-            paths: &self.paths,
-            drivers: &self.drivers,
-        };
+        let context = self.context();
         tell(
             "creation of",
             journal::recover::<Create>(&self.store, &context)?,
@@ -43,6 +44,26 @@ impl Volumes {
         tell(
             "removal of",
             journal::recover::<Remove>(&self.store, &context)?,
+            &mut sentences,
+        );
+        tell(
+            "move into the trash of",
+            journal::recover::<Trash>(&self.store, &context)?,
+            &mut sentences,
+        );
+        tell(
+            "deletion of",
+            journal::recover::<Purge>(&self.store, &context)?,
+            &mut sentences,
+        );
+        tell(
+            "return from the trash of",
+            journal::recover::<Undelete>(&self.store, &context)?,
+            &mut sentences,
+        );
+        tell(
+            "renaming of",
+            journal::recover::<Rename<'_>>(&self.store, &context)?,
             &mut sentences,
         );
         let context = fill::Context::for_recovery(self);
@@ -194,7 +215,12 @@ impl Volumes {
 
     fn report_unknown(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
         let rows = self.store.read(|tx| tx.volumes_in_any_state())?;
-        let known: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+        let trash = self.store.read(|tx| tx.trash())?;
+        let known: BTreeSet<&str> = rows
+            .iter()
+            .chain(trash.iter().map(|row| &row.volume))
+            .map(|row| row.id.as_str())
+            .collect();
         let directory = self.paths.data();
         let found: BTreeSet<String> = names_in(&directory)?.into_iter().collect();
         for name in found.iter().filter(|name| !known.contains(name.as_str())) {
@@ -236,6 +262,10 @@ pub fn points() -> Vec<String> {
     [
         journal::points::<Create>(),
         journal::points::<Remove>(),
+        journal::points::<Trash>(),
+        journal::points::<Purge>(),
+        journal::points::<Undelete>(),
+        journal::points::<Rename<'_>>(),
         journal::points::<Fill>(),
         crate::snapshot::recover::points(),
     ]

@@ -2,6 +2,9 @@
 
 use std::os::fd::AsFd as _;
 
+use store::VolumeId;
+use sys::dir::TreeSize;
+
 use crate::{VolumeError, Volumes};
 
 impl Volumes {
@@ -10,12 +13,16 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::Unavailable`].
     pub fn usage(&self, name: &str) -> Result<u64, VolumeError> {
+        Ok(self.tree_size(name)?.1.bytes)
+    }
+
+    pub(crate) fn tree_size(&self, name: &str) -> Result<(VolumeId, TreeSize), VolumeError> {
         let row = self.row(name)?;
         let content = self.open_content(&row)?;
         let size = sys::dir::tree_size_at(content.as_fd()).map_err(VolumeError::io(
             "measure",
             self.paths.volume_content(&row.id),
         ))?;
-        Ok(size.bytes)
+        Ok((row.id, size))
     }
 }

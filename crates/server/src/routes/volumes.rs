@@ -130,6 +130,7 @@ async fn prune(request: Request) -> Answer {
         all: all || request.version < api::version::ApiVersion::v1(42),
         labels: list("label"),
         without_labels: list("label!"),
+        now: request.flag("now"),
     };
     let pruned = request
         .bridge

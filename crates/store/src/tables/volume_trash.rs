@@ -111,6 +111,19 @@ impl WriteTx<'_> {
         Ok(())
     }
 
+    /// Records what a volume in the trash takes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_trashed_bytes(&self, id: &VolumeId, bytes: u64) -> Result<(), StoreError> {
+        self.execute(
+            "note the size of a volume in the trash",
+            "UPDATE volume_trash SET bytes = ?2 WHERE volume_id = ?1",
+            params![id.as_str(), i64::try_from(bytes).unwrap_or(i64::MAX)],
+        )?;
+        Ok(())
+    }
+
     /// Forgets a volume in the trash; what is noted of it stays.
     ///
     /// # Errors

@@ -245,6 +245,7 @@ fn prune_takes_what_nobody_needs() {
             all,
             labels: owned(labels),
             without_labels: owned(without),
+            now: false,
         };
         let plan = volumes.plan_prune(&request).unwrap();
         plan.candidates

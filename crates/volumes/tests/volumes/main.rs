@@ -11,6 +11,7 @@
     reason = "the whole program is a test"
 )]
 
+mod care;
 mod contents;
 mod crash;
 mod driver_conformance;
@@ -18,3 +19,4 @@ mod lifecycle;
 mod model;
 mod mounts;
 mod scratch;
+mod snapshots;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use store::{Paths, Store};
-use volumes::{CreateVolume, Volumes};
+use volumes::{CreateVolume, TrashLimit, TrashPolicy, Volumes};
 
 pub(crate) struct Scratch {
     pub(crate) root: PathBuf,
@@ -54,6 +54,9 @@ impl Scratch {
         let store = Arc::new(Store::open(&paths).unwrap());
         let volumes = Volumes::open(Arc::clone(&store), Arc::clone(&paths)).unwrap();
         let sentences = volumes.recover().unwrap();
+        if store.read(|tx| tx.meta("volume-trash")).unwrap().is_none() {
+            volumes.set_trash_policy(trash_for(0)).unwrap();
+        }
         Opened {
             volumes,
             store,
@@ -76,6 +79,14 @@ impl Drop for Scratch {
         if self.owned {
             std::fs::remove_dir_all(&self.root).unwrap();
         }
+    }
+}
+
+/// A trash that keeps everything for so many seconds; 0: none.
+pub(crate) fn trash_for(grace: u64) -> TrashPolicy {
+    TrashPolicy {
+        grace,
+        limit: TrashLimit::Bytes(u64::MAX),
     }
 }
 
@@ -132,6 +143,10 @@ impl Opened {
     /// Everything that a user can see of all volumes, by name.
     pub(crate) fn view(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let mut view = BTreeMap::new();
+        for volume in self.volumes.trash().unwrap() {
+            let content = self.paths.volume_content(&volume.id);
+            view.insert(format!("trash/{}", volume.name), tree(&content));
+        }
         for volume in self.volumes.list().unwrap() {
             let mut files = tree(&volume.mountpoint);
             let meta = std::fs::metadata(&volume.mountpoint).unwrap();
@@ -144,6 +159,15 @@ impl Opened {
             }
             view.insert(volume.name, files);
         }
+        for snapshot in self.volumes.snapshots(None).unwrap() {
+            // Whatever the time.
+            let name = if snapshot.reason == volumes::snapshot::BEFORE_RESTORE {
+                volumes::snapshot::BEFORE_RESTORE
+            } else {
+                &snapshot.name
+            };
+            view.insert(format!("{}@{name}", snapshot.volume), tree(&snapshot.path));
+        }
         view
     }
 
@@ -151,16 +175,38 @@ impl Opened {
     #[track_caller]
     pub(crate) fn assert_sound(&self, at: &str) {
         let rows = self.store.read(|tx| tx.volumes_in_any_state()).unwrap();
-        let ids: BTreeSet<String> = rows.iter().map(|row| row.id.to_string()).collect();
+        let mut ids: BTreeSet<String> = rows.iter().map(|row| row.id.to_string()).collect();
         let shown: BTreeSet<String> = rows.iter().map(|row| row.name.clone()).collect();
         assert_eq!(
             ids.len(),
             self.volumes.list().unwrap().len(),
             "{at}: rows in other states"
         );
+        let trash = self.volumes.trash().unwrap();
+        ids.extend(trash.iter().map(|volume| volume.id.to_string()));
         assert_eq!(names(&self.paths.data()), ids, "{at}: directories");
         assert_eq!(names(&self.paths.volumes()), shown, "{at}: links");
         for row in &rows {
+            let mut beside = names(&self.paths.volume(&row.id));
+            beside.remove("_data");
+            beside.remove("volume.json");
+            let known: BTreeSet<String> = self
+                .volumes
+                .snapshots(Some(&row.name))
+                .unwrap()
+                .iter()
+                .map(|snapshot| snapshot.id.to_string())
+                .collect();
+            if beside.remove("snapshots") {
+                assert_eq!(
+                    names(&self.paths.snapshots(&row.id)),
+                    known,
+                    "{at}: snapshots of {}",
+                    row.name
+                );
+            }
+            assert!(known.is_empty() || self.paths.snapshots(&row.id).exists());
+            assert!(beside.is_empty(), "{at}: beside the data: {beside:?}");
             let by_name = self.paths.mountpoint(&row.name).canonicalize().unwrap();
             let by_id = self.paths.volume_content(&row.id).canonicalize().unwrap();
             assert_eq!(by_name, by_id, "{at}: the link of {}", row.name);

@@ -117,7 +117,7 @@ impl Containers {
     ) -> Result<(), ContainerError> {
         self.release_volumes(id, true)?;
         for mount in mounts.iter().filter(|mount| mount.made_here) {
-            self.volumes.remove_anonymous_if_unused(&mount.point.name)?;
+            self.volumes.discard_anonymous_if_unused(&mount.point.name)?;
         }
         Ok(())
     }

@@ -1,0 +1,74 @@
+//! `data/<id>/volume.json`: what the database knows of a volume, beside its bytes.
+//!
+//! The database decides; this is a copy of it, written anew after each change, for the day on which the database is lost.
+//! It may lag behind by the change that a crash cut short.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use store::{VolumeId, VolumeRow};
+
+use crate::create::Context;
+use crate::{VolumeError, Volumes};
+
+/// Raised when a reader of an older version would misunderstand.
+pub(crate) const FORMAT: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Description {
+    pub(crate) format: u32,
+    pub(crate) id: VolumeId,
+    pub(crate) name: String,
+    pub(crate) driver: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) options: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(crate) anonymous: bool,
+    pub(crate) created_at: String,
+    #[serde(default)]
+    pub(crate) protected: bool,
+}
+
+impl Description {
+    pub(crate) fn new(row: VolumeRow, protected: bool) -> Self {
+        Self {
+            format: FORMAT,
+            id: row.id,
+            name: row.name,
+            driver: row.driver,
+            options: row.options,
+            labels: row.labels,
+            anonymous: row.anonymous,
+            created_at: row.created_at,
+            protected,
+        }
+    }
+}
+
+/// Writes what the database says now; nothing for a volume that has gone.
+pub(crate) fn write(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeError> {
+    let (row, notes) = context
+        .store
+        .read(|tx| Ok::<_, VolumeError>((tx.volume(id)?, tx.volume_notes(id)?)))?;
+    let Some(row) = row else { return Ok(()) };
+    let path = context.paths.volume_metadata(id);
+    let text = serde_json::to_vec_pretty(&Description::new(row, notes.protected))
+        .expect("maps have string keys");
+    // Options may hold passwords.
+    match sys::durable::write_atomic(&path, &text, 0o600) {
+        // A volume whose directory has gone can still be renamed and labelled.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(VolumeError::io("write", path)),
+    }
+}
+
+impl Volumes {
+    /// After a change that is recorded already: what cannot be written is logged, for the change has happened.
+    pub(crate) fn describe(&self, id: &VolumeId) {
+        if let Err(error) = write(&self.context(), id) {
+            tracing::warn!(volume = id.as_str(), %error, "the description beside the data is not up to date");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! One writer at a time, for volumes that say so.
+//!
+//! A volume is exclusive by its label, or by the wish of a mount. Who runs is the caller's knowledge; this closes the gap
+//! between asking and running, in which two starts could both see nobody.
+
+use std::collections::HashMap;
+
+use crate::{VolumeError, Volumes, held};
+
+/// Label of volumes that have one writer at a time.
+pub const EXCLUSIVE_LABEL: &str = "orlop.exclusive";
+
+/// One volume that a holder is about to write to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub volume: String,
+    /// This mount wants to be the only writer.
+    pub exclusive: bool,
+}
+
+/// Who is about to write to which volume.
+pub(crate) type Claims = HashMap<String, Vec<Claim>>;
+
+impl Volumes {
+    /// Claims `claims` for `holder` until [`Volumes::unclaim`], unless one of the volumes must not have two writers and has
+    /// one: of those who claim, or among those that `writers` tells (holder, and whether its mount is exclusive).
+    ///
+    /// # Errors
+    /// [`VolumeError::Exclusive`] naming the other holder; what `writers` returns.
+    pub fn claim<E: From<VolumeError>>(
+        &self,
+        holder: &str,
+        claims: &[Claim],
+        writers: impl Fn(&str) -> Result<Vec<(String, bool)>, E>,
+    ) -> Result<(), E> {
+        let mut all = held(&self.claims);
+        for claim in claims {
+            let row = self.row(&claim.volume)?;
+            let always = claim.exclusive
+                || row.labels.as_ref().is_some_and(|labels| {
+                    labels
+                        .get(EXCLUSIVE_LABEL)
+                        .is_some_and(|value| value != "false")
+                });
+            let starting = all.iter().flat_map(|(other, claims)| {
+                claims
+                    .iter()
+                    .filter(|other_claim| other_claim.volume == claim.volume)
+                    .map(|other_claim| (other.clone(), other_claim.exclusive))
+            });
+            let conflict = starting
+                .chain(writers(&claim.volume)?)
+                .find(|(other, exclusive)| other != holder && (always || *exclusive));
+            if let Some((other, _)) = conflict {
+                return Err(VolumeError::Exclusive {
+                    name: claim.volume.clone(),
+                    holder: other,
+                }
+                .into());
+            }
+        }
+        all.insert(holder.to_owned(), claims.to_vec());
+        Ok(())
+    }
+
+    /// The holder runs, and `writers` tells so from now on, or it does not run at all.
+    pub fn unclaim(&self, holder: &str) {
+        held(&self.claims).remove(holder);
+    }
+}

@@ -1,0 +1,64 @@
+//! What happened to a volume, and what is noted of it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use store::{Measured, VolumeEventRow, VolumeId, VolumeNotes};
+
+use crate::{Volume, VolumeError, Volumes};
+
+impl Volumes {
+    /// The events of a volume that are kept, oldest first.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`].
+    pub fn history(&self, name: &str) -> Result<Vec<VolumeEventRow>, VolumeError> {
+        let row = self.row(name)?;
+        Ok(self.store.read(|tx| tx.volume_events(&row.id))?)
+    }
+
+    /// What is noted of one volume.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`].
+    pub fn notes(&self, name: &str) -> Result<VolumeNotes, VolumeError> {
+        let row = self.row(name)?;
+        Ok(self.store.read(|tx| tx.volume_notes(&row.id))?)
+    }
+
+    /// All volumes by name, each with what is noted of it and the number of its holders; one look at the database.
+    ///
+    /// # Errors
+    /// [`VolumeError::Store`].
+    pub fn overview(&self) -> Result<Vec<(Volume, VolumeNotes, usize)>, VolumeError> {
+        let (rows, notes, counts) = self.store.read(|tx| {
+            Ok::<_, VolumeError>((tx.volumes()?, tx.all_volume_notes()?, tx.lease_counts()?))
+        })?;
+        let mut notes: BTreeMap<VolumeId, VolumeNotes> = notes.into_iter().collect();
+        let counts: BTreeMap<String, usize> = counts.into_iter().collect();
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let noted = notes.remove(&row.id).unwrap_or_default();
+                let holders = counts.get(&row.name).copied().unwrap_or(0);
+                (self.shown(row), noted, holders)
+            })
+            .collect())
+    }
+
+    /// Measures a volume and keeps the result with its time.
+    ///
+    /// # Errors
+    /// As [`Volumes::usage`].
+    pub fn measure(&self, name: &str) -> Result<Measured, VolumeError> {
+        let (id, size) = self.tree_size(name)?;
+        let measured = Measured {
+            bytes: size.bytes,
+            files: size.entries,
+            at: Timestamp::now().to_string(),
+        };
+        self.store
+            .write(|tx| tx.set_volume_measured(&id, &measured))?;
+        Ok(measured)
+    }
+}

@@ -1,0 +1,388 @@
+//! Snapshots on the filesystems that users have: btrfs, XFS and ext4, each in a file of its own.
+
+use std::cell::Cell;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use sys::fault::{Action, at_step};
+use volumes::driver::Sharing;
+use volumes::snapshot::Unheld;
+use volumes::{CloneVolume, CreateSnapshots, Quiet, RestoreFrom, SnapshotError};
+
+use crate::scratch::{Opened, Scratch, named, open_dir, tree, write_files};
+
+const KINDS: [(&str, Sharing, &[&str]); 3] = [
+    ("btrfs", Sharing::Instant, &["mkfs.btrfs", "-q"]),
+    ("xfs", Sharing::Shared, &["mkfs.xfs", "-q"]),
+    ("ext4", Sharing::Copy, &["mkfs.ext4", "-q"]),
+];
+
+/// Runs `test` on each kind of filesystem, in a mount namespace of its own.
+fn everywhere(test: fn(&Scratch, Sharing)) {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: mounts need root");
+        return;
+    }
+    for (kind, sharing, make) in KINDS {
+        println!("{kind}");
+        let outcome = std::thread::spawn(move || {
+            sys::namespace::new_mounts().unwrap();
+            mount_change(
+                "/",
+                MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+            )
+            .unwrap();
+            let scratch = Scratch::new();
+            let image = scratch.root.join("image");
+            std::fs::File::create(&image)
+                .unwrap()
+                .set_len(400 << 20)
+                .unwrap();
+            let made = Command::new(make[0])
+                .args(&make[1..])
+                .arg(&image)
+                .stdout(Stdio::null())
+                .status()
+                .unwrap();
+            assert!(made.success());
+            let device = sys::loop_device::attach(&image, 512, false).unwrap();
+            let point = scratch.root.join("mounted");
+            std::fs::create_dir(&point).unwrap();
+            rustix::mount::mount(device.path(), &point, kind, MountFlags::empty(), None).unwrap();
+            drop(device);
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                test(&Scratch::at(&point), sharing);
+            }));
+            unmount(&point, UnmountFlags::DETACH).unwrap();
+            outcome
+        })
+        .join()
+        .unwrap();
+        if let Err(panic) = outcome {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+fn request(volumes: &[&str], name: &str) -> CreateSnapshots {
+    CreateSnapshots {
+        volumes: volumes.iter().map(|&name| name.to_owned()).collect(),
+        name: Some(name.to_owned()),
+        reason: "manual".to_owned(),
+        consistency: "none".to_owned(),
+        ..CreateSnapshots::default()
+    }
+}
+
+fn take(opened: &Opened, volume: &str, name: &str) {
+    opened
+        .volumes
+        .create_snapshots(&request(&[volume], name), &Unheld)
+        .unwrap();
+}
+
+fn changes(opened: &Opened, from: &str, to: Option<&str>) -> Vec<String> {
+    opened
+        .volumes
+        .diff_snapshots("data", from, to)
+        .unwrap()
+        .iter()
+        .map(|change| format!("{} {}", change.kind.as_str(), change.path.display()))
+        .collect()
+}
+
+fn content(opened: &Opened, volume: &str) -> std::path::PathBuf {
+    opened.paths.mountpoint(volume)
+}
+
+#[test]
+fn there_and_back_again() {
+    everywhere(|scratch, sharing| {
+        let opened = scratch.open();
+        opened.volumes.create(named("data")).unwrap();
+        let data = content(&opened, "data");
+        assert_eq!(
+            std::fs::metadata(&data).unwrap().mode() & 0o7777,
+            0o755,
+            "as on every filesystem"
+        );
+        write_files(
+            &data,
+            &[
+                ("a", "1"),
+                ("dir/b", "2"),
+                ("dir/deep/c", "3"),
+                ("same", "s"),
+            ],
+        );
+        std::fs::hard_link(data.join("a"), data.join("linked")).unwrap();
+        std::os::unix::fs::symlink("a", data.join("symbolic")).unwrap();
+        std::os::unix::fs::chown(data.join("dir"), Some(7), Some(8)).unwrap();
+        let before = tree(&data);
+        let cost = opened.volumes.copy_cost("data", None).unwrap();
+        assert_eq!(cost.sharing, sharing);
+        assert_eq!(cost.bytes.is_some(), sharing == Sharing::Copy);
+
+        take(&opened, "data", "one");
+        let one = opened.volumes.snapshot("data", "one").unwrap();
+        assert_eq!(tree(&one.path), before);
+        assert_eq!(std::fs::metadata(one.path.join("dir")).unwrap().uid(), 7);
+        assert_eq!(std::fs::metadata(one.path.join("a")).unwrap().nlink(), 2);
+        assert!(changes(&opened, "one", None).is_empty());
+        if sharing == Sharing::Instant {
+            std::fs::write(one.path.join("x"), "").expect_err("read-only");
+        }
+
+        write_files(&data, &[("a", "longer"), ("new/x", "n"), ("same", "t")]);
+        std::fs::remove_dir_all(data.join("dir/deep")).unwrap();
+        let after = tree(&data);
+        let wanted = [
+            "M /a",
+            "M /linked",
+            "A /new",
+            "M /same",
+            "D /dir/deep",
+            "D /dir/deep/c",
+            "A /new/x",
+        ];
+        assert_eq!(changes(&opened, "one", None), wanted);
+        take(&opened, "data", "two");
+        assert_eq!(changes(&opened, "one", Some("two")), wanted);
+        let error = opened
+            .volumes
+            .create_snapshots(&request(&["data"], "two"), &Unheld)
+            .expect_err("taken");
+        assert!(matches!(error, SnapshotError::Taken { .. }), "{error}");
+
+        let from = RestoreFrom::Snapshot("one".to_owned());
+        let restored = opened.volumes.restore("data", &from, false).unwrap();
+        assert_eq!(tree(&data), before);
+        let kept = opened
+            .volumes
+            .snapshot("data", &restored.kept.unwrap())
+            .unwrap();
+        assert_eq!(tree(&kept.path), after);
+        write_files(&data, &[("since", "x")]);
+        opened
+            .volumes
+            .restore("data", &RestoreFrom::LastKept, false)
+            .unwrap();
+        assert_eq!(tree(&data), after);
+        opened
+            .volumes
+            .restore("data", &RestoreFrom::LastKept, false)
+            .unwrap();
+        assert!(data.join("since").exists(), "undone and done again");
+
+        let clone = CloneVolume {
+            source: "data".to_owned(),
+            snapshot: Some("one".to_owned()),
+            name: "copy".to_owned(),
+            labels: [("k".to_owned(), "v".to_owned())].into(),
+        };
+        let volume = opened.volumes.clone_volume(&clone, &Unheld).unwrap();
+        assert_eq!(volume.labels.unwrap()["k"], "v");
+        let copy = content(&opened, "copy");
+        assert_eq!(tree(&copy), before);
+        write_files(&copy, &[("a", "changed in the clone")]);
+        assert_eq!(tree(&one.path), before);
+        opened
+            .volumes
+            .clone_volume(&clone, &Unheld)
+            .expect_err("the name is taken");
+        opened.assert_sound("at the end");
+
+        for snapshot in opened.volumes.snapshots(Some("data")).unwrap() {
+            opened
+                .volumes
+                .remove_snapshot("data", &snapshot.name)
+                .unwrap();
+        }
+        opened.assert_sound("without snapshots");
+        assert!(data.join("since").exists());
+    });
+}
+
+#[test]
+fn a_volume_goes_with_its_snapshots() {
+    everywhere(|scratch, _| {
+        let opened = scratch.open();
+        opened.volumes.create(named("data")).unwrap();
+        write_files(&content(&opened, "data"), &[("d/a", "1"), ("b", "2")]);
+        for name in ["one", "two"] {
+            take(&opened, "data", name);
+        }
+        let id = opened.volumes.get("data").unwrap().id;
+        opened
+            .store
+            .write(|tx| tx.set_volume_state(&id, store::VolumeState::Ready))
+            .unwrap();
+        let directory = opened.paths.volume(&id);
+        sys::dir::remove_tree(&directory).unwrap();
+        assert!(!directory.exists());
+    });
+}
+
+#[test]
+fn subvolumes_and_mounts_in_a_tree() {
+    everywhere(|scratch, sharing| {
+        if sharing != Sharing::Instant {
+            return;
+        }
+        let tree = scratch.root.join("tree");
+        std::fs::create_dir_all(tree.join("plain")).unwrap();
+        let make = |parent: &Path, name: &str| {
+            sys::btrfs::create_subvolume(open_dir(parent).as_fd(), name.as_ref()).unwrap();
+            parent.join(name)
+        };
+        let outer = make(&tree, "outer");
+        let inner = make(&outer, "inner");
+        write_files(&inner, &[("file", "x")]);
+        sys::btrfs::set_read_only(open_dir(&inner).as_fd(), true).unwrap();
+        sys::btrfs::set_read_only(open_dir(&outer).as_fd(), true).unwrap();
+        let mounted = make(&tree, "mounted");
+        std::fs::create_dir(mounted.join("point")).unwrap();
+        rustix::mount::mount(
+            "none",
+            mounted.join("point"),
+            "tmpfs",
+            MountFlags::empty(),
+            None,
+        )
+        .unwrap();
+        write_files(&mounted.join("point"), &[("precious", "x")]);
+        let error = sys::dir::remove_tree(&mounted).expect_err("something is mounted in it");
+        assert_eq!(error.kind(), std::io::ErrorKind::ResourceBusy);
+        assert!(mounted.join("point/precious").exists());
+        unmount(mounted.join("point"), UnmountFlags::empty()).unwrap();
+        sys::dir::remove_tree(&tree).unwrap();
+        assert!(!tree.exists());
+    });
+}
+
+#[test]
+fn an_error_at_each_point_of_a_restore_leaves_one_or_the_other() {
+    everywhere(|scratch, _| {
+        let points = volumes::recover::points();
+        for (number, point) in points
+            .iter()
+            .filter(|point| point.starts_with("volume-restore:"))
+            .enumerate()
+        {
+            let name = format!("data{number}");
+            let opened = scratch.open();
+            opened.volumes.create(named(&name)).unwrap();
+            let data = content(&opened, &name);
+            write_files(&data, &[("file", "old")]);
+            let old = tree(&data);
+            take(&opened, &name, "s");
+            write_files(&data, &[("file", "later")]);
+            let later = tree(&data);
+            let armed = at_step(point, Action::Fail(5));
+            let from = RestoreFrom::Snapshot("s".to_owned());
+            let outcome = opened.volumes.restore(&name, &from, false);
+            drop(armed);
+            drop(opened);
+            let opened = scratch.open();
+            opened.assert_sound(point);
+            let snapshots = opened.volumes.snapshots(Some(&name)).unwrap();
+            if tree(&data) == old {
+                assert_eq!(snapshots.len(), 2, "{point}: what was there is kept");
+                assert_eq!(tree(&snapshots[1].path), later, "{point}");
+            } else {
+                assert!(outcome.is_err(), "{point}");
+                assert_eq!((tree(&data), snapshots.len()), (later, 1), "{point}");
+            }
+        }
+    });
+}
+
+#[test]
+fn first_contents_keep_their_links() {
+    everywhere(|scratch, _| {
+        let opened = scratch.open();
+        opened.volumes.create(named("data")).unwrap();
+        let source = scratch.source(&[("bin/one", "program"), ("other", "x")]);
+        std::fs::hard_link(source.join("bin/one"), source.join("two")).unwrap();
+        opened
+            .volumes
+            .populate("data", None, open_dir(&source).as_fd())
+            .unwrap();
+        let data = content(&opened, "data");
+        assert_eq!(tree(&data), tree(&source));
+        assert_eq!(std::fs::metadata(data.join("two")).unwrap().nlink(), 2);
+        opened.assert_sound("filled");
+    });
+}
+
+#[test]
+fn a_group_is_taken_while_writers_are_held() {
+    struct Watch {
+        held: Cell<u32>,
+        released: Cell<u32>,
+        refuse: bool,
+    }
+    impl Quiet for Watch {
+        fn hold(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            self.held.set(self.held.get() + 1);
+            if self.refuse {
+                return Err("no".into());
+            }
+            Ok(())
+        }
+
+        fn release(&self) {
+            self.released.set(self.released.get() + 1);
+        }
+    }
+    let scratch = Scratch::new();
+    let opened = scratch.open();
+    for name in ["first", "second"] {
+        opened.volumes.create(named(name)).unwrap();
+    }
+    for refuse in [true, false] {
+        let watch = Watch {
+            held: Cell::new(0),
+            released: Cell::new(0),
+            refuse,
+        };
+        let outcome = opened
+            .volumes
+            .create_snapshots(&request(&["second", "first"], "s"), &watch);
+        assert_eq!(outcome.is_err(), refuse);
+        assert_eq!((watch.held.get(), watch.released.get()), (1, 1));
+        let made = opened.volumes.snapshots(None).unwrap();
+        assert_eq!(made.len(), if refuse { 0 } else { 2 });
+        assert!(refuse || made[0].group.is_some() && made[0].group == made[1].group);
+        opened.assert_sound("after a group");
+    }
+}
+
+#[test]
+fn leases_keep_snapshot_and_volume() {
+    let scratch = Scratch::new();
+    let opened = scratch.open();
+    opened.volumes.create(named("data")).unwrap();
+    take(&opened, "data", "s");
+    opened
+        .volumes
+        .lease_snapshot("data", "s", "holder", "/old")
+        .unwrap();
+    let error = opened
+        .volumes
+        .remove_snapshot("data", "s")
+        .expect_err("leased");
+    assert!(matches!(error, SnapshotError::InUse { .. }), "{error}");
+    opened.volumes.remove("data", false).expect_err("leased");
+    opened.volumes.release("holder").unwrap();
+    opened.volumes.release_snapshots("holder").unwrap();
+    opened.volumes.remove_snapshot("data", "s").unwrap();
+    let error = opened
+        .volumes
+        .restore("data", &RestoreFrom::LastKept, false)
+        .expect_err("never restored");
+    assert!(matches!(error, SnapshotError::NothingToUndo(_)), "{error}");
+}
