@@ -45,10 +45,7 @@ pub enum RegistryError {
     #[error("invalid setting of the registry client: {0}")]
     Setting(String),
     #[error("gave up after {attempts} attempts")]
-    GaveUp {
-        attempts: u32,
-        source: Box<Self>,
-    },
+    GaveUp { attempts: u32, source: Box<Self> },
     #[error("the transfer was cancelled")]
     Cancelled,
     /// What the caller does with the bytes has failed.

@@ -347,6 +347,9 @@ fn explain(url: &str, error: &ureq::Error) -> String {
     match error {
         ureq::Error::HostNotFound => format!("dial tcp: lookup {host}: no such host"),
         ureq::Error::Timeout(_) => format!("{place} gave no answer in time"),
+        _ if has("failed to lookup address") => {
+            format!("dial tcp: lookup {host}: no such host")
+        }
         _ if has("UnknownIssuer") || has("CaUsedAsEndEntity") => {
             "tls: failed to verify certificate: x509: certificate signed by unknown authority"
                 .to_owned()

@@ -11,6 +11,7 @@ mod container;
 mod image;
 mod meta;
 mod network;
+mod registry;
 mod system;
 mod volume;
 
@@ -18,6 +19,7 @@ pub(crate) use container::{
     prune as container_prune, split_tag as container_split_tag, time as container_time,
 };
 pub(crate) use image::prune::prune as image_prune;
+pub(crate) use image::pull::pull as image_pull;
 pub(crate) use volume::prune::prune as volume_prune;
 
 /// Containers that keep their data
@@ -50,6 +52,8 @@ enum Command {
     Rmi(Lazy<image::rm::Args>),
     #[command(flatten)]
     System(system::Verb),
+    #[command(flatten)]
+    Registry(registry::Verb),
     /// Return low-level information on objects
     Inspect(Lazy<system::inspect::Args>),
     /// Manage containers
@@ -86,6 +90,7 @@ impl Cli {
             Command::Images(args) => args.run(&client),
             Command::Rmi(args) => args.run(&client),
             Command::System(verb) => verb.run(&client),
+            Command::Registry(verb) => verb.run(&client),
             Command::Inspect(args) => args.run(&client),
             Command::Containers(command) => command.run(&client),
             Command::Imagery(command) => command.run(&client),

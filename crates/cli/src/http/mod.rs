@@ -32,6 +32,8 @@ pub(crate) const API_VERSION: &str = "1.50";
 pub(crate) struct Client {
     endpoint: Endpoint,
     shared: Arc<Shared>,
+    /// Sent with every request, each line ended.
+    headers: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -157,6 +159,15 @@ impl Client {
                     settled: false,
                 }),
             }),
+            headers: Arc::from(""),
+        }
+    }
+
+    /// The same client, which sends one header more.
+    pub(crate) fn with_header(&self, name: &str, value: &str) -> Self {
+        Self {
+            headers: format!("{}{name}: {value}\r\n", self.headers).into(),
+            ..self.clone()
         }
     }
 
@@ -265,6 +276,7 @@ impl Client {
             "{method} {prefix}{path} HTTP/1.1\r\nHost: orlop\r\nUser-Agent: orlop/{}\r\n",
             env!("CARGO_PKG_VERSION")
         );
+        head.push_str(&self.headers);
         if upgrade {
             head.push_str("Connection: Upgrade\r\nUpgrade: tcp\r\n");
         }

@@ -7,5 +7,6 @@ pub(crate) mod keys;
 pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod ports;
+pub(crate) mod reference;
 pub(crate) mod size;
 pub(crate) mod volume;

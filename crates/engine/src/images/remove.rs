@@ -19,7 +19,18 @@ impl Images {
         let users = self.users(&id)?;
         let mut removed = Vec::new();
         if let Some(name) = &found.by_tag {
-            let last = names.len() <= 1;
+            // Digests of a repository go with its last tag.
+            let others = |one: &&Reference| {
+                one.repository == name.repository
+                    && (one.tag != name.tag || one.digest != name.digest)
+            };
+            let digests: Vec<&Reference> =
+                if names.iter().filter(others).any(|one| one.tag.is_some()) {
+                    Vec::new()
+                } else {
+                    names.iter().filter(others).collect()
+                };
+            let last = names.len() <= 1 + digests.len();
             if last
                 && let Some((container, running)) = users.first()
                 && (*running || !force)
@@ -35,6 +46,9 @@ impl Images {
                 )));
             }
             self.untag(name, &mut removed)?;
+            for digest in digests {
+                self.untag(digest, &mut removed)?;
+            }
             if !last || !users.is_empty() {
                 return Ok(removed);
             }

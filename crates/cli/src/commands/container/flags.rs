@@ -241,7 +241,7 @@ pub(crate) struct Flags {
     /// Publish all exposed ports to random ports
     #[arg(short = 'P', long)]
     pub(super) publish_all: bool,
-    /// Pull image before running ("always", "missing", "never"); images are local in this version
+    /// Pull image before running ("always", "missing", "never")
     #[arg(long, value_name = "string")]
     pub(super) pull: Option<String>,
     /// Suppress the pull output

@@ -10,8 +10,10 @@ use serde_json::Value;
 
 use super::flags::Flags;
 use super::session::Session;
+use crate::commands::image_pull;
 use crate::failure::{Failure, Outcome};
 use crate::http::{Client, Query, encode};
+use crate::render::transfer::To;
 use crate::terminal;
 
 #[derive(Debug, ClapArgs)]
@@ -92,14 +94,32 @@ fn create(client: &Client, flags: &Flags, body: &Value) -> Outcome<String> {
         .option("name", flags.name.as_ref().filter(|name| !name.is_empty()))
         .option("platform", flags.platform.as_ref())
         .build();
-    let created = client.post(&path, body).inspect_err(|failure| {
-        if failure.is_not_found()
-            && failure.text.contains("No such image")
-            && flags.pull.as_deref() != Some("never")
+    let pull = || {
+        let to = if flags.quiet { To::Nowhere } else { To::Stderr };
+        image_pull(client, flags.image(), flags.platform.as_deref(), to)
+    };
+    let policy = flags.pull.as_deref().unwrap_or("missing");
+    match policy {
+        "always" => pull()?,
+        "missing" | "never" => {}
+        other => {
+            return Err(Failure::new(format!(
+                "invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""
+            )));
+        }
+    }
+    let created = match client.post(&path, body) {
+        Err(failure)
+            if policy == "missing"
+                && failure.is_not_found()
+                && failure.text.contains("No such image") =>
         {
             eprintln!("Unable to find image '{}' locally", tagged(flags.image()));
+            pull()?;
+            client.post(&path, body)?
         }
-    })?;
+        result => result?,
+    };
     for warning in created["Warnings"]
         .as_array()
         .into_iter()

@@ -12,6 +12,8 @@ pub(crate) use import::open as open_input;
 mod load;
 pub(crate) mod ls;
 pub(crate) mod prune;
+pub(crate) mod pull;
+mod push;
 pub(crate) mod rm;
 pub(crate) mod save;
 mod tag;
@@ -23,6 +25,10 @@ pub(crate) enum Verb {
     Import(Lazy<import::Args>),
     /// Load an image from a tar archive or STDIN
     Load(Lazy<load::Args>),
+    /// Download an image from a registry
+    Pull(Lazy<pull::Args>),
+    /// Upload an image to a registry
+    Push(Lazy<push::Args>),
     /// Save one or more images to a tar archive (streamed to STDOUT by default)
     Save(Lazy<save::Args>),
     /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
@@ -52,6 +58,8 @@ impl Verb {
         match self {
             Self::Import(args) => args.run(client),
             Self::Load(args) => args.run(client),
+            Self::Pull(args) => args.run(client),
+            Self::Push(args) => args.run(client),
             Self::Save(args) => args.run(client),
             Self::Tag(args) => args.run(client),
             Self::History(args) => args.run(client),

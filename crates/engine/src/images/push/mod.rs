@@ -60,10 +60,19 @@ impl Images {
             .map(|row| (row.tag, row.image_id))
             .collect();
         if tags.is_empty() {
-            return Err(ImageError::Missing(format!(
-                "An image does not exist locally with the tag: {}",
-                shown(&name)
-            )));
+            let other_tags = self
+                .store
+                .read(|tx| tx.tags())?
+                .iter()
+                .any(|row| row.repository == name.repository);
+            return Err(ImageError::Missing(if other_tags {
+                format!("tag does not exist: {}", shown(&name))
+            } else {
+                format!(
+                    "An image does not exist locally with the tag: {}",
+                    name.repository
+                )
+            }));
         }
         for (tag, image) in tags {
             let (row, layers) = self.with_layers(&image)?;
