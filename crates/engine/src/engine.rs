@@ -15,6 +15,7 @@ use crate::error::{ErrorKind, Fault};
 use crate::events::Events;
 use crate::images::{ImageError, Images};
 use crate::network::{Network, NetworkConfig, NetworkError};
+use crate::snapshot::{Snapshots, TurnBackError};
 
 /// Everything one engine owns. Dropping it stops nothing: containers belong to their shims.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub struct Engine {
     pub images: Arc<Images>,
     pub network: Arc<Network>,
     pub containers: Arc<Containers>,
+    pub snapshots: Arc<Snapshots>,
     /// What the start repaired, one sentence each.
     pub repaired: Vec<String>,
     /// Held for life: one engine for each state directory.
@@ -48,6 +50,8 @@ pub enum OpenError {
     Containers(#[from] ContainerError),
     #[error(transparent)]
     Network(#[from] NetworkError),
+    #[error(transparent)]
+    Snapshots(#[from] TurnBackError),
 }
 
 impl Fault for OpenError {
@@ -59,6 +63,7 @@ impl Fault for OpenError {
             Self::Images(error) => error.kind(),
             Self::Containers(error) => error.kind(),
             Self::Network(error) => error.kind(),
+            Self::Snapshots(error) => error.kind(),
         }
     }
 }
@@ -114,6 +119,12 @@ impl Engine {
             sweeper: crate::containers::Sweeper::start(Arc::clone(&store), Arc::clone(&paths))?,
         });
         repaired.extend(containers.reconnect()?);
+        crate::volume::keeper::start(&volumes).map_err(|source| ContainerError::Io {
+            action: "cannot start a thread for the trash".to_owned(),
+            source,
+        })?;
+        let (snapshots, sentences) = Snapshots::open(&containers)?;
+        repaired.extend(sentences);
         Ok(Self {
             config,
             store,
@@ -123,6 +134,7 @@ impl Engine {
             images,
             network,
             containers,
+            snapshots,
             repaired,
             _lock: lock,
         })

@@ -7,7 +7,9 @@
 //! * [`containers`] - life cycle, streams, files; `containers/mounts` is where containers and volumes meet.
 //! * [`images`] - local images: import, load, save, unpacked layers.
 //! * [`network`] - the default bridge, addresses, published ports.
+//! * [`snapshot`] - volumes as they were: kept, restored, cloned, by hand and by schedule.
 //! * [`events`] - what happened, as clients of `GET /events` see it.
+//! * [`volume`] - users, audit, pruning and copies of volumes.
 //! * [`system`] - version, info and disk usage.
 
 #![cfg_attr(
@@ -24,7 +26,9 @@ pub mod error;
 pub mod events;
 pub mod images;
 pub mod network;
+pub mod snapshot;
 pub mod system;
+pub mod volume;
 
 mod engine;
 mod progress;
@@ -36,5 +40,6 @@ pub use progress::{Progress, Silent};
 pub use registry::{Credentials, Found as FoundRepository, Settings as RegistrySettings};
 pub use store::{DEFAULT_ROOT, Paths};
 pub use volumes::{
-    CreateVolume, Created as CreatedVolume, PruneRequest, Pruned, Volume, VolumeError, Volumes,
+    ChownRequest, CreateVolume, Created as CreatedVolume, Disposal, FileEntry, PruneRequest,
+    Pruned, TrashLimit, TrashPolicy, Trashed, Volume, VolumeError, Volumes,
 };

@@ -1,9 +1,11 @@
 //! Moves a staged tree over another one, entry by entry.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -24,64 +26,112 @@ const INCOMING: &str = ".orlop-incoming";
 /// Moves every entry of `from` into `to`, and makes that durable; the attributes of `to` itself are left alone.
 ///
 /// Idempotent: what was moved is not in `from` any more, and what was moved in part still is. Nothing follows links.
-/// Where `to` is, or leads to, another filesystem than `from`, entries are copied one by one, and files that were
-/// links of each other become separate.
+/// Where `to` is, or leads to, another filesystem or subvolume than `from`, entries are copied one by one. Files that
+/// were links of each other stay so, but for those that a crash came between.
 pub(crate) fn into(from: BorrowedFd<'_>, to: BorrowedFd<'_>, existing: Existing) -> io::Result<()> {
-    for entry in sys::dir::read_dir(from)? {
-        one(from, to, &entry.name, existing)?;
+    Merge {
+        top: to,
+        existing,
+        path: PathBuf::new(),
+        copied: HashMap::new(),
     }
-    sys::durable::sync_fd(to)
+    .entries(from, to)
 }
 
-fn one(
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
-    name: &OsStr,
+struct Merge<'a> {
+    top: BorrowedFd<'a>,
     existing: Existing,
-) -> io::Result<()> {
-    let kind = sys::dir::stat_at(from, name)?.kind();
-    let taken = match sys::dir::stat_at(to, name) {
-        Ok(stat) => Some(stat.kind()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    match (kind, taken) {
-        (FileType::Directory, Some(FileType::Directory)) => {
-            return join(from, to, name, existing, existing == Existing::Replace);
+    /// From `top` to where the merge is.
+    path: PathBuf,
+    /// Files with several names that were copied, and where to.
+    copied: HashMap<(u64, u64), PathBuf>,
+}
+
+impl Merge<'_> {
+    fn entries(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+        for entry in sys::dir::read_dir(from)? {
+            self.one(from, to, &entry.name)?;
         }
-        (_, Some(_)) if existing == Existing::Keep => return sys::dir::remove_tree_at(from, name),
-        (_, Some(FileType::Directory)) => sys::dir::remove_tree_at(to, name)?,
-        // A rename replaces other things by itself, but not by a directory.
-        (FileType::Directory, Some(_)) => rustix::fs::unlinkat(to, name, AtFlags::empty())?,
-        _ => {}
+        sys::durable::sync_fd(to)
     }
-    match rustix::fs::renameat(from, name, to, name) {
-        Err(rustix::io::Errno::XDEV) => {}
-        other => return Ok(other?),
-    }
-    match kind {
-        FileType::Directory => {
-            rustix::fs::mkdirat(to, name, Mode::RWXU)?;
-            join(from, to, name, existing, true)
+
+    fn one(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+        let stat = sys::dir::stat_at(from, name)?;
+        let kind = stat.kind();
+        let taken = match sys::dir::stat_at(to, name) {
+            Ok(stat) => Some(stat.kind()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        match (kind, taken) {
+            (FileType::Directory, Some(FileType::Directory)) => {
+                return self.join(from, to, name, self.existing == Existing::Replace);
+            }
+            (_, Some(_)) if self.existing == Existing::Keep => {
+                return sys::dir::remove_tree_at(from, name);
+            }
+            (_, Some(FileType::Directory)) => sys::dir::remove_tree_at(to, name)?,
+            // A rename replaces other things by itself, but not by a directory.
+            (FileType::Directory, Some(_)) => rustix::fs::unlinkat(to, name, AtFlags::empty())?,
+            _ => {}
         }
-        FileType::RegularFile => copy_file(from, to, name),
-        _ => copy_node(from, to, name, taken.is_some()),
+        match rustix::fs::renameat(from, name, to, name) {
+            Err(rustix::io::Errno::XDEV) => {}
+            other => return Ok(other?),
+        }
+        match kind {
+            FileType::Directory => {
+                rustix::fs::mkdirat(to, name, Mode::RWXU)?;
+                self.join(from, to, name, true)
+            }
+            FileType::RegularFile => {
+                let inode = (stat.dev, stat.ino);
+                if let Some(copy) = self.copied.get(&inode) {
+                    link_again(self.top, copy, to, name)?;
+                    return Ok(rustix::fs::unlinkat(from, name, AtFlags::empty())?);
+                }
+                copy_file(from, to, name)?;
+                if stat.nlink > 1 {
+                    self.copied.insert(inode, self.path.join(name));
+                }
+                Ok(())
+            }
+            _ => copy_node(from, to, name, taken.is_some()),
+        }
+    }
+
+    fn join(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &OsStr,
+        attributes: bool,
+    ) -> io::Result<()> {
+        let (source, target) = (sys::dir::open_at(from, name)?, sys::dir::open_at(to, name)?);
+        self.path.push(name);
+        self.entries(source.as_fd(), target.as_fd())?;
+        self.path.pop();
+        if attributes {
+            sys::attributes::copy(source.as_fd(), target.as_fd())?;
+        }
+        Ok(rustix::fs::unlinkat(from, name, AtFlags::REMOVEDIR)?)
     }
 }
 
-fn join(
-    from: BorrowedFd<'_>,
+/// Gives the file that was copied to `copy` below `top` one more name.
+fn link_again(
+    top: BorrowedFd<'_>,
+    copy: &Path,
     to: BorrowedFd<'_>,
     name: &OsStr,
-    existing: Existing,
-    attributes: bool,
 ) -> io::Result<()> {
-    let (source, target) = (sys::dir::open_at(from, name)?, sys::dir::open_at(to, name)?);
-    into(source.as_fd(), target.as_fd(), existing)?;
-    if attributes {
-        sys::attributes::copy(source.as_fd(), target.as_fd())?;
-    }
-    Ok(rustix::fs::unlinkat(from, name, AtFlags::REMOVEDIR)?)
+    let parent = sys::dir::open_deep(top, copy.parent().unwrap_or(Path::new("")))?;
+    let first = copy.file_name().ok_or(rustix::io::Errno::INVAL)?;
+    discard(to, INCOMING)?;
+    rustix::fs::linkat(&parent, first, to, INCOMING, AtFlags::empty())?;
+    rustix::fs::renameat(to, INCOMING, to, name)?;
+    // Of two names of one file a rename keeps both.
+    discard(to, INCOMING)
 }
 
 fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {

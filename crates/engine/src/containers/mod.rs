@@ -51,6 +51,7 @@ pub mod wait;
 mod cgroup;
 mod etc;
 mod exit;
+pub(crate) mod hold;
 mod live;
 mod shim;
 mod sweep;

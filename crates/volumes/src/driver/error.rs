@@ -30,9 +30,8 @@ pub enum DriverError {
         #[source]
         source: io::Error,
     },
-    #[error("cannot copy {} to {}", from.display(), to.display())]
+    #[error("cannot make the copy {}", to.display())]
     Replicate {
-        from: PathBuf,
         to: PathBuf,
         #[source]
         source: sys::copy_tree::CopyError,

@@ -39,8 +39,22 @@ pub(crate) struct ResolvedMount {
     /// Options for the volume's driver, used when it does not exist yet.
     pub(crate) driver_options: std::collections::BTreeMap<String, String>,
     pub(crate) volume_labels: std::collections::BTreeMap<String, String>,
+    /// What a volume mount shows instead of the present.
+    pub(crate) snapshot: Option<SnapshotSource>,
+    /// No other container may write to the volume while this one runs.
+    pub(crate) exclusive: bool,
+    /// The volume was made for this mount, just now.
+    #[serde(skip)]
+    pub(crate) fresh: bool,
     /// Id of the image of an image mount.
     pub(crate) image: Option<String>,
+}
+
+/// A snapshot that a container reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SnapshotSource {
+    pub(crate) volume: store::VolumeId,
+    pub(crate) id: store::SnapshotId,
 }
 
 /// `path.Clean` of Go: no `.`, `..` or doubled slashes; `..` at the root stays at the root.

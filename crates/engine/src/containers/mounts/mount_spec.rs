@@ -79,6 +79,13 @@ fn verify_volume(request: &MountRequest) -> Result<(), String> {
     no_field("BindOptions", request.bind_options.is_some())?;
     no_field("ImageOptions", request.image_options.is_some())?;
     no_field("TmpfsOptions", request.tmpfs_options.is_some())?;
+    // No volume has such a name: it is VOLUME@SNAPSHOT.
+    if request.source.contains('@') && !request.read_only {
+        return Err(format!(
+            "a snapshot can only be read: mount {} read-only",
+            request.source
+        ));
+    }
     let subpath = request
         .volume_options
         .as_ref()
@@ -209,6 +216,7 @@ pub(super) fn resolve(request: &MountRequest) -> ResolvedMount {
             mount.volume_labels = options.labels;
             mount.anonymous = request.source.is_empty();
             mount.copy = !options.no_copy;
+            mount.exclusive = options.exclusive;
             mount.subpath = (!options.subpath.is_empty()).then_some(options.subpath);
         }
         "tmpfs" => mount.tmpfs = Some(request.tmpfs_options.clone().unwrap_or_default()),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use volumes::CreateVolume;
 
-use super::ResolvedMount;
+use super::{ResolvedMount, SnapshotSource};
 use crate::containers::{ContainerError, Containers};
 
 impl Containers {
@@ -54,6 +54,9 @@ impl Containers {
     }
 
     fn prepare_volume(&self, id: &str, mount: &mut ResolvedMount) -> Result<(), ContainerError> {
+        if mount.point.name.contains('@') {
+            return self.prepare_snapshot(id, mount);
+        }
         let point = &mut mount.point;
         let created = self.volumes.create(CreateVolume {
             name: (!point.name.is_empty()).then(|| point.name.clone()),
@@ -62,12 +65,35 @@ impl Containers {
             labels: mount.volume_labels.clone(),
             anonymous: mount.made_here,
         })?;
+        mount.fresh = created.fresh;
         let volume = created.volume;
         self.volumes
             .lease(&volume.name, id, &point.destination, mount.anonymous)?;
         point.source = volume.mountpoint.to_string_lossy().into_owned();
         point.name = volume.name;
         point.driver = volume.driver;
+        Ok(())
+    }
+
+    fn prepare_snapshot(&self, id: &str, mount: &mut ResolvedMount) -> Result<(), ContainerError> {
+        let point = &mut mount.point;
+        let leased = volumes::snapshot::parse_reference(&point.name)
+            .and_then(|(volume, name)| {
+                self.volumes
+                    .lease_snapshot(volume, name, id, &point.destination)
+            })
+            .map_err(|error| match error {
+                volumes::SnapshotError::Volume(error) => ContainerError::Volume(error),
+                volumes::SnapshotError::Store(error) => ContainerError::Store(error),
+                error => ContainerError::Invalid(error.to_string()),
+            })?;
+        point.source = leased.path.to_string_lossy().into_owned();
+        point.driver = leased.driver;
+        mount.copy = false;
+        mount.snapshot = Some(SnapshotSource {
+            volume: leased.volume,
+            id: leased.id,
+        });
         Ok(())
     }
 
@@ -117,7 +143,8 @@ impl Containers {
     ) -> Result<(), ContainerError> {
         self.release_volumes(id, true)?;
         for mount in mounts.iter().filter(|mount| mount.made_here) {
-            self.volumes.discard_anonymous_if_unused(&mount.point.name)?;
+            self.volumes
+                .discard_anonymous_if_unused(&mount.point.name)?;
         }
         Ok(())
     }
@@ -129,6 +156,12 @@ impl Containers {
         id: &str,
         remove_anonymous: bool,
     ) -> Result<(), ContainerError> {
+        self.volumes
+            .release_snapshots(id)
+            .map_err(|error| match error {
+                volumes::SnapshotError::Store(error) => ContainerError::Store(error),
+                error => ContainerError::Conflict(error.to_string()),
+            })?;
         for released in self.volumes.release(id)? {
             if !(remove_anonymous && released.anonymous) {
                 continue;

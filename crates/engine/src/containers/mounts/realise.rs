@@ -15,7 +15,7 @@ use crate::containers::{ContainerError, Containers, HostConfig};
 pub(crate) fn volume_names(mounts: &[ResolvedMount]) -> impl Iterator<Item = &str> {
     mounts
         .iter()
-        .filter(|mount| mount.point.kind == "volume")
+        .filter(|mount| mount.point.kind == "volume" && mount.snapshot.is_none())
         .map(|mount| mount.point.name.as_str())
 }
 
@@ -84,7 +84,10 @@ impl Containers {
                 create_source: mount.create_source,
             },
             "volume" => MountKind::Bind {
-                source: self.volumes.mount(&point.name, id)?,
+                source: match &mount.snapshot {
+                    Some(snapshot) => self.paths.snapshot(&snapshot.volume, &snapshot.id),
+                    None => self.volumes.mount(&point.name, id)?,
+                },
                 subpath: mount.subpath.clone(),
                 recursive: true,
                 propagation: Propagation::Rprivate,

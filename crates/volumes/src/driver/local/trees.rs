@@ -67,7 +67,6 @@ pub(super) fn replicate(from: &Path, to: &Path, access: Access) -> Result<Replic
             bytes: counts.bytes,
         })
         .map_err(|source| DriverError::Replicate {
-            from: from.to_owned(),
             to: to.to_owned(),
             source,
         })

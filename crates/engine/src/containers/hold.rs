@@ -1,0 +1,146 @@
+//! What a snapshot needs of containers: who uses a volume, and that they hold still for a moment.
+
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use shim_protocol::{Request, Response};
+use store::ContainerRow;
+
+use super::exec::{ExecRequest, ExecStart};
+use super::find::Columns as _;
+use super::{ContainerError, Containers, Status};
+
+/// How long a command around a snapshot may be silent.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A container that has a volume.
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) status: Status,
+    /// It may write to it.
+    pub(crate) writes: bool,
+    /// It goes when it stops.
+    pub(crate) auto_remove: bool,
+}
+
+impl Containers {
+    /// Containers that have the volume's present mounted or will at their start, by id.
+    pub(crate) fn users_of(&self, volume: &str) -> Result<Vec<User>, ContainerError> {
+        let mut users = Vec::new();
+        for id in self.volumes.holders(volume)? {
+            let row = self
+                .store
+                .read(|tx| Ok::<_, ContainerError>(tx.container(&id)?))?;
+            let Some(row) = row else {
+                continue;
+            };
+            if let Some(user) = self.user(&row, volume)? {
+                users.push(user);
+            }
+        }
+        Ok(users)
+    }
+
+    fn user(&self, row: &ContainerRow, volume: &str) -> Result<Option<User>, ContainerError> {
+        let mounts = self.stored_mounts(row)?;
+        let of_volumes: Vec<_> = mounts
+            .iter()
+            .filter(|mount| mount.point.kind == "volume")
+            .collect();
+        let named: Vec<_> = of_volumes
+            .iter()
+            .filter(|mount| mount.snapshot.is_none() && mount.point.name == volume)
+            .collect();
+        let reads_snapshot = of_volumes.iter().any(|mount| {
+            mount.snapshot.is_some()
+                && mount
+                    .point
+                    .name
+                    .split_once('@')
+                    .is_some_and(|(name, _)| name == volume)
+        });
+        if named.is_empty() && reads_snapshot {
+            return Ok(None);
+        }
+        Ok(Some(User {
+            id: row.id.clone(),
+            name: row.name.clone(),
+            status: row.status()?,
+            // A lease without a mount of this name: the volume had another one when the container was created.
+            writes: named.is_empty() || named.iter().any(|mount| mount.point.rw),
+            auto_remove: row.auto_remove,
+        }))
+    }
+
+    /// Freezes a running container, whose state stays what it is; false when there is nothing to freeze. The caller holds
+    /// its verb lock.
+    pub(crate) fn freeze_for_moment(&self, id: &str) -> Result<bool, ContainerError> {
+        match self.ask(id, &Request::Pause) {
+            Ok(_) => Ok(true),
+            Err(ContainerError::NotRunning(_) | ContainerError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Thaws what a snapshot of an engine that is gone had frozen. True when it was.
+    pub(crate) fn thaw_left(&self, id: &str) -> Result<bool, ContainerError> {
+        let row = match self.find(id) {
+            Ok(row) => row,
+            Err(ContainerError::NoSuch(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if row.status()? != Status::Paused {
+            return Ok(false);
+        }
+        self.thaw(id)?;
+        self.change_state(id, |row| {
+            Status::Running.as_str().clone_into(&mut row.status);
+        })?;
+        Ok(true)
+    }
+
+    /// Runs a shell command in a running container and waits for its end: exit code, and the end of what it said.
+    pub(crate) fn run_in(&self, id: &str, script: &str) -> Result<(i32, String), ContainerError> {
+        let request = ExecRequest {
+            cmd: vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()],
+            stdout: true,
+            stderr: true,
+            ..ExecRequest::default()
+        };
+        let exec = self.exec_create(id, request)?;
+        let said = match self.exec_start(&exec, ExecStart::default())? {
+            Some(stream) => {
+                read_out(UnixStream::from(stream)).map_err(|source| ContainerError::Io {
+                    action: format!("the command {script:?} in container {id} gives no answer"),
+                    source,
+                })?
+            }
+            None => String::new(),
+        };
+        match self.ask(id, &Request::ExecWait { exec: exec.clone() })? {
+            Response::ExecExited { code } => Ok((code, said)),
+            other => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
+        }
+    }
+}
+
+/// The text of both streams, which come in frames of eight bytes of head and their contents.
+fn read_out(mut stream: UnixStream) -> std::io::Result<String> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let mut text = Vec::new();
+    let mut rest = bytes.as_slice();
+    while let Some((head, tail)) = rest.split_first_chunk::<8>() {
+        let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+        let length = usize::try_from(length)
+            .unwrap_or(usize::MAX)
+            .min(tail.len());
+        text.extend_from_slice(&tail[..length]);
+        rest = &tail[length..];
+    }
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
+}

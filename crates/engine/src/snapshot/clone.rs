@@ -1,0 +1,58 @@
+//! `clone`: a volume out of a snapshot, or out of the present of another one.
+
+use std::time::Duration;
+
+use volumes::{CloneVolume, Volume};
+
+use super::create::{Around, Plan};
+use super::hooks::Hook;
+use super::quiet::Rung;
+use super::{Snapshots, TurnBackError};
+
+/// A volume that was made.
+#[derive(Debug, Clone)]
+pub struct Cloned {
+    pub volume: Volume,
+    /// For how long containers were frozen.
+    pub frozen: Duration,
+    pub warnings: Vec<String>,
+}
+
+impl Snapshots {
+    /// Makes the volume. `around` matters for the present only: a snapshot does not move.
+    ///
+    /// # Errors
+    /// [`TurnBackError`].
+    pub fn clone_volume(
+        &self,
+        request: &CloneVolume,
+        around: &Around,
+    ) -> Result<Cloned, TurnBackError> {
+        let sources = [request.source.clone()];
+        let plan = if request.snapshot.is_some() {
+            Plan {
+                rung: Rung::None,
+                hook: Hook::default(),
+                writers: Vec::new(),
+            }
+        } else {
+            self.plan(&sources, around)?
+        };
+        let warnings = self.cost(&request.source, request.snapshot.as_deref())?;
+        let (volume, frozen) =
+            self.on_rung(&sources, plan.rung, &plan.hook, &plan.writers, |quiet| {
+                self.volumes.clone_volume(request, quiet)
+            })?;
+        let snapshot = request.snapshot.as_deref().unwrap_or_default();
+        self.tell(
+            "clone",
+            &volume.name,
+            &[("source", &request.source), ("snapshot", snapshot)],
+        );
+        Ok(Cloned {
+            volume,
+            frozen,
+            warnings: warnings.into_iter().collect(),
+        })
+    }
+}

@@ -1,0 +1,175 @@
+//! `create`: snapshots of one or several volumes at one instant.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use volumes::driver::Sharing;
+use volumes::{CreateSnapshots, Snapshot, SnapshotError};
+
+use super::hooks::{Hook, recipe};
+use super::quiet::Rung;
+use super::{Snapshots, TurnBackError};
+use crate::containers::Status;
+use crate::containers::hold::User;
+
+/// What is done before and after the content is copied, as users say it; empty fields were not said.
+#[derive(Debug, Clone, Default)]
+pub struct Around {
+    /// `none`, `sync`, `freeze`, `hook`, `stop`; by default `hook` when there is one, else `freeze` when a running
+    /// container may write, else `sync`.
+    pub consistency: String,
+    /// Name of a ready-made hook.
+    pub hook: String,
+    /// Shell commands in the containers.
+    pub before: String,
+    pub after: String,
+}
+
+/// Which snapshots shall be.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotRequest {
+    pub volumes: Vec<String>,
+    pub name: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub reason: String,
+    pub expires_at: Option<Timestamp>,
+    pub pinned: bool,
+    pub around: Around,
+}
+
+/// Snapshots that were made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    pub snapshots: Vec<Snapshot>,
+    /// For how long containers were frozen.
+    pub frozen: Duration,
+    /// What users should know of its cost.
+    pub warnings: Vec<String>,
+}
+
+/// A rung with everything it needs.
+pub(super) struct Plan {
+    pub(super) rung: Rung,
+    pub(super) hook: Hook,
+    pub(super) writers: Vec<User>,
+}
+
+impl Snapshots {
+    /// Makes the snapshots, all or none.
+    ///
+    /// # Errors
+    /// [`TurnBackError`].
+    pub fn create(&self, request: SnapshotRequest) -> Result<Made, TurnBackError> {
+        let plan = self.plan(&request.volumes, &request.around)?;
+        let warnings = self.warnings(&request.volumes)?;
+        let wanted = CreateSnapshots {
+            volumes: request.volumes,
+            name: request.name,
+            labels: request.labels,
+            reason: request.reason,
+            consistency: plan.rung.as_str().to_owned(),
+            expires_at: request.expires_at,
+            pinned: request.pinned,
+        };
+        let (snapshots, frozen) = self.on_rung(
+            &wanted.volumes,
+            plan.rung,
+            &plan.hook,
+            &plan.writers,
+            |quiet| self.volumes.create_snapshots(&wanted, quiet),
+        )?;
+        for snapshot in &snapshots {
+            self.tell(
+                "snapshot",
+                &snapshot.volume,
+                &[("snapshot", &snapshot.name)],
+            );
+        }
+        if wanted.expires_at.is_some() {
+            self.clock.ring();
+        }
+        Ok(Made {
+            snapshots,
+            frozen,
+            warnings,
+        })
+    }
+
+    /// What a snapshot of these volumes is going to cost, when that is worth saying.
+    ///
+    /// # Errors
+    /// Those of the volumes.
+    pub fn warnings(&self, volumes: &[String]) -> Result<Vec<String>, TurnBackError> {
+        let mut warnings = Vec::new();
+        for volume in volumes {
+            warnings.extend(self.cost(volume, None)?);
+        }
+        Ok(warnings)
+    }
+
+    pub(super) fn cost(
+        &self,
+        volume: &str,
+        snapshot: Option<&str>,
+    ) -> Result<Option<String>, SnapshotError> {
+        let cost = self.volumes.copy_cost(volume, snapshot)?;
+        Ok(match (cost.sharing, cost.bytes) {
+            (Sharing::Copy, Some(bytes)) if bytes > 0 => Some(format!(
+                "volume {volume}: this filesystem cannot share data: {bytes} bytes will be copied"
+            )),
+            _ => None,
+        })
+    }
+
+    /// Chooses the rung, and whom it concerns.
+    pub(super) fn plan(&self, volumes: &[String], around: &Around) -> Result<Plan, TurnBackError> {
+        let mut hook = if around.hook.is_empty() {
+            Hook::default()
+        } else {
+            recipe(&around.hook).ok_or_else(|| TurnBackError::Recipe(around.hook.clone()))?
+        };
+        if !around.before.is_empty() {
+            hook.before.clone_from(&around.before);
+        }
+        if !around.after.is_empty() {
+            hook.after.clone_from(&around.after);
+        }
+        let mut writers: BTreeMap<String, User> = BTreeMap::new();
+        for volume in volumes {
+            for user in self.containers.users_of(volume)? {
+                if user.writes && user.status == Status::Running {
+                    writers.insert(user.id.clone(), user);
+                }
+            }
+        }
+        let rung = match around.consistency.as_str() {
+            "" if hook != Hook::default() => Rung::Hook,
+            "" if writers.is_empty() => Rung::Sync,
+            "" => Rung::Freeze,
+            text => Rung::parse(text).ok_or_else(|| TurnBackError::Consistency(text.to_owned()))?,
+        };
+        if rung == Rung::Hook {
+            if hook == Hook::default() {
+                return Err(TurnBackError::NoHook);
+            }
+            if writers.is_empty() {
+                return Err(TurnBackError::NobodyToAsk(volumes.join(", ")));
+            }
+        }
+        Ok(Plan {
+            rung,
+            hook,
+            writers: writers.into_values().collect(),
+        })
+    }
+
+    pub(super) fn tell(&self, action: &str, volume: &str, attributes: &[(&str, &str)]) {
+        let attributes = attributes
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        self.events
+            .publish("volume", action, volume.to_owned(), attributes);
+    }
+}

@@ -1,0 +1,311 @@
+//! The ladder of consistency: what is done so that the bytes of a snapshot fit together.
+//!
+//! | rung | what is done | what the snapshot holds |
+//! |---|---|---|
+//! | `none` | nothing | each file as it was read |
+//! | `sync` | the filesystem is synced first | the same, and less to write while it is taken |
+//! | `freeze` | and every running container that may write is frozen meanwhile | one instant, as after a power cut |
+//! | `hook` | and before it a command has run in these containers, after it another one | what the command prepared |
+//! | `stop` | these containers are stopped first and started again | what they leave when they end |
+//!
+//! Steps, from `freeze` on:
+//! 1. what will have to be made good is recorded: whom to thaw, what to run, whom to start
+//! 2. commands run, containers stop, the freezer closes
+//! 3. the content is copied
+//! 4. the freezer opens; then commands and starts; the record goes
+//!
+//! 4 happens whatever 2 and 3 say. A crash before its end is made good by the next start ([`recover`]).
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use volumes::Quiet;
+
+use super::hooks::Hook;
+use super::{Snapshots, TurnBackError};
+use crate::containers::hold::User;
+use crate::containers::{ContainerError, Containers, Status};
+
+const KEY: &str = "quiesced/";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rung {
+    None,
+    Sync,
+    Freeze,
+    Hook,
+    Stop,
+}
+
+impl Rung {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::None, Self::Sync, Self::Freeze, Self::Hook, Self::Stop]
+            .into_iter()
+            .find(|rung| rung.as_str() == text)
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Sync => "sync",
+            Self::Freeze => "freeze",
+            Self::Hook => "hook",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// What has to be made good for one container.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Debt {
+    thaw: bool,
+    start: bool,
+    run: String,
+}
+
+impl Snapshots {
+    /// Calls `act` on a rung of the ladder; how long containers were frozen for it.
+    pub(super) fn on_rung<T>(
+        &self,
+        volumes: &[String],
+        rung: Rung,
+        hook: &Hook,
+        writers: &[User],
+        act: impl FnOnce(&dyn Quiet) -> Result<T, volumes::SnapshotError>,
+    ) -> Result<(T, Duration), TurnBackError> {
+        let still = Still {
+            snapshots: self,
+            volumes,
+            rung,
+            freeze: if matches!(rung, Rung::Freeze | Rung::Hook) {
+                writers
+            } else {
+                &[]
+            },
+            frozen: RefCell::default(),
+            since: Cell::new(None),
+            time: Cell::default(),
+        };
+        if matches!(rung, Rung::None | Rung::Sync) || writers.is_empty() {
+            return Ok((act(&still)?, Duration::ZERO));
+        }
+        if rung == Rung::Stop
+            && let Some(user) = writers.iter().find(|user| user.auto_remove)
+        {
+            return Err(TurnBackError::AutoRemove(user.name.clone()));
+        }
+        self.owe(writers, rung, hook)?;
+        let mut stopped = Vec::new();
+        let made = self.prepared(rung, hook, writers, &mut stopped, || Ok(act(&still)?));
+        let paid = self.pay(writers, rung, hook, &stopped);
+        let made = made?;
+        paid?;
+        Ok((made, still.time.get()))
+    }
+
+    /// Verb locks are held while nobody may start or stop the containers, and taken before any lock of a volume's.
+    fn prepared<T>(
+        &self,
+        rung: Rung,
+        hook: &Hook,
+        writers: &[User],
+        stopped: &mut Vec<String>,
+        act: impl FnOnce() -> Result<T, TurnBackError>,
+    ) -> Result<T, TurnBackError> {
+        if rung == Rung::Hook {
+            for user in writers {
+                self.run_hook(user, &hook.before)?;
+            }
+        }
+        let live: Vec<_> = writers
+            .iter()
+            .map(|user| self.containers.live(&user.id))
+            .collect();
+        let _verbs: Vec<MutexGuard<'_, ()>> = live
+            .iter()
+            .map(|live| live.verb.lock().unwrap_or_else(PoisonError::into_inner))
+            .collect();
+        if rung == Rung::Stop {
+            for user in writers {
+                let row = self.containers.find(&user.id)?;
+                match self.containers.stop_locked(&row, None, None) {
+                    Ok(()) => stopped.push(user.id.clone()),
+                    // It has ended by itself meanwhile.
+                    Err(ContainerError::NotModified) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        act()
+    }
+
+    fn run_hook(&self, user: &User, command: &str) -> Result<(), TurnBackError> {
+        if command.is_empty() {
+            return Ok(());
+        }
+        match self.containers.run_in(&user.id, command)? {
+            (0, _) => Ok(()),
+            (code, said) => Err(TurnBackError::Hook {
+                container: user.name.clone(),
+                command: command.to_owned(),
+                code,
+                said,
+            }),
+        }
+    }
+
+    fn owe(&self, writers: &[User], rung: Rung, hook: &Hook) -> Result<(), TurnBackError> {
+        let debt = Debt {
+            thaw: matches!(rung, Rung::Freeze | Rung::Hook),
+            start: rung == Rung::Stop,
+            run: if rung == Rung::Hook {
+                hook.after.clone()
+            } else {
+                String::new()
+            },
+        };
+        let text = serde_json::to_string(&debt).expect("plain data serialises");
+        Ok(self.store.write(|tx| {
+            writers
+                .iter()
+                .try_for_each(|user| tx.set_meta(&format!("{KEY}{}", user.id), &text))
+        })?)
+    }
+
+    /// What is owed after the freezer has opened. All of it is tried; the first failure is told.
+    fn pay(
+        &self,
+        writers: &[User],
+        rung: Rung,
+        hook: &Hook,
+        stopped: &[String],
+    ) -> Result<(), TurnBackError> {
+        let mut first = Ok(());
+        for user in writers {
+            let paid = match rung {
+                Rung::Hook => self.run_hook(user, &hook.after),
+                Rung::Stop if stopped.contains(&user.id) => match self.containers.start(&user.id) {
+                    Ok(()) | Err(ContainerError::NotModified) => Ok(()),
+                    Err(error) => Err(error.into()),
+                },
+                Rung::None | Rung::Sync | Rung::Freeze | Rung::Stop => Ok(()),
+            };
+            if first.is_ok() {
+                first = paid;
+            }
+        }
+        self.store.write(|tx| {
+            writers
+                .iter()
+                .try_for_each(|user| tx.delete_meta(&format!("{KEY}{}", user.id)))
+        })?;
+        first
+    }
+}
+
+/// Makes good what an engine that is gone owed to containers; a sentence for each.
+pub(super) fn recover(containers: &Arc<Containers>) -> Result<Vec<String>, TurnBackError> {
+    let store = &containers.store;
+    let mut sentences = Vec::new();
+    for key in store.read(|tx| tx.meta_with_prefix(KEY))? {
+        let id = &key[KEY.len()..];
+        let debt: Debt = store
+            .read(|tx| tx.meta(&key))?
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default();
+        if debt.thaw && containers.thaw_left(id)? {
+            sentences.push(format!(
+                "container {id:.12} was still frozen for a snapshot and was thawed"
+            ));
+        }
+        if !debt.run.is_empty() {
+            sentences.push(match containers.run_in(id, &debt.run) {
+                Ok((0, _)) => format!("the command after a snapshot was run in container {id:.12}"),
+                Ok((code, said)) => format!(
+                    "the command after a snapshot ended with {code} in container {id:.12}: {said}"
+                ),
+                Err(error) => format!(
+                    "the command after a snapshot could not be run in container {id:.12}: {error}"
+                ),
+            });
+        }
+        if debt.start {
+            match containers.start(id) {
+                Ok(()) => sentences.push(format!(
+                    "container {id:.12} had been stopped for a snapshot and was started again"
+                )),
+                Err(ContainerError::NotModified | ContainerError::NoSuch(_)) => {}
+                Err(error) => sentences.push(format!(
+                    "container {id:.12} had been stopped for a snapshot and does not start: {error}"
+                )),
+            }
+        }
+        store.write(|tx| tx.delete_meta(&key))?;
+    }
+    Ok(sentences)
+}
+
+/// One hold, for the crate that copies.
+struct Still<'a> {
+    snapshots: &'a Snapshots,
+    volumes: &'a [String],
+    rung: Rung,
+    freeze: &'a [User],
+    frozen: RefCell<Vec<&'a str>>,
+    since: Cell<Option<Instant>>,
+    time: Cell<Duration>,
+}
+
+impl Still<'_> {
+    fn sync(&self) -> Result<(), TurnBackError> {
+        for volume in self.volumes {
+            let path = self.snapshots.volumes.get(volume)?.mountpoint;
+            sys::dir::open(&path)
+                .and_then(|root| Ok(rustix::fs::syncfs(root.as_fd())?))
+                .map_err(|source| ContainerError::Io {
+                    action: format!("cannot sync {}", path.display()),
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+}
+
+impl Quiet for Still<'_> {
+    fn hold(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if self.rung != Rung::None {
+            self.sync()?;
+        }
+        if self.freeze.is_empty() {
+            return Ok(());
+        }
+        self.since.set(Some(Instant::now()));
+        for user in self
+            .freeze
+            .iter()
+            .filter(|user| user.status == Status::Running)
+        {
+            if self.snapshots.containers.freeze_for_moment(&user.id)? {
+                self.frozen.borrow_mut().push(&user.id);
+            }
+        }
+        sys::fault::step("snapshot-freeze:frozen");
+        Ok(())
+    }
+
+    fn release(&self) {
+        for id in self.frozen.take() {
+            if let Err(error) = self.snapshots.containers.thaw(id) {
+                tracing::error!(container = id, %error, "a container stays frozen after a snapshot: unpause it");
+            }
+        }
+        if let Some(since) = self.since.take() {
+            self.time.set(since.elapsed());
+        }
+    }
+}

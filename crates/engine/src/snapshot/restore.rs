@@ -1,0 +1,72 @@
+//! `restore`: a snapshot becomes the present of its volume, unless somebody is using that.
+
+use std::sync::PoisonError;
+
+use volumes::RestoreFrom;
+
+use super::{Snapshots, TurnBackError};
+
+/// What a restore did.
+#[derive(Debug, Clone)]
+pub struct TurnedBack {
+    pub from: String,
+    /// Name of the snapshot that holds what was there before.
+    pub kept: Option<String>,
+    pub warnings: Vec<String>,
+}
+
+impl Snapshots {
+    /// Makes a snapshot the present. With `force` containers that run on the volume keep the old tree until they start
+    /// again.
+    ///
+    /// # Errors
+    /// [`TurnBackError::Mounted`], and those of the volume.
+    pub fn restore(
+        &self,
+        volume: &str,
+        from: &RestoreFrom,
+        force: bool,
+    ) -> Result<TurnedBack, TurnBackError> {
+        let users = self.containers.users_of(volume)?;
+        // Nobody of them starts or stops meanwhile. Ids are in order, as for every caller that takes several.
+        let live: Vec<_> = users
+            .iter()
+            .map(|user| self.containers.live(&user.id))
+            .collect();
+        let _verbs: Vec<_> = live
+            .iter()
+            .map(|live| live.verb.lock().unwrap_or_else(PoisonError::into_inner))
+            .collect();
+        let running: Vec<String> = self
+            .containers
+            .users_of(volume)?
+            .into_iter()
+            .filter(|user| user.status.is_active())
+            .map(|user| user.name)
+            .collect();
+        if !running.is_empty() && !force {
+            return Err(TurnBackError::Mounted {
+                volume: volume.to_owned(),
+                containers: running,
+            });
+        }
+        let mut warnings = Vec::new();
+        if let RestoreFrom::Snapshot(name) = from {
+            // A volume whose content has vanished costs nothing to ask.
+            warnings.extend(self.cost(volume, Some(name)).unwrap_or_default());
+        }
+        if !running.is_empty() {
+            warnings.push(format!(
+                "running containers keep what volume {volume} held before until they are restarted: {}",
+                running.join(", ")
+            ));
+        }
+        let restored = self.volumes.restore(volume, from, !running.is_empty())?;
+        self.tell("restore", volume, &[("snapshot", &restored.from)]);
+        Ok(TurnedBack {
+            from: restored.from,
+            kept: restored.kept,
+            warnings,
+        })
+    }
+}
