@@ -9,6 +9,7 @@ use shim_protocol::{ExitRecord, StateRecord};
 
 use super::find::Columns as _;
 use super::{ContainerError, Containers, RemoveRequest, Status, WaitCondition, WaitOutcome};
+use crate::volume::users::note_use;
 
 impl Containers {
     /// pid 1 ended and its shim will not start it again.
@@ -28,7 +29,8 @@ impl Containers {
         if !row.status()?.is_active() {
             return Ok(());
         }
-        let row = self.change_state(id, |row| {
+        let mounts = self.stored_mounts(&row)?;
+        let change = |row: &mut store::ContainerRow| {
             Status::Exited.as_str().clone_into(&mut row.status);
             row.pid = 0;
             row.exit_code = exit.code;
@@ -36,12 +38,13 @@ impl Containers {
             row.finished_at.clone_from(&exit.finished_at);
             row.restart_count = exit.restart_count;
             row.error.clone_from(&exit.error);
-        })?;
+        };
+        let row =
+            self.change_state_and(id, change, |tx, row| note_use(tx, row, &mounts, "unmount"))?;
         sys::fault::step("container-exit:recorded");
         self.publish(&row, "die", &[("exitCode", &exit.code.to_string())]);
         let remove = row.auto_remove;
         self.tell_exit(id, exit.code, None);
-        let mounts = self.stored_mounts(&row)?;
         self.give_back(id, &mounts);
         self.publish_mounts(&row, &mounts, "unmount");
         self.forget_execs(id);
@@ -107,12 +110,23 @@ impl Containers {
         id: &str,
         change: impl FnOnce(&mut store::ContainerRow),
     ) -> Result<store::ContainerRow, ContainerError> {
+        self.change_state_and(id, change, |_, _| Ok(()))
+    }
+
+    /// As [`Containers::change_state`], with more in the same transaction.
+    fn change_state_and(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut store::ContainerRow),
+        also: impl FnOnce(&store::WriteTx<'_>, &store::ContainerRow) -> Result<(), store::StoreError>,
+    ) -> Result<store::ContainerRow, ContainerError> {
         self.store.write(|tx| {
             let mut row = tx
                 .container(id)?
                 .ok_or_else(|| ContainerError::NoSuch(id.to_owned()))?;
             change(&mut row);
             tx.update_container(&row)?;
+            also(tx, &row)?;
             Ok(row)
         })
     }

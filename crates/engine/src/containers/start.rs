@@ -23,6 +23,7 @@ use super::mounts::realise::volume_names;
 use super::spec::Prepared;
 use super::{ContainerError, Containers, NetworkSettings, Status};
 use crate::network::{Connected, PortRequest};
+use crate::volume::users::note_use;
 
 impl Containers {
     /// Err(`NotModified`) when it runs already.
@@ -69,7 +70,10 @@ impl Containers {
         let config = row.config()?;
         let host = row.host_config()?;
         let mounts = self.stored_mounts(row)?;
-        let launched = self.launch_with(row, &config, &host, &mounts);
+        let launched = self
+            .claim_volumes(row, &mounts)
+            .and_then(|()| self.launch_with(row, &config, &host, &mounts));
+        self.volumes.unclaim(&row.id);
         if launched.is_err() {
             self.give_back(&row.id, &mounts);
         }
@@ -121,8 +125,10 @@ impl Containers {
         row.oom_killed = false;
         row.manually_stopped = false;
         row.network = Some(to_json(&settings));
-        self.store
-            .write(|tx| Ok::<_, ContainerError>(tx.update_container(row)?))?;
+        self.store.write(|tx| {
+            note_use(tx, row, mounts, "mount")?;
+            Ok::<_, ContainerError>(tx.update_container(row)?)
+        })?;
         self.publish_mounts(row, mounts, "mount");
         self.publish(row, "start", &[]);
         self.refresh_hosts();

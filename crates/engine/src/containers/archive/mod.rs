@@ -34,18 +34,20 @@ pub struct PutOptions {
     pub no_overwrite_dir_non_dir: bool,
 }
 
-/// A path in a container.
-struct Place {
-    shown: ArchiveStat,
+/// A path in a container or volume.
+pub(crate) struct Place {
+    pub(crate) shown: ArchiveStat,
     /// The path ends in a slash or dot: a link there is followed.
-    through: bool,
+    pub(crate) through: bool,
 }
 
 impl Containers {
     pub fn archive_stat(&self, reference: &str, path: &str) -> Result<ArchiveStat, ContainerError> {
         let row = self.find(reference)?;
         let view = self.view(&row)?;
-        Ok(place(view.root(), path, &row.id)?.shown)
+        place(view.root(), path)
+            .map(|place| place.shown)
+            .map_err(|error| missing(path, &row.id, error))
     }
 
     /// Calls `begin` with the stat, then writes a tar stream of `path` to what it returns.
@@ -57,7 +59,7 @@ impl Containers {
     ) -> Result<(), ContainerError> {
         let row = self.find(reference)?;
         let view = self.view(&row)?;
-        let place = place(view.root(), path, &row.id)?;
+        let place = place(view.root(), path).map_err(|error| missing(path, &row.id, error))?;
         let failed = |source| ContainerError::Io {
             action: format!("cannot copy {path} from container {}", row.id),
             source,
@@ -161,24 +163,21 @@ fn relative(path: &str) -> &Path {
 }
 
 /// Finds `path` below `root`, not following a link in the last component, unless a slash or dot follows it.
-fn place(root: BorrowedFd<'_>, path: &str, id: &str) -> Result<Place, ContainerError> {
-    let not_there = |error: io::Error| missing(path, id, error);
+pub(crate) fn place(root: BorrowedFd<'_>, path: &str) -> io::Result<Place> {
     let cleaned = clean(&format!("/{path}"));
     let through = path.ends_with('/') || path.ends_with("/.");
     let (parent, name) = if cleaned == "/" || through {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         (
-            sys::dir::open_in_root(root, relative(path), flags).map_err(not_there)?,
+            sys::dir::open_in_root(root, relative(path), flags)?,
             OsString::from("."),
         )
     } else {
-        sys::dir::resolve_in_root(root, Path::new(&cleaned)).map_err(not_there)?
+        sys::dir::resolve_in_root(root, Path::new(&cleaned))?
     };
-    let stat = statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|error| not_there(error.into()))?;
+    let stat = statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW)?;
     let link_target = if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-        let target =
-            readlinkat(&parent, &name, Vec::new()).map_err(|error| not_there(error.into()))?;
+        let target = readlinkat(&parent, &name, Vec::new())?;
         let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
         if target.starts_with('/') {
             clean(&target)

@@ -17,8 +17,10 @@ use image_volumes::ImageVolumes;
 use super::mounts::ResolvedMount;
 use super::sweep::discard;
 use super::{Config, ContainerError, Containers, HostConfig, NetworkSettings, Status};
+use crate::volume::users::note_created;
 
 pub(super) mod check;
+pub mod explain;
 mod image_volumes;
 pub(super) mod merge;
 mod name;
@@ -118,8 +120,17 @@ impl Containers {
         sys::fault::step("container-create:volumes");
         row.mounts = to_json(&mounts);
         row.status = Status::Created.as_str().to_owned();
+        let command: Vec<String> = [&config.entrypoint, &config.cmd]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .cloned()
+            .collect();
         self.store
-            .write(|tx| tx.update_container(&row))
+            .write(|tx| {
+                note_created(tx, &row, &command, &mounts)?;
+                tx.update_container(&row)
+            })
             .map_err(ContainerError::Store)?;
         self.publish(&row, "create", &[]);
         let image_volumes = mounts

@@ -22,7 +22,7 @@ fn parse(spec: &str) -> Result<(&str, bool), ContainerError> {
 
 impl Containers {
     /// The mounts that `spec` brings. They are resolved now: the source may go away later.
-    pub(super) fn volumes_from(&self, spec: &str) -> Result<Vec<ResolvedMount>, ContainerError> {
+    pub(crate) fn volumes_from(&self, spec: &str) -> Result<Vec<ResolvedMount>, ContainerError> {
         let (container, readonly) = parse(spec)?;
         let row = self
             .find(container)

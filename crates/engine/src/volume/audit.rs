@@ -1,0 +1,409 @@
+//! `volume audit`: what does not fit together, each with what to do about it.
+//!
+//! It looks and changes nothing. A repair ([`Engine::audit_fix`]) does only what can lose nothing: it removes links that
+//! lead nowhere, and directories in which nobody has ever put anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use store::VolumeId;
+
+use super::Creator;
+use super::users::parse;
+use crate::containers::ContainerError;
+use crate::containers::find::Columns as _;
+use crate::engine::Engine;
+
+/// How soon an end in the trash is worth a word.
+const SOON: i64 = 2 * 60 * 60;
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weight {
+    /// Data is missing, or can be lost or damaged.
+    High,
+    /// Something is not as somebody meant it.
+    Medium,
+    /// Space could be had, or is about to be.
+    Low,
+}
+
+/// One thing that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Finding {
+    /// A word for programs: `orphan-data`, `missing-data` …
+    pub kind: &'static str,
+    pub weight: Weight,
+    /// Volume, container or path.
+    pub subject: String,
+    pub detail: String,
+    /// What to do.
+    pub advice: String,
+    /// A repair does it by itself.
+    pub fixable: bool,
+}
+
+/// All findings, the weightiest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Audit {
+    pub findings: Vec<Finding>,
+    /// How many volumes were looked at.
+    pub volumes: usize,
+}
+
+struct Look<'a> {
+    engine: &'a Engine,
+    findings: Vec<Finding>,
+}
+
+impl Engine {
+    /// Looks everywhere; `fast` leaves out what has to ask the disk for each volume or container.
+    ///
+    /// # Errors
+    /// When the database or the state directory cannot be read.
+    pub fn audit_volumes(&self, fast: bool) -> Result<Audit, ContainerError> {
+        let mut look = Look {
+            engine: self,
+            findings: Vec::new(),
+        };
+        look.directories()?;
+        look.links()?;
+        let volumes = look.volumes()?;
+        look.containers(fast)?;
+        look.trash()?;
+        let mut findings = look.findings;
+        findings
+            .sort_by(|a, b| (a.weight, a.kind, &a.subject).cmp(&(b.weight, b.kind, &b.subject)));
+        Ok(Audit { findings, volumes })
+    }
+
+    /// Repairs what can be repaired without losing anything; what was repaired.
+    ///
+    /// # Errors
+    /// As [`Engine::audit_volumes`]. What resists stays and is found again.
+    pub fn audit_fix(&self) -> Result<Vec<Finding>, ContainerError> {
+        let audit = self.audit_volumes(true)?;
+        let repair = |finding: &Finding| {
+            let path = Path::new(&finding.subject);
+            let removed = match finding.kind {
+                "dangling-link" => sys::durable::remove_file(path).map(drop),
+                // Removes directories only, and only empty ones: what came in since stays.
+                "empty-orphan" => remove_empty(path),
+                _ => Ok(()),
+            };
+            removed.is_ok()
+        };
+        Ok(audit
+            .findings
+            .into_iter()
+            .filter(|finding| finding.fixable)
+            .filter(repair)
+            .collect())
+    }
+}
+
+fn remove_empty(directory: &Path) -> std::io::Result<()> {
+    sys::durable::remove_dir(&directory.join("_data"))?;
+    sys::durable::remove_dir(directory).map(drop)
+}
+
+impl Look<'_> {
+    fn found(
+        &mut self,
+        kind: &'static str,
+        weight: Weight,
+        subject: impl Into<String>,
+        detail: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
+        self.findings.push(Finding {
+            kind,
+            weight,
+            subject: subject.into(),
+            detail: detail.into(),
+            advice: advice.into(),
+            fixable: matches!(kind, "dangling-link" | "empty-orphan"),
+        });
+    }
+
+    /// `data/` against the records.
+    fn directories(&mut self) -> Result<(), ContainerError> {
+        let paths = &self.engine.paths;
+        // The directory first: a volume that is made meanwhile has its record before its directory.
+        let found = names(&paths.data())?;
+        let (rows, trash, ops) = self.engine.store.read(|tx| {
+            Ok::<_, store::StoreError>((tx.volumes_in_any_state()?, tx.trash()?, tx.ops()?))
+        })?;
+        let known: BTreeSet<&str> = rows
+            .iter()
+            .chain(trash.iter().map(|row| &row.volume))
+            .map(|row| row.id.as_str())
+            .collect();
+        for name in found.iter().filter(|name| !known.contains(name.as_str())) {
+            // What an operation is deleting has no record any more.
+            if ops.iter().any(|op| op.params.contains(name.as_str())) {
+                continue;
+            }
+            let path = paths.data().join(name);
+            let shown = path.to_string_lossy().into_owned();
+            if VolumeId::parse(name).is_some() && is_empty(&path) {
+                self.found(
+                    "empty-orphan",
+                    Weight::Low,
+                    shown,
+                    "no record owns this directory, and it holds nothing",
+                    "remove it: orlop volume audit --fix",
+                );
+            } else {
+                self.found(
+                    "orphan-data",
+                    Weight::High,
+                    &shown,
+                    "no record owns this directory",
+                    format!(
+                        "look what is in it; `orlop volume create NAME`, `orlop volume cp {shown}/_data/. NAME:/` make a volume of it, \
+                         then remove it"
+                    ),
+                );
+            }
+        }
+        let found: BTreeSet<String> = found.into_iter().collect();
+        for row in rows
+            .iter()
+            .filter(|row| row.state == store::VolumeState::Ready)
+        {
+            if !found.contains(row.id.as_str()) {
+                self.found(
+                    "missing-data",
+                    Weight::High,
+                    &row.name,
+                    format!("its directory {} is missing", paths.volume(&row.id).display()),
+                    format!(
+                        "put the directory back from a backup, or give the volume up: orlop volume rm {}",
+                        row.name
+                    ),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// `volumes/` against the records.
+    fn links(&mut self) -> Result<(), ContainerError> {
+        let paths = &self.engine.paths;
+        let found = names(&paths.volumes())?;
+        let known: BTreeMap<String, VolumeId> = self
+            .engine
+            .store
+            .read(|tx| tx.volumes_in_any_state())?
+            .into_iter()
+            .map(|row| (row.name, row.id))
+            .collect();
+        for name in found.iter().filter(|name| !known.contains_key(*name)) {
+            let path = paths.volume_link(name);
+            let shown = path.to_string_lossy().into_owned();
+            if path.is_symlink() && !path.exists() {
+                self.found(
+                    "dangling-link",
+                    Weight::Low,
+                    shown,
+                    "it leads nowhere",
+                    "remove it: orlop volume audit --fix",
+                );
+            } else {
+                self.found(
+                    "foreign-entry",
+                    Weight::Medium,
+                    shown,
+                    "it belongs to no volume",
+                    "move it out of the state directory, or import it into a volume",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Anonymous volumes that nobody uses.
+    fn volumes(&mut self) -> Result<usize, ContainerError> {
+        let all = self.engine.volumes.overview()?;
+        for (volume, notes, users) in &all {
+            let anonymous = volume
+                .labels
+                .iter()
+                .flatten()
+                .any(|(key, _)| key == "com.docker.volume.anonymous");
+            if !anonymous || *users > 0 || notes.protected {
+                continue;
+            }
+            let creator: Option<Creator> = notes.created_by.as_deref().and_then(parse);
+            let detail = match creator {
+                Some(creator) => format!(
+                    "made for {} by image {} at {}, and used by nobody",
+                    creator.name, creator.image, creator.destination
+                ),
+                None => "made without a name, and used by nobody".to_owned(),
+            };
+            self.found(
+                "unused-anonymous",
+                Weight::Low,
+                &volume.name,
+                detail,
+                "orlop volume prune removes it; a name (-v NAME:PATH) or --image-volumes tmpfs avoids the next one",
+            );
+        }
+        Ok(all.len())
+    }
+
+    fn containers(&mut self, fast: bool) -> Result<(), ContainerError> {
+        let containers = &self.engine.containers;
+        let mut writers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for row in self.engine.store.read(|tx| tx.containers())? {
+            let active = row.status()?.is_active();
+            for mount in containers.stored_mounts(&row)? {
+                let point = &mount.point;
+                match point.kind.as_str() {
+                    "bind" => {
+                        if !fast && !mount.create_source && !Path::new(&point.source).exists() {
+                            self.found(
+                                "missing-bind",
+                                Weight::Medium,
+                                &row.name,
+                                format!(
+                                    "{} for {} does not exist",
+                                    point.source, point.destination
+                                ),
+                                "make it, or remove the container",
+                            );
+                        }
+                        if let Some((weight, why)) = doubtful(&point.source) {
+                            let mode = if point.rw { "writable" } else { "read-only" };
+                            self.found(
+                                "doubtful-mount",
+                                weight,
+                                &row.name,
+                                format!(
+                                    "{} is mounted {mode} at {}: {why}",
+                                    point.source, point.destination
+                                ),
+                                "mount less of it, or read-only, unless that is meant",
+                            );
+                        }
+                    }
+                    "volume" if active && point.rw => {
+                        let list = writers.entry(point.name.clone()).or_default();
+                        if list.last() != Some(&row.name) {
+                            list.push(row.name.clone());
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for (volume, names) in writers.into_iter().filter(|(_, names)| names.len() > 1) {
+            self.found(
+                "several-writers",
+                Weight::Medium,
+                &volume,
+                format!("{} run and can write to it", names.join(", ")),
+                format!(
+                    "two databases on one volume destroy it: mount it read-only in all but one, or \
+                     `orlop volume label {volume} orlop.exclusive=true`"
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    fn trash(&mut self) -> Result<(), ContainerError> {
+        let now = Timestamp::now();
+        for trashed in self.engine.volumes.trash()? {
+            let left = trashed
+                .expires_at
+                .parse::<Timestamp>()
+                .map_or(i64::MAX, |end| end.as_second() - now.as_second());
+            if left < SOON {
+                self.found(
+                    "trash-ends",
+                    Weight::Low,
+                    &trashed.name,
+                    format!("it leaves the trash in {} minutes", (left / 60).max(0)),
+                    format!("orlop volume undelete {} keeps it", trashed.name),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sources that give a container power over the host.
+fn doubtful(source: &str) -> Option<(Weight, &'static str)> {
+    let name = Path::new(source).file_name().unwrap_or_default();
+    match source {
+        "/" => Some((Weight::High, "that is the whole host")),
+        _ if name == "docker.sock" || name == "containerd.sock" => {
+            Some((Weight::High, "who has the engine has the host"))
+        }
+        "/etc" | "/usr" | "/bin" | "/sbin" | "/lib" | "/boot" | "/root" | "/var" => Some((
+            Weight::Medium,
+            "the host's own files can be changed from inside",
+        )),
+        "/proc" | "/sys" | "/dev" => Some((Weight::Medium, "that reaches the host's kernel")),
+        _ => None,
+    }
+}
+
+/// Whether nothing but an empty `_data` is in it.
+fn is_empty(directory: &Path) -> bool {
+    let content = directory.join("_data");
+    let entries = |path: &Path| -> Option<Vec<std::path::PathBuf>> {
+        let entries = fs::read_dir(path).ok()?;
+        entries.map(|entry| Some(entry.ok()?.path())).collect()
+    };
+    let Some(inside) = entries(directory) else {
+        return false;
+    };
+    match inside.as_slice() {
+        [] => true,
+        [only] if *only == content && !content.is_symlink() => {
+            entries(&content).is_some_and(|inside| inside.is_empty())
+        }
+        _ => false,
+    }
+}
+
+fn names(directory: &Path) -> Result<Vec<String>, ContainerError> {
+    fs::read_dir(directory)
+        .and_then(|entries| {
+            entries
+                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+                .collect()
+        })
+        .map_err(|source| ContainerError::Io {
+            action: format!("cannot list {}", directory.display()),
+            source,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubtful_sources() {
+        for (source, weight) in [
+            ("/", Some(Weight::High)),
+            ("/var/run/docker.sock", Some(Weight::High)),
+            ("/etc", Some(Weight::Medium)),
+            ("/etc/localtime", None),
+            ("/srv/data", None),
+        ] {
+            assert_eq!(doubtful(source).map(|found| found.0), weight, "{source}");
+        }
+    }
+}

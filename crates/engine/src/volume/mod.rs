@@ -1,0 +1,16 @@
+//! Where volumes meet what the volumes crate does not know: containers, images, what is under way on the host.
+//!
+//! * [`users`] - who uses a volume, who made it, who had it last; renaming one that is in use
+//! * [`audit`] - what does not fit together, and what to do about it
+//! * [`pruning`] - a prune of exactly what was shown
+//! * [`files`] - copies in and out without a container
+//! * [`keeper`] - the thread that empties the trash in time
+
+pub mod audit;
+pub mod files;
+pub(crate) mod keeper;
+pub mod pruning;
+pub mod users;
+
+pub use audit::{Audit, Finding};
+pub use users::{Creator, LastUse, VolumeDetail, VolumeUser};

@@ -1,0 +1,282 @@
+//! Who uses a volume, who made it, and who had it last.
+//!
+//! The notes are written in the transactions that record a container's creation, start and end: they cost no sync of
+//! their own, and say nothing that did not happen.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use store::{ContainerRow, Measured, StoreError, VolumeEventRow, WriteTx};
+use volumes::{Claim, Volume, VolumeError};
+
+use crate::containers::create::to_json;
+use crate::containers::find::Columns as _;
+use crate::containers::mounts::ResolvedMount;
+use crate::containers::{ContainerError, Containers};
+use crate::engine::Engine;
+
+/// One use of a volume by a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct VolumeUser {
+    pub container: String,
+    pub name: String,
+    /// As `docker ps` shows it: `running`, `exited` …
+    pub state: String,
+    pub destination: String,
+    #[serde(rename = "RW")]
+    pub rw: bool,
+}
+
+/// The container for which a volume was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Creator {
+    pub container: String,
+    pub name: String,
+    pub image: String,
+    #[serde(rename = "ImageID")]
+    pub image_id: String,
+    pub command: String,
+    pub destination: String,
+}
+
+/// The container that mounted a volume last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct LastUse {
+    pub container: String,
+    pub name: String,
+    pub image: String,
+    #[serde(rename = "RW")]
+    pub rw: bool,
+    /// RFC 3339.
+    pub at: String,
+}
+
+/// Everything known of one volume.
+#[derive(Debug, Clone)]
+pub struct VolumeDetail {
+    pub volume: Volume,
+    pub protected: bool,
+    pub exclusive: bool,
+    pub used_by: Vec<VolumeUser>,
+    pub created_by: Option<Creator>,
+    pub last_used: Option<LastUse>,
+    pub usage: Option<Measured>,
+    pub history: Vec<VolumeEventRow>,
+}
+
+impl Engine {
+    /// Everything known of a volume.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`].
+    pub fn volume_detail(&self, name: &str) -> Result<VolumeDetail, ContainerError> {
+        let volume = self.volumes.get(name)?;
+        let notes = self.volumes.notes(name)?;
+        let exclusive = volume
+            .labels
+            .iter()
+            .flatten()
+            .any(|(key, value)| key == volumes::EXCLUSIVE_LABEL && value != "false");
+        Ok(VolumeDetail {
+            exclusive,
+            protected: notes.protected,
+            used_by: self.containers.volume_users(name)?,
+            created_by: notes.created_by.as_deref().and_then(parse),
+            last_used: last_use(notes.used_by.as_deref(), notes.used_at),
+            usage: notes.measured,
+            history: self.volumes.history(name)?,
+            volume,
+        })
+    }
+
+    /// Renames a volume; containers that have it, running ones too, follow.
+    ///
+    /// # Errors
+    /// As [`volumes::Volumes::rename`].
+    pub fn rename_volume(&self, from: &str, to: &str) -> Result<Volume, ContainerError> {
+        let containers = &self.containers;
+        let mut holders = self.volumes.holders(from)?;
+        holders.sort();
+        // A start or removal that is under way works with the old name to its end.
+        let live: Vec<_> = holders.iter().map(|id| containers.live(id)).collect();
+        let _verbs: Vec<_> = live
+            .iter()
+            .map(|live| {
+                let verb = live.verb.lock();
+                let teardown = live.teardown.lock();
+                (verb, teardown)
+            })
+            .collect();
+        let mountpoint = self.paths.mountpoint(to).to_string_lossy().into_owned();
+        let follow = |tx: &WriteTx<'_>| -> Result<(), StoreError> {
+            for id in &holders {
+                let Some(mut row) = tx.container(id)? else {
+                    continue;
+                };
+                let unreadable = |_| StoreError::Unreadable {
+                    table: "containers",
+                    id: id.clone(),
+                    column: "mounts",
+                };
+                let mut mounts: Vec<ResolvedMount> =
+                    serde_json::from_str(&row.mounts).map_err(unreadable)?;
+                for mount in &mut mounts {
+                    if mount.point.kind == "volume" && mount.point.name == from {
+                        to.clone_into(&mut mount.point.name);
+                        mount.point.source.clone_from(&mountpoint);
+                    }
+                }
+                row.mounts = to_json(&mounts);
+                tx.update_container(&row)?;
+            }
+            Ok(())
+        };
+        Ok(self.volumes.rename(from, to, &follow)?)
+    }
+}
+
+impl Containers {
+    /// Every use of a volume by a container, in order of the containers' names.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`]; a record that cannot be read.
+    pub(crate) fn volume_users(&self, name: &str) -> Result<Vec<VolumeUser>, ContainerError> {
+        let mut users = Vec::new();
+        for id in self.volumes.holders(name)? {
+            let Some(row) = self.store.read(|tx| tx.container(&id))? else {
+                continue;
+            };
+            for mount in self.stored_mounts(&row)? {
+                if mount.point.kind == "volume" && mount.point.name == name {
+                    users.push(VolumeUser {
+                        container: row.id.clone(),
+                        name: row.name.clone(),
+                        state: row.status.clone(),
+                        destination: mount.point.destination,
+                        rw: mount.point.rw,
+                    });
+                }
+            }
+        }
+        users.sort_by(|a, b| (&a.name, &a.destination).cmp(&(&b.name, &b.destination)));
+        Ok(users)
+    }
+
+    /// Claims the volumes that a container is about to write to; to be given back with `unclaim` when it runs.
+    pub(crate) fn claim_volumes(
+        &self,
+        row: &ContainerRow,
+        mounts: &[ResolvedMount],
+    ) -> Result<(), ContainerError> {
+        let claims: Vec<Claim> = mounts
+            .iter()
+            .filter(|mount| mount.point.kind == "volume" && mount.point.rw)
+            .map(|mount| Claim {
+                volume: mount.point.name.clone(),
+                exclusive: mount.exclusive,
+            })
+            .collect();
+        if claims.is_empty() {
+            return Ok(());
+        }
+        self.volumes
+            .claim(&row.id, &claims, |name| self.writers(name))
+            .map_err(|error: ContainerError| match error {
+                ContainerError::Volume(VolumeError::Exclusive { name, holder }) => {
+                    let other = self
+                        .find(&holder)
+                        .map_or(holder, |other| format!("\"/{}\"", other.name));
+                    ContainerError::Conflict(format!(
+                        "cannot start container \"/{}\": volume {name} has one writer at a time, and container \
+                         {other} is writing to it",
+                        row.name
+                    ))
+                }
+                other => other,
+            })
+    }
+
+    /// Containers that run and may write to a volume, and whether their mount is exclusive.
+    fn writers(&self, name: &str) -> Result<Vec<(String, bool)>, ContainerError> {
+        let mut writers = Vec::new();
+        for id in self.volumes.holders(name)? {
+            let Some(row) = self.store.read(|tx| tx.container(&id))? else {
+                continue;
+            };
+            if !row.status()?.is_active() {
+                continue;
+            }
+            for mount in self.stored_mounts(&row)? {
+                if mount.point.kind == "volume" && mount.point.name == name && mount.point.rw {
+                    writers.push((row.id.clone(), mount.exclusive));
+                }
+            }
+        }
+        Ok(writers)
+    }
+}
+
+/// What is stored by [`note_created`]; notes of another version are no reason to fail.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
+}
+
+/// From the two columns that [`note_use`] writes.
+pub fn last_use(used_by: Option<&str>, used_at: Option<String>) -> Option<LastUse> {
+    let mut last: LastUse = parse(used_by?)?;
+    last.at = used_at?;
+    Some(last)
+}
+
+/// Notes for whom the volumes were made that `mounts` made.
+pub(crate) fn note_created(
+    tx: &WriteTx<'_>,
+    row: &ContainerRow,
+    command: &[String],
+    mounts: &[ResolvedMount],
+) -> Result<(), StoreError> {
+    for mount in mounts.iter().filter(|mount| mount.fresh) {
+        let Some(volume) = tx.volume_by_name(&mount.point.name)? else {
+            continue;
+        };
+        let creator = Creator {
+            container: row.id.clone(),
+            name: row.name.clone(),
+            image: row.image_ref.clone(),
+            image_id: row.image_id.clone(),
+            command: command.join(" "),
+            destination: mount.point.destination.clone(),
+        };
+        tx.set_volume_creator(&volume.id, &to_json(&creator))?;
+    }
+    Ok(())
+}
+
+/// Notes that a container begins (`mount`) or ends (`unmount`) to use its volumes.
+pub(crate) fn note_use(
+    tx: &WriteTx<'_>,
+    row: &ContainerRow,
+    mounts: &[ResolvedMount],
+    action: &str,
+) -> Result<(), StoreError> {
+    let now = Timestamp::now().to_string();
+    for mount in mounts.iter().filter(|mount| mount.point.kind == "volume") {
+        let Some(volume) = tx.volume_by_name(&mount.point.name)? else {
+            continue;
+        };
+        let use_ = LastUse {
+            container: row.id.clone(),
+            name: row.name.clone(),
+            image: row.image_ref.clone(),
+            rw: mount.point.rw,
+            at: String::new(),
+        };
+        tx.set_volume_used(&volume.id, &to_json(&use_), &now)?;
+        let mode = if mount.point.rw { "rw" } else { "ro" };
+        let detail = format!("{} at {} ({mode})", row.name, mount.point.destination);
+        tx.insert_volume_event(&volume.id, &now, action, &detail)?;
+    }
+    Ok(())
+}
