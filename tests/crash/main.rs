@@ -7,10 +7,10 @@
 #![expect(clippy::unwrap_used, reason = "a test program")]
 #![allow(clippy::disallowed_methods, clippy::exit, reason = "a test program")]
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use testkit::libtest_mimic::{Arguments, Trial};
-use testkit::{Client, Engine, Host, Output};
+use testkit::{Client, Engine, Host, Output, Registry, RegistryOptions};
 
 mod alone;
 mod steps;
@@ -18,6 +18,7 @@ mod steps;
 /// An engine with the small image, and `orlop` to drive it.
 struct Scene {
     engine: Engine,
+    registry: OnceLock<Registry>,
 }
 
 impl Scene {
@@ -25,7 +26,18 @@ impl Scene {
         let engine = Engine::start(&format!("crash-{}", name.replace(':', "-")));
         tags.lock().unwrap().push(engine.tag());
         engine.load_busybox();
-        Self { engine }
+        Self {
+            engine,
+            registry: OnceLock::new(),
+        }
+    }
+
+    /// A registry beside the engine, started when it is needed first.
+    fn registry(&self) -> &Registry {
+        self.registry.get_or_init(|| {
+            let directory = self.engine.root.with_extension("registry");
+            Registry::start(&directory, "127.0.0.1", &RegistryOptions::default())
+        })
     }
 
     fn run(&self, line: &str) -> Output {

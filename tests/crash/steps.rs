@@ -114,6 +114,28 @@ const OPERATIONS: &[Operation] = &[
         check: image_is_there_or_not,
     },
     Operation {
+        prefix: "pull",
+        prepare: |scene| {
+            import(scene);
+            let pushed = remote(scene);
+            scene.run(&format!("tag second {pushed}")).ok();
+            scene.run(&format!("push {pushed}")).ok();
+            scene.run(&format!("rmi second {pushed}")).ok();
+        },
+        run: "pull REGISTRY/second",
+        check: |scene| {
+            let pulled = remote(scene);
+            if scene.run(&format!("image inspect {pulled}")).code == 0 {
+                scene.run(&format!("run --rm {pulled} cat /new")).ok();
+                scene.run(&format!("rmi {pulled}")).ok();
+            }
+            scene.check_invariants();
+            scene.run(&format!("pull {pulled}")).ok();
+            scene.run(&format!("run --rm {pulled} cat /new")).ok();
+            scene.run(&format!("rmi {pulled}")).ok();
+        },
+    },
+    Operation {
         prefix: "image-remove",
         prepare: |scene| {
             second_image(scene);
@@ -221,6 +243,11 @@ fn second_image(scene: &Scene) {
     scene.run("rm base").ok();
 }
 
+/// The second image's name in the registry.
+fn remote(scene: &Scene) -> String {
+    format!("{}/second", scene.registry().address)
+}
+
 fn image_is_there_or_not(scene: &Scene) {
     if scene.run("image inspect second").code == 0 {
         scene.run("run --rm second cat /new").ok();
@@ -298,7 +325,12 @@ fn die_at(step: &str, operation: &Operation, tags: &Arc<Mutex<Vec<String>>>) {
     let image = other_image(&scene);
     let mut words = Vec::new();
     let mut input = Stdio::null();
-    for word in operation.run.split_whitespace() {
+    let line = if operation.run.contains("REGISTRY") {
+        operation.run.replace("REGISTRY", &scene.registry().address)
+    } else {
+        operation.run.to_owned()
+    };
+    for word in line.split_whitespace() {
         match word {
             "IMAGE" => words.push(image.to_str().unwrap()),
             "<IMAGE" => input = fs::File::open(&image).unwrap().into(),

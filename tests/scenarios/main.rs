@@ -22,12 +22,15 @@ use testkit::{Client, Engine, Host, Output, Running, Terminal};
 mod backup;
 mod containers;
 mod data_containers;
+mod fake_registry;
 mod files;
 mod images;
 mod limits;
 mod mounts;
 mod networks;
 mod processes;
+mod registry;
+mod registry_logins;
 mod servers;
 mod streams;
 mod volume_commands;
@@ -213,6 +216,8 @@ fn main() {
         files::SCENARIOS,
         networks::SCENARIOS,
         images::SCENARIOS,
+        registry::SCENARIOS,
+        registry_logins::SCENARIOS,
     ]
     .concat();
     // What the stock client has no command for.

@@ -3,6 +3,7 @@
 //! * [`Host`] - network and mount namespaces of the test run, so that nothing of it is seen outside.
 //! * [`Engine`] - a real `orlop serve` on a state directory of its own.
 //! * [`Client`] - `orlop` or the stock `docker` CLI, run as a user would.
+//! * [`Registry`] - a registry beside the test.
 //! * [`Output`] - what a command said, with assertions that show all of it when they fail.
 //! * [`Running`] - a command beside the test; [`Terminal`] - one on a pseudo-terminal, with somebody who types.
 //! * [`until`] - waiting for a condition, bounded; nothing sleeps for a fixed time.
@@ -18,6 +19,7 @@ mod client;
 mod engine;
 mod host;
 mod output;
+mod registry;
 mod running;
 mod terminal;
 mod wait;
@@ -27,6 +29,7 @@ pub use engine::{Engine, binary, images_dir, peer, target_dir};
 pub use host::Host;
 pub use libtest_mimic;
 pub use output::Output;
+pub use registry::{Registry, RegistryOptions};
 pub use running::Running;
 pub use terminal::Terminal;
 pub use wait::{until, until_or_late};

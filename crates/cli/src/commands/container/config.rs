@@ -185,11 +185,6 @@ impl Flags {
                 "invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\""
             )));
         }
-        if self.pull.as_deref() == Some("always") {
-            return refused(
-                "--pull always: this version has no registries; import or load the image instead",
-            );
-        }
         if self.image().is_empty() {
             return refused("invalid reference format");
         }

@@ -99,14 +99,8 @@ fn create(client: &Client, flags: &Flags, body: &Value) -> Outcome<String> {
         image_pull(client, flags.image(), flags.platform.as_deref(), to)
     };
     let policy = flags.pull.as_deref().unwrap_or("missing");
-    match policy {
-        "always" => pull()?,
-        "missing" | "never" => {}
-        other => {
-            return Err(Failure::new(format!(
-                "invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""
-            )));
-        }
+    if policy == "always" {
+        pull()?;
     }
     let created = match client.post(&path, body) {
         Err(failure)

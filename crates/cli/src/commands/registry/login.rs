@@ -37,7 +37,7 @@ impl Args {
         }
         if self.password_stdin && self.username.as_deref().is_none_or(str::is_empty) {
             return Err(Failure::new(
-                "Must provide --username with --password-stdin",
+                "the --password-stdin option requires --username to be set",
             ));
         }
         let server = server_of(self.server.as_deref());
@@ -117,9 +117,9 @@ fn keep(logins: &mut Logins, login: &Login) -> Outcome<i32> {
     let readable = logins.store(login)?;
     if readable && !login.password.is_empty() {
         eprintln!(
-            "WARNING! Your password will be stored unencrypted in {}.\n\
+            "\nWARNING! Your credentials are stored unencrypted in '{}'.\n\
              Configure a credential helper to remove this warning. See\n\
-             https://docs.docker.com/engine/reference/commandline/login/#credentials-store\n",
+             https://docs.docker.com/go/credential-store/\n",
             logins.path().display()
         );
     }

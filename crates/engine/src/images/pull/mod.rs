@@ -47,6 +47,19 @@ impl Images {
     /// # Errors
     /// In Docker's words: [`ImageError::PullDenied`], [`ImageError::NoManifest`], [`ImageError::NoRepository`].
     pub fn pull(&self, request: &PullRequest, progress: &dyn Progress) -> Result<(), ImageError> {
+        let pulled = self.pull_from_somewhere(request, progress);
+        // Images that were removed meanwhile had to leave their layers: we might have counted on them.
+        if let Err(error) = self.sweep_layers() {
+            tracing::warn!(%error, "unused layers stay until the next removal");
+        }
+        pulled
+    }
+
+    fn pull_from_somewhere(
+        &self,
+        request: &PullRequest,
+        progress: &dyn Progress,
+    ) -> Result<(), ImageError> {
         let name = with_tag(
             Reference::parse(&request.reference)?,
             request.tag.as_deref(),
