@@ -73,6 +73,14 @@ impl<'a> FileWriter<'a> {
         self.stream.pad(size)
     }
 
+    /// Leaves the archive open: what is written behind it, another archive, goes on with it.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn leave_open(self) -> io::Result<()> {
+        self.stream.flush()
+    }
+
     /// Writes the end of the archive; without it the archive is cut.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod digest;
 mod extended;
 mod file_writer;
 mod header;
+mod index;
 mod pack;
 mod pax;
 mod reader;
@@ -33,7 +34,8 @@ pub use compression::{
 };
 pub use digest::{DigestReader, DigestWriter};
 pub use file_writer::FileWriter;
-pub use pack::{PackError, PackOptions, PackWhiteouts, Packed, pack};
+pub use index::{IndexError, Indexed, IndexedKind, Stored, index, is_tar};
+pub use pack::{Choice, Choose, PackError, PackOptions, PackWhiteouts, Packed, pack};
 pub use reader::ReadError;
 pub use unpack::{
     Devices, Limits, Owner, Rename, UnpackError, UnpackOptions, UnpackWhiteouts, Unpacked, unpack,

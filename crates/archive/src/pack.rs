@@ -36,6 +36,19 @@ pub enum PackWhiteouts {
     ToAufs,
 }
 
+/// Whether an entry is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    Take,
+    /// Not it, and nothing below it.
+    Leave,
+    /// A directory that is not packed itself, but something below it may be.
+    Look,
+}
+
+/// Is told the path in the archive of each entry.
+pub type Choose<'a> = &'a (dyn Fn(&Path) -> Choice + Sync);
+
 /// What to pack, and how.
 #[derive(Clone, Default)]
 pub struct PackOptions<'a> {
@@ -50,6 +63,10 @@ pub struct PackOptions<'a> {
     pub whiteouts: PackWhiteouts,
     /// Directories on which something is mounted are packed without their contents.
     pub one_file_system: bool,
+    /// Decides what is packed; without it, everything.
+    pub choose: Option<Choose<'a>>,
+    /// Everything belongs to root.
+    pub as_root: bool,
     /// Called after each entry and now and then in large ones.
     pub progress: Option<&'a (dyn Fn(Packed) + Sync)>,
 }
@@ -63,6 +80,7 @@ impl std::fmt::Debug for PackOptions<'_> {
             .field("root_entry", &self.root_entry)
             .field("whiteouts", &self.whiteouts)
             .field("one_file_system", &self.one_file_system)
+            .field("as_root", &self.as_root)
             .finish_non_exhaustive()
     }
 }
@@ -73,6 +91,8 @@ pub struct Packed {
     pub entries: u64,
     /// Length of the archive.
     pub bytes: u64,
+    /// Contents of files, holes excluded.
+    pub contents: u64,
     /// Sockets, and names that a layer cannot have.
     pub skipped: u64,
     /// Files that became shorter while they were packed; zeros stand for what was missing.
@@ -256,6 +276,12 @@ impl Packing<'_> {
                 name.push(b'/');
             }
             name.extend_from_slice(entry.name.as_bytes());
+            let choice = self.choice(&name);
+            if choice == Choice::Leave
+                || (choice == Choice::Look && entry.kind != FileType::Directory)
+            {
+                continue;
+            }
             if entry.kind != FileType::Directory {
                 self.entry(&Place {
                     dir: walk.dir(),
@@ -286,12 +312,20 @@ impl Packing<'_> {
                     _ => return Err(failed(&name, error)),
                 },
             }
-            self.directory(walk.dir(), &name)?;
+            if choice == Choice::Take {
+                self.directory(walk.dir(), &name)?;
+            }
             ahead.push(names(walk.dir()).map_err(|source| failed(&name, source))?);
             lengths.push(prefix.len());
             prefix = name;
         }
         Ok(())
+    }
+
+    fn choice(&self, name: &[u8]) -> Choice {
+        self.options.choose.map_or(Choice::Take, |choose| {
+            choose(Path::new(OsStr::from_bytes(name)))
+        })
     }
 
     fn count(&mut self) {
@@ -514,6 +548,7 @@ impl Packing<'_> {
             }
             size += piece.length;
         }
+        self.done.contents += size - before;
         self.done.cut += u64::from(is_cut);
         self.out
             .pad(size)
@@ -538,8 +573,8 @@ impl Packing<'_> {
             name,
             link,
             mode: stat.permissions(),
-            uid: stat.uid,
-            gid: stat.gid,
+            uid: if self.options.as_root { 0 } else { stat.uid },
+            gid: if self.options.as_root { 0 } else { stat.gid },
             size,
             mtime: stat.mtime,
             device,

@@ -133,6 +133,11 @@ impl<W: Write> Stream<W> {
         Ok(())
     }
 
+    /// Writes what is buffered.
+    pub(crate) fn flush(mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// Writes the end of the archive and everything that is buffered.
     pub(crate) fn finish(mut self) -> io::Result<u64> {
         self.data(&[0; 2 * BLOCK])?;

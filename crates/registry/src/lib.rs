@@ -14,6 +14,7 @@ mod cancel;
 mod challenge;
 mod client;
 mod credentials;
+mod download;
 mod error;
 mod login;
 mod manifest;
@@ -29,6 +30,7 @@ pub use blob::digest;
 pub use cancel::Cancel;
 pub use client::{Access, Client, Endpoint};
 pub use credentials::Credentials;
+pub use download::Download;
 pub use error::{RegistryError, Unanswered};
 pub use manifest::{
     Descriptor, Document, Fetched, INDEX_TYPES, Index, MANIFEST_LIMIT, Manifest, types,

@@ -32,6 +32,7 @@ pub use error::{ErrorKind, SqlError, StoreError};
 pub use ids::{ContainerId, ImageId, LayerId, OpId, SnapshotId, VolumeId};
 pub use instance_lock::InstanceLock;
 pub use paths::{DEFAULT_ROOT, Paths};
+pub use tables::build_cache::{BuildMountRow, BuildRecordRow};
 pub use tables::containers::{ContainerRow, ContainerState};
 pub use tables::images::{DigestRow, ImageRow, TagRow};
 pub use tables::layer_blobs::LayerBlobRow;

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_registry.sql"),
     include_str!("../migrations/0003_snapshots.sql"),
     include_str!("../migrations/0004_volume_care.sql"),
+    include_str!("../migrations/0005_build_cache.sql"),
 ];
 
 /// The schema version this code knows.

@@ -14,6 +14,7 @@
 //!     snapshots/<snapshot id>/     0700  its bytes as they were
 //!   volumes/<name>                       link to ../data/<volume id>, so that volumes/<name>/_data is the mountpoint
 //!   layers/<n>/fs/                       one unpacked image layer
+//!   build/<n>/                     0700  a directory that steps of builds share
 //!   containers/<id>/               0710  upper, work, hostname, hosts, resolv.conf, <id>-json.log
 //!   staging/<op>/                  0700  what an operation builds before it publishes it
 //!   trash/<op>/                    0700  what an operation has taken away and is deleting
@@ -79,6 +80,7 @@ impl Paths {
             (self.data(), 0o711),
             (self.volumes(), 0o711),
             (self.layers(), 0o700),
+            (self.build(), 0o700),
             (self.containers(), 0o710),
             (self.staging_root(), 0o700),
             (self.trash_root(), 0o700),
@@ -241,6 +243,21 @@ impl Paths {
     /// The files of one layer, relative to [`Paths::layers`].
     pub fn layer_relative(&self, id: LayerId) -> PathBuf {
         Path::new(&id.to_string()).join("fs")
+    }
+
+    /// Where an overlay of one layer in the making works.
+    pub fn layer_work(&self, id: LayerId) -> PathBuf {
+        self.layer(id).join("work")
+    }
+
+    /// All directories that steps of builds share.
+    pub fn build(&self) -> PathBuf {
+        self.root.join("build")
+    }
+
+    /// One of them.
+    pub fn build_mount(&self, id: i64) -> PathBuf {
+        self.build().join(id.to_string())
     }
 
     /// All containers.

@@ -23,6 +23,8 @@ const WHOLE: PackOptions<'static> = PackOptions {
     root_entry: true,
     whiteouts: archive::PackWhiteouts::Literal,
     one_file_system: false,
+    choose: None,
+    as_root: false,
     progress: None,
 };
 

@@ -95,7 +95,7 @@ impl Tx<'_> {
         self.rows("list layers", &sql, [], read)
     }
 
-    /// Ready layers that no image has and no other layer stands on, newest first.
+    /// Ready layers that no image and no build record has and no other layer stands on, newest first.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -103,6 +103,7 @@ impl Tx<'_> {
         let sql = format!(
             "SELECT {COLUMNS} FROM layers WHERE state = 'ready'
              AND NOT EXISTS (SELECT 1 FROM image_layers WHERE layer_id = layers.id)
+             AND NOT EXISTS (SELECT 1 FROM build_cache WHERE layer_id = layers.id)
              AND NOT EXISTS (SELECT 1 FROM layers AS child WHERE child.parent = layers.id)
              ORDER BY id DESC"
         );

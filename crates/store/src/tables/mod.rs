@@ -3,6 +3,7 @@
 //! A method is one statement, or a few that only make sense together. Rules that span tables belong to the crates that
 //! own the subject.
 
+pub(crate) mod build_cache;
 pub(crate) mod containers;
 pub(crate) mod images;
 pub(crate) mod layer_blobs;
