@@ -98,12 +98,17 @@ impl Args {
                     })
             })
             .collect();
+        let digests = strings("RepoDigests");
         if names.is_empty() {
-            names.push(("<none>".to_owned(), "<none>".to_owned()));
+            // One that lost its tag to a newer image still says where it came from.
+            let repository = digests
+                .first()
+                .and_then(|digest| digest.split_once('@'))
+                .map_or("<none>", |(repository, _)| repository);
+            names.push((repository.to_owned(), "<none>".to_owned()));
         }
         let id = image["Id"].as_str().unwrap_or_default();
         let created = image["Created"].as_i64().unwrap_or(0);
-        let digests = strings("RepoDigests");
         for (repository, tag) in names {
             let digest = digests
                 .iter()
