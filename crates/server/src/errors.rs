@@ -43,7 +43,7 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    fn of(kind: ErrorKind, error: &dyn Error) -> Self {
+    pub(crate) fn of(kind: ErrorKind, error: &dyn Error) -> Self {
         Self::new(status(kind), chain(error))
     }
 

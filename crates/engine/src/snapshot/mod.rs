@@ -27,6 +27,8 @@ pub use clone::Cloned;
 pub use create::{Around, Made, SnapshotRequest};
 pub use error::TurnBackError;
 pub use restore::TurnedBack;
+pub use volumes::snapshot::{Policy, parse_reference};
+pub use volumes::{CloneVolume, RestoreFrom, Snapshot, SnapshotError};
 
 /// The verbs, and the thread that keeps schedules.
 #[derive(Debug)]

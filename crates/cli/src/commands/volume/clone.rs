@@ -1,0 +1,42 @@
+//! `volume clone`.
+
+use clap::Args as ClapArgs;
+use serde_json::json;
+
+use super::snapshot::{AroundArgs, labels, split, tell_frozen, text, warn};
+use crate::failure::Outcome;
+use crate::http::{Client, encode};
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Set metadata for the new volume
+    #[arg(long, value_name = "list")]
+    label: Vec<String>,
+    #[command(flatten)]
+    around: AroundArgs,
+    /// A volume as it is now, or VOLUME@SNAPSHOT
+    #[arg(value_name = "VOLUME")]
+    source: String,
+    #[arg(value_name = "NEW")]
+    name: String,
+}
+
+impl Args {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        let mut body = json!({ "Name": self.name, "Labels": labels(&self.label) });
+        let volume = if self.source.contains('@') {
+            let (volume, snapshot) = split(&self.source)?;
+            body["Snapshot"] = json!(snapshot);
+            volume
+        } else {
+            self.source.as_str()
+        };
+        self.around.add_to(&mut body);
+        let path = format!("/orlop/v1/volumes/{}/clone", encode(volume));
+        let cloned = client.post(&path, &body)?;
+        warn(&cloned);
+        println!("{}", text(&cloned["Name"]));
+        tell_frozen(&cloned);
+        Ok(0)
+    }
+}
