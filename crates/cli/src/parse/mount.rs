@@ -29,7 +29,12 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Result<Value, String> {
         }
         let flag = matches!(
             key.as_str(),
-            "readonly" | "ro" | "volume-nocopy" | "bind-create-src" | "bind-nonrecursive"
+            "readonly"
+                | "ro"
+                | "volume-nocopy"
+                | "volume-exclusive"
+                | "bind-create-src"
+                | "bind-nonrecursive"
         );
         let value = match value {
             None if flag => "true",
@@ -80,6 +85,7 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Result<Value, String> {
                 );
             }
             "volume-nocopy" => set(&mut volume.2, "NoCopy", json!(boolean(&key, value)?)),
+            "volume-exclusive" => set(&mut volume.2, "Exclusive", json!(boolean(&key, value)?)),
             "volume-subpath" => set(&mut volume.2, "Subpath", json!(value)),
             "volume-label" => pair(&mut volume.2, &["Labels"], value),
             "volume-driver" => set(nested(&mut volume.2, "DriverConfig"), "Name", json!(value)),

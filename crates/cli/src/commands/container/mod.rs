@@ -9,7 +9,7 @@ use crate::http::Client;
 mod attach;
 mod commit;
 mod config;
-mod cp;
+pub(crate) mod cp;
 mod diff;
 mod exec;
 mod export;

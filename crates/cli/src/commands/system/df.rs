@@ -39,7 +39,8 @@ impl Args {
             print!("{}", details(&lists));
             return Ok(0);
         }
-        let rows = lists.summary(number(&usage["LayersSize"]));
+        let trash = number(&usage["VolumeTrash"]["Size"]);
+        let rows = lists.summary(number(&usage["LayersSize"]), trash);
         list::print(&rows, COLUMNS, COLUMNS, self.format.as_deref())?;
         Ok(0)
     }
@@ -67,7 +68,8 @@ fn sum<'a>(list: impl IntoIterator<Item = &'a Value>, size: impl Fn(&Value) -> f
 }
 
 impl Lists<'_> {
-    fn summary(&self, layers: f64) -> [Row; 4] {
+    /// What is in the trash takes room, and can be had back.
+    fn summary(&self, layers: f64, trash: f64) -> [Row; 4] {
         let is_used = |image: &&Value| number(&image["Containers"]) > 0.0;
         let is_running = |one: &&Value| one["State"] == "running";
         let is_held = |volume: &&Value| number(&volume["UsageData"]["RefCount"]) > 0.0;
@@ -97,8 +99,8 @@ impl Lists<'_> {
             row(
                 "Local Volumes",
                 (volumes.len(), volumes.clone().filter(is_held).count()),
-                sum(volumes.clone(), of_volume),
-                sum(volumes.filter(|volume| !is_held(volume)), of_volume),
+                sum(volumes.clone(), of_volume) + trash,
+                sum(volumes.filter(|volume| !is_held(volume)), of_volume) + trash,
             ),
             row(
                 "Build Cache",
@@ -260,7 +262,7 @@ mod tests {
             volumes: &[],
             cache: &[],
         };
-        for row in none.summary(0.0) {
+        for row in none.summary(0.0, 0.0) {
             assert_eq!(row["Size"], "0B");
             assert_eq!(row["Reclaimable"], "0B");
         }
@@ -280,7 +282,7 @@ mod tests {
             volumes: &volumes,
             cache: &[],
         };
-        let row = &lists.summary(0.0)[2];
+        let row = &lists.summary(0.0, 0.0)[2];
         assert_eq!(row["TotalCount"], "3");
         assert_eq!(row["Active"], "1");
         assert_eq!(row["Size"], "4kB");

@@ -1,15 +1,20 @@
-//! `volume ls`.
+//! `volume ls`: docker's list; with `--wide` or `--size` what is known beyond it.
+//!
+//! Sizes are those that were measured last, with their age, unless they are to be exact: measuring takes as long as the
+//! volumes are large.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, IsTerminal as _};
 
 use clap::Args as ClapArgs;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::when;
 use crate::failure::Outcome;
 use crate::http::{Body, Client, Query};
 use crate::render::list::{self, Row};
-use crate::render::units::natural;
+use crate::render::units::{human_size, natural};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -19,9 +24,18 @@ pub(crate) struct Args {
     /// Format output using a custom template
     #[arg(long, value_name = "string")]
     format: Option<String>,
+    /// Measure the volumes now
+    #[arg(long)]
+    exact: bool,
     /// Only display volume names
     #[arg(short, long)]
     quiet: bool,
+    /// Also show sizes
+    #[arg(short, long)]
+    size: bool,
+    /// Also show users, sizes, last use and protection
+    #[arg(short, long)]
+    wide: bool,
 }
 
 const COLUMNS: list::Columns<'_> = &[("DRIVER", "Driver"), ("VOLUME NAME", "Name")];
@@ -33,6 +47,25 @@ const HEADERS: list::Columns<'_> = &[
     ("LABELS", "Labels"),
     ("LINKS", "Links"),
     ("SIZE", "Size"),
+    ("MEASURED", "Measured"),
+    ("USERS", "Users"),
+    ("LAST USED", "LastUsed"),
+    ("PROTECTED", "Protected"),
+];
+const SIZES: list::Columns<'_> = &[
+    ("DRIVER", "Driver"),
+    ("VOLUME NAME", "Name"),
+    ("SIZE", "Size"),
+    ("MEASURED", "Measured"),
+];
+const WIDE: list::Columns<'_> = &[
+    ("DRIVER", "Driver"),
+    ("VOLUME NAME", "Name"),
+    ("USERS", "Users"),
+    ("SIZE", "Size"),
+    ("MEASURED", "Measured"),
+    ("LAST USED", "LastUsed"),
+    ("PROTECTED", "Protected"),
 ];
 
 #[derive(Debug, Deserialize)]
@@ -52,6 +85,23 @@ struct Volume {
     #[serde(default)]
     scope: String,
     labels: Option<BTreeMap<String, String>>,
+    users: Option<u64>,
+    protected: Option<bool>,
+    usage: Option<Usage>,
+    last_used: Option<LastUsed>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Usage {
+    bytes: f64,
+    at: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct LastUsed {
+    at: String,
 }
 
 impl Args {
@@ -62,6 +112,21 @@ impl Args {
             eprintln!("WARNING: {warning}");
         }
         let mut volumes = listed.volumes.unwrap_or_default();
+        let columns = if self.wide {
+            WIDE
+        } else if self.size || self.exact {
+            SIZES
+        } else {
+            COLUMNS
+        };
+        let asked = self.format.as_deref().is_some_and(|format| {
+            ["Users", "Size", "Measured", "LastUsed", "Protected"]
+                .iter()
+                .any(|key| format.contains(key))
+        });
+        if !self.quiet && (columns != COLUMNS || asked) {
+            volumes = self.details(client, volumes)?;
+        }
         volumes.sort_by(|a, b| natural(&a.name, &b.name));
         match self.format.as_deref() {
             None if self.quiet => {
@@ -72,7 +137,7 @@ impl Args {
                 print!("{names}");
             }
             // Without a tree of values for each: there may be thousands.
-            None | Some("table") => {
+            None | Some("table") if columns == COLUMNS => {
                 let lines = volumes
                     .into_iter()
                     .map(|volume| vec![volume.driver, volume.name]);
@@ -80,11 +145,55 @@ impl Args {
             }
             format => {
                 let rows: Vec<Row> = volumes.iter().map(row).collect();
-                list::print(&rows, COLUMNS, HEADERS, format)?;
+                list::print(&rows, columns, HEADERS, format)?;
             }
         }
         Ok(0)
     }
+
+    /// What our engine knows of these volumes.
+    fn details(&self, client: &Client, volumes: Vec<Volume>) -> Outcome<Vec<Volume>> {
+        if self.exact {
+            measure(client, &volumes)?;
+        }
+        let names: BTreeSet<String> = volumes.into_iter().map(|volume| volume.name).collect();
+        let all: Vec<Volume> = client
+            .send("GET", "/orlop/v1/volumes", Body::Empty)?
+            .read()?;
+        Ok(all
+            .into_iter()
+            .filter(|volume| names.contains(&volume.name))
+            .collect())
+    }
+}
+
+/// Asks for one result after the other; interrupted, the engine stops measuring.
+fn measure(client: &Client, volumes: &[Volume]) -> Outcome<()> {
+    /// Names in one request, whose head is bounded.
+    const AT_ONCE: usize = 64;
+    let terminal = std::io::stderr().is_terminal();
+    let mut done = 0;
+    for some in volumes.chunks(AT_ONCE) {
+        let mut query = Query::new("/orlop/v1/usage");
+        for volume in some {
+            query = query.set("name", &volume.name);
+        }
+        let body = client.send("GET", &query.build(), Body::Empty)?.body;
+        for line in BufReader::new(body).lines() {
+            let line: serde_json::Value = serde_json::from_str(&line?).unwrap_or_default();
+            done += 1;
+            if terminal {
+                eprint!("\rmeasured {done} of {}", volumes.len());
+            }
+            if let Some(error) = line["Error"].as_str() {
+                eprintln!("{}WARNING: {error}", if terminal { "\r" } else { "" });
+            }
+        }
+    }
+    if terminal {
+        eprint!("\r\x1b[K");
+    }
+    Ok(())
 }
 
 fn row(volume: &Volume) -> Row {
@@ -99,12 +208,20 @@ fn row(volume: &Volume) -> Row {
         "Driver": volume.driver,
         "Group": "N/A",
         "Labels": labels.join(","),
+        "LastUsed": match (&volume.last_used, volume.users) {
+            (Some(last), _) => when(&last.at),
+            (None, Some(_)) => "never".to_owned(),
+            (None, None) => "N/A".to_owned(),
+        },
         "Links": "N/A",
+        "Measured": volume.usage.as_ref().map_or("N/A".to_owned(), |usage| when(&usage.at)),
         "Mountpoint": volume.mountpoint,
         "Name": volume.name,
+        "Protected": volume.protected.map_or("N/A".to_owned(), |protected| protected.to_string()),
         "Scope": volume.scope,
-        "Size": "N/A",
+        "Size": volume.usage.as_ref().map_or("N/A".to_owned(), |usage| human_size(usage.bytes)),
         "Status": "N/A",
+        "Users": volume.users.map_or("N/A".to_owned(), |users| users.to_string()),
     });
     values.as_object().cloned().unwrap_or_default()
 }

@@ -1,40 +1,70 @@
 //! Volumes.
 
 use clap::Subcommand;
+use jiff::Timestamp;
 
 use crate::failure::Outcome;
 use crate::grammar::Lazy;
 use crate::http::Client;
+use crate::render::units::{ago, human_duration};
 
+mod audit;
+mod chown;
 mod clone;
+mod cp;
 mod create;
 mod export;
+mod files;
+mod history;
 mod import;
 mod inspect;
+mod label;
 mod ls;
+mod protect;
 pub(crate) mod prune;
+mod rename;
 mod restore;
 mod rm;
 mod schedule;
 mod snapshot;
+mod trash;
+mod undelete;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Look for what does not fit together, and say what to do about it
+    Audit(Lazy<audit::Args>),
+    /// Print files of a volume
+    Cat(Lazy<files::CatArgs>),
+    /// Give the files of a volume to another user
+    Chown(Lazy<chown::Args>),
     /// Make a volume out of another one, or out of a snapshot
     Clone(Lazy<clone::Args>),
+    /// Copy files into, out of and between volumes
+    Cp(Lazy<cp::Args>),
     /// Create a volume
     Create(Lazy<create::Args>),
     /// Export the content of a volume as a tar archive
     Export(Lazy<export::Args>),
+    /// Show what happened to a volume
+    History(Lazy<history::Args>),
     /// Import a tar archive into a volume
     Import(Lazy<import::Args>),
     /// Display detailed information on one or more volumes
     Inspect(Lazy<inspect::Args>),
+    /// Add, change and take away labels of a volume
+    Label(Lazy<label::Args>),
     /// List volumes
     #[command(visible_alias = "list")]
     Ls(Lazy<ls::Args>),
+    /// List files of a volume
+    LsFiles(Lazy<files::ListArgs>),
+    /// Keep volumes from being removed
+    Protect(Lazy<protect::Args>),
     /// Remove unused local volumes
     Prune(Lazy<prune::Args>),
+    /// Rename a volume, in use or not
+    Rename(Lazy<rename::Args>),
     /// Make a snapshot what the volume holds; what it held becomes a snapshot
     Restore(Lazy<restore::Args>),
     /// Remove one or more volumes
@@ -46,22 +76,54 @@ pub(crate) enum Command {
     /// Volumes as they were
     #[command(subcommand)]
     Snapshot(snapshot::Command),
+    /// Volumes that were removed and can be had back
+    #[command(subcommand)]
+    Trash(trash::Command),
+    /// Bring a removed volume back
+    Undelete(Lazy<undelete::Args>),
+    /// Let protected volumes be removed again
+    Unprotect(Lazy<protect::Args>),
 }
 
 impl Command {
     pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
         match self {
+            Self::Audit(args) => args.run(client),
+            Self::Cat(args) => args.run(client),
+            Self::Chown(args) => args.run(client),
             Self::Clone(args) => args.run(client),
+            Self::Cp(args) => args.run(client),
             Self::Create(args) => args.run(client),
             Self::Export(args) => args.run(client),
+            Self::History(args) => args.run(client),
             Self::Import(args) => args.run(client),
             Self::Inspect(args) => args.run(client),
+            Self::Label(args) => args.run(client),
             Self::Ls(args) => args.run(client),
+            Self::LsFiles(args) => args.run(client),
+            Self::Protect(args) => args.run(client, "protect"),
             Self::Prune(args) => args.run(client),
+            Self::Rename(args) => args.run(client),
             Self::Restore(args) => args.run(client),
             Self::Rm(args) => args.run(client),
             Self::Schedule(command) => command.run(client),
             Self::Snapshot(command) => command.run(client),
+            Self::Trash(command) => command.run(client),
+            Self::Undelete(args) => args.run(client),
+            Self::Unprotect(args) => args.run(client, "unprotect"),
         }
+    }
+}
+
+/// `3 hours ago`, `in 3 hours`; what is no time is shown as it is.
+fn when(time: &str) -> String {
+    let Ok(time) = time.parse::<Timestamp>() else {
+        return time.to_owned();
+    };
+    let left = time.as_second() - Timestamp::now().as_second();
+    if left > 0 {
+        format!("in {}", human_duration(left))
+    } else {
+        ago(time.as_second())
     }
 }

@@ -3,9 +3,11 @@
 use clap::Args as ClapArgs;
 use serde_json::Value;
 
+use super::when;
 use crate::commands::system::confirm;
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, Query};
+use crate::render::list::{pretty, print_table};
 use crate::render::units::human_size;
 
 #[derive(Debug, ClapArgs)]
@@ -13,12 +15,24 @@ pub(crate) struct Args {
     /// Remove all unused volumes, not just anonymous ones
     #[arg(short, long)]
     all: bool,
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove exactly what a dry run with this token showed, or nothing
+    #[arg(long, value_name = "token", conflicts_with = "dry_run")]
+    exactly: Option<String>,
     /// Provide filter values (e.g. "label=<label>")
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
     /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
+    /// Print the dry run as JSON
+    #[arg(long, requires = "dry_run")]
+    json: bool,
+    /// Delete for good, past the trash
+    #[arg(long)]
+    now: bool,
 }
 
 impl Args {
@@ -28,26 +42,89 @@ impl Args {
                 "conflicting options: cannot specify both --all and --filter all=1",
             ));
         }
+        if self.dry_run {
+            return self.show(client);
+        }
         let warning = if self.all {
             "WARNING! This will remove all local volumes not used by at least one container."
         } else {
             "WARNING! This will remove anonymous local volumes not used by at least one container."
         };
-        confirm(self.force, warning)?;
-        let reclaimed = prune(client, self.all, &self.filter)?;
+        // What was shown needs no second question.
+        confirm(self.force || self.exactly.is_some(), warning)?;
+        // An engine that is not ours would understand the plain prune, and remove what it likes.
+        let route = match self.exactly {
+            Some(_) => OWN,
+            None => DOCKERS,
+        };
+        let path = query(route, self.all, &self.filter)?
+            .flag("now", self.now)
+            .option("exactly", self.exactly.as_ref())
+            .build();
+        let reclaimed = send(client, &path)?;
         println!("Total reclaimed space: {}", human_size(reclaimed));
+        Ok(0)
+    }
+
+    fn show(&self, client: &Client) -> Outcome<i32> {
+        let report = client.get(&query(OWN, self.all, &self.filter)?.build())?;
+        if self.json {
+            println!("{}", pretty(&report));
+            return Ok(0);
+        }
+        let volumes = report["Volumes"].as_array().map_or(&[][..], Vec::as_slice);
+        if volumes.is_empty() {
+            println!("Nothing would be removed.");
+            return Ok(0);
+        }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let lines = volumes.iter().map(|volume| {
+            let last = &volume["LastUsed"];
+            vec![
+                text(&volume["Name"]),
+                volume["Size"].as_f64().map_or("-".to_owned(), human_size),
+                when(&text(&volume["CreatedAt"])),
+                last["At"].as_str().map_or("never".to_owned(), when),
+                text(&last["Name"]),
+            ]
+        });
+        print_table(
+            &[
+                ("VOLUME NAME", ""),
+                ("SIZE", ""),
+                ("CREATED", ""),
+                ("LAST USED", ""),
+                ("BY", ""),
+            ],
+            lines,
+        );
+        println!(
+            "\nExactly these: orlop volume prune{} --exactly {}",
+            if self.all { " --all" } else { "" },
+            text(&report["Token"])
+        );
         Ok(0)
     }
 }
 
-/// Prints what was deleted; the bytes that became free.
-pub(crate) fn prune(client: &Client, all: bool, filters: &[String]) -> Outcome<f64> {
+const DOCKERS: &str = "/volumes/prune";
+const OWN: &str = "/orlop/v1/prune";
+
+fn query(route: &str, all: bool, filters: &[String]) -> Outcome<Query> {
     let mut filters = filters.to_vec();
     if all {
         filters.push("all=true".to_owned());
     }
-    let path = Query::new("/volumes/prune").filters(&filters)?.build();
-    let report = client.send("POST", &path, Body::Empty)?.json()?;
+    Query::new(route).filters(&filters)
+}
+
+/// Prints what was deleted; the bytes that became free.
+pub(crate) fn prune(client: &Client, all: bool, filters: &[String]) -> Outcome<f64> {
+    send(client, &query(DOCKERS, all, filters)?.build())
+}
+
+fn send(client: &Client, path: &str) -> Outcome<f64> {
+    let report = client.send("POST", path, Body::Empty)?.json()?;
     let deleted: Vec<&str> = report["VolumesDeleted"]
         .as_array()
         .into_iter()

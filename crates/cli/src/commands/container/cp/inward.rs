@@ -8,18 +8,18 @@ use std::thread;
 use archive::{PackError, PackOptions};
 use rustix::fs::{Mode, OFlags};
 
-use super::Args;
+use super::Copy;
 use super::stat::Stat;
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, Query, encode};
 
-impl Args {
-    pub(super) fn copy_in(&self, client: &Client, container: &str, path: &str) -> Outcome<()> {
+impl Copy {
+    pub(crate) fn copy_in(&self, client: &Client, container: &str, path: &str) -> Outcome<()> {
         let mut target = path.to_owned();
-        let mut there = Stat::of(client, container, &target)?;
+        let mut there = Stat::of(client, self.base, container, &target)?;
         if let Some(link) = there.as_ref().filter(|stat| !stat.link_target.is_empty()) {
             target.clone_from(&link.link_target);
-            there = Stat::of(client, container, &target)?;
+            there = Stat::of(client, self.base, container, &target)?;
         }
         let into_directory = there.as_ref().is_some_and(Stat::is_directory);
         if self.source == "-" {
@@ -112,7 +112,7 @@ impl Args {
         directory: &str,
         tar: &mut dyn Read,
     ) -> Outcome<()> {
-        let path = Query::new(format!("/containers/{}/archive", encode(container)))
+        let path = Query::new(format!("{}/{}/archive", self.base, encode(container)))
             .set("path", directory)
             .set("noOverwriteDirNonDir", "true")
             .flag("copyUIDGID", self.archive)

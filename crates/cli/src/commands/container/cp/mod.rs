@@ -30,8 +30,18 @@ pub(crate) struct Args {
     destination: String,
 }
 
+/// One copy, below `/containers` or wherever else answers as that does.
+pub(crate) struct Copy {
+    pub(crate) base: &'static str,
+    pub(crate) archive: bool,
+    pub(crate) follow_link: bool,
+    pub(crate) quiet: bool,
+    pub(crate) source: String,
+    pub(crate) destination: String,
+}
+
 /// `container:path`; a path that begins with a dot or slash is local.
-fn split(text: &str) -> Option<(&str, &str)> {
+pub(crate) fn split(text: &str) -> Option<(&str, &str)> {
     if text.starts_with(['/', '.']) {
         return None;
     }
@@ -41,9 +51,17 @@ fn split(text: &str) -> Option<(&str, &str)> {
 
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        let copy = Copy {
+            base: "/containers",
+            archive: self.archive,
+            follow_link: self.follow_link,
+            quiet: self.quiet,
+            source: self.source.clone(),
+            destination: self.destination.clone(),
+        };
         match (split(&self.source), split(&self.destination)) {
-            (Some((container, path)), None) => self.copy_out(client, container, path)?,
-            (None, Some((container, path))) => self.copy_in(client, container, path)?,
+            (Some((container, path)), None) => copy.copy_out(client, container, path)?,
+            (None, Some((container, path))) => copy.copy_in(client, container, path)?,
             (Some(_), Some(_)) => {
                 return Err(Failure::new("copying between containers is not supported"));
             }
@@ -51,7 +69,9 @@ impl Args {
         }
         Ok(0)
     }
+}
 
+impl Copy {
     fn said(&self) {
         if !self.quiet && crate::terminal::stdout_is_terminal() {
             // A terminal that is gone reads nothing.

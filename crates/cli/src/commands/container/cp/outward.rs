@@ -7,21 +7,21 @@ use std::path::{Path, PathBuf};
 use archive::{Owner, Rename, UnpackOptions};
 use rustix::fs::{Mode, OFlags};
 
-use super::Args;
+use super::Copy;
 use super::stat::{Stat, route};
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client};
 
-impl Args {
-    pub(super) fn copy_out(&self, client: &Client, container: &str, path: &str) -> Outcome<()> {
+impl Copy {
+    pub(crate) fn copy_out(&self, client: &Client, container: &str, path: &str) -> Outcome<()> {
         let mut path = path.to_owned();
         if self.follow_link
-            && let Some(stat) = Stat::of(client, container, &path)?
+            && let Some(stat) = Stat::of(client, self.base, container, &path)?
             && !stat.link_target.is_empty()
         {
             path = stat.link_target;
         }
-        let answer = client.send("GET", &route(container, &path), Body::Empty)?;
+        let answer = client.send("GET", &route(self.base, container, &path), Body::Empty)?;
         if self.destination == "-" {
             io::copy(&mut { answer.body }, &mut io::stdout().lock())?;
             return Ok(());

@@ -15,8 +15,13 @@ pub(super) struct Stat {
 
 impl Stat {
     /// `None` when there is nothing at `path`.
-    pub(super) fn of(client: &Client, container: &str, path: &str) -> Outcome<Option<Self>> {
-        match client.send("HEAD", &route(container, path), Body::Empty) {
+    pub(super) fn of(
+        client: &Client,
+        base: &str,
+        container: &str,
+        path: &str,
+    ) -> Outcome<Option<Self>> {
+        match client.send("HEAD", &route(base, container, path), Body::Empty) {
             Ok(answer) => Ok(Self::in_answer(&answer)),
             Err(failure) if failure.is_not_found() => Ok(None),
             Err(failure) => Err(failure),
@@ -45,8 +50,8 @@ impl Stat {
 }
 
 /// The archive of `path`.
-pub(super) fn route(container: &str, path: &str) -> String {
-    Query::new(format!("/containers/{}/archive", encode(container)))
+pub(super) fn route(base: &str, container: &str, path: &str) -> String {
+    Query::new(format!("{base}/{}/archive", encode(container)))
         .set("path", path)
         .build()
 }

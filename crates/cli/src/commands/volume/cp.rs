@@ -1,0 +1,70 @@
+//! `volume cp`: files into, out of and between volumes, without a container.
+
+use clap::Args as ClapArgs;
+
+use crate::commands::container::cp::{Copy, split};
+use crate::failure::{Failure, Outcome};
+use crate::http::{Body, Client, Query, encode};
+
+/// Where volumes answer as containers do below `/containers`.
+const BASE: &str = "/orlop/v1/volumes";
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Archive mode (copy all uid/gid information)
+    #[arg(short, long)]
+    archive: bool,
+    /// Always follow symbol link in SRC_PATH
+    #[arg(short = 'L', long)]
+    follow_link: bool,
+    /// Suppress progress output during copy
+    #[arg(short, long)]
+    quiet: bool,
+    /// VOLUME:PATH, a local path, or - for a tar stream
+    #[arg(value_name = "SRC_PATH")]
+    source: String,
+    /// VOLUME:PATH, a local path, or - for a tar stream
+    #[arg(value_name = "DEST_PATH")]
+    destination: String,
+}
+
+impl Args {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        let copy = Copy {
+            base: BASE,
+            archive: self.archive,
+            follow_link: self.follow_link,
+            quiet: self.quiet,
+            source: self.source.clone(),
+            destination: self.destination.clone(),
+        };
+        match (split(&self.source), split(&self.destination)) {
+            (Some((volume, path)), None) => copy.copy_out(client, volume, path)?,
+            (None, Some((volume, path))) => copy.copy_in(client, volume, path)?,
+            (Some(from), Some(to)) => across(client, from, to)?,
+            (None, None) => {
+                return Err(Failure::new(
+                    "neither side names a volume: VOLUME:PATH names a place in one",
+                ));
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// From one volume into a directory of another; what a volume's path names keeps its name.
+fn across(client: &Client, from: (&str, &str), to: (&str, &str)) -> Outcome<()> {
+    let route = |(volume, path): (&str, &str)| {
+        Query::new(format!("{BASE}/{}/archive", encode(volume)))
+            .set("path", if path.is_empty() { "/" } else { path })
+            .build()
+    };
+    let mut body = client.send("GET", &route(from), Body::Empty)?.body;
+    client
+        .send(
+            "PUT",
+            &route(to),
+            Body::Stream("application/x-tar", &mut body),
+        )
+        .map(drop)
+}

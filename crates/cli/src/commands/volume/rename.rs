@@ -1,0 +1,23 @@
+//! `volume rename`.
+
+use clap::Args as ClapArgs;
+
+use crate::failure::Outcome;
+use crate::http::{Client, Query, encode};
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    #[arg(value_name = "VOLUME")]
+    volume: String,
+    #[arg(value_name = "NEW_NAME")]
+    name: String,
+}
+
+impl Args {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        let path = format!("/orlop/v1/volumes/{}/rename", encode(&self.volume));
+        client.act(&Query::new(path).set("name", &self.name).build())?;
+        println!("{}", self.name);
+        Ok(0)
+    }
+}
