@@ -1,4 +1,5 @@
-//! The README's tour, typed as it stands: every ```console block is run on a private engine and must answer as printed.
+//! The README's tour and the examples of docs, typed as they stand: every ```console block is run on a private engine and
+//! must answer as printed.
 //!
 //! A line `$ …` is a command, what follows is its output; `…` in it stands for anything. State is kept from block to block.
 
@@ -12,6 +13,11 @@ use std::process::{Command, Stdio};
 use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Engine, Host, binary, images_dir};
 
+const PAGES: [(&str, &str); 2] = [
+    ("the_tour", "README.md"),
+    ("snapshots", "docs/snapshots.md"),
+];
+
 /// A command and what it answers.
 struct Step {
     command: String,
@@ -21,25 +27,28 @@ struct Step {
 fn main() {
     let arguments = Arguments::from_args();
     let root = rustix::process::geteuid().is_root();
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .join("README.md");
-    let steps = steps(&fs::read_to_string(readme).unwrap());
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     if root && !arguments.list {
         Host::enter();
     }
-    let trial = Trial::test("the_tour", move || {
-        tour(&steps);
-        Ok(())
-    });
-    // Without root no container starts.
-    testkit::libtest_mimic::run(&arguments, vec![trial.with_ignored_flag(!root)]).exit();
+    let trials = PAGES
+        .iter()
+        .map(|&(name, page)| {
+            let steps = steps(&fs::read_to_string(home.join(page)).unwrap());
+            Trial::test(name, move || {
+                tour(name, &steps);
+                Ok(())
+            })
+            // Without root no container starts.
+            .with_ignored_flag(!root)
+        })
+        .collect();
+    testkit::libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn tour(steps: &[Step]) {
-    assert!(steps.len() > 10, "the README has no tour");
-    let engine = Engine::start("readme");
+fn tour(name: &str, steps: &[Step]) {
+    assert!(steps.len() > 10, "the page has no tour");
+    let engine = Engine::start(&format!("readme-{name}"));
     let directory = engine.root.with_extension("scratch");
     fs::create_dir_all(directory.join("target")).unwrap();
     fs::copy(

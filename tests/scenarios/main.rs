@@ -32,6 +32,7 @@ mod processes;
 mod registry;
 mod registry_logins;
 mod servers;
+mod snapshots;
 mod streams;
 mod volume_commands;
 
@@ -221,7 +222,7 @@ fn main() {
     ]
     .concat();
     // What the stock client has no command for.
-    let own = [volume_commands::OWN, images::OWN].concat();
+    let own = [snapshots::OWN, volume_commands::OWN, images::OWN].concat();
     // Another engine is driven by its own client only.
     let clients: &[Client] = if testkit::peer().is_some() {
         &[Client::Docker]

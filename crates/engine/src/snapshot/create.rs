@@ -96,11 +96,21 @@ impl Snapshots {
         })
     }
 
-    /// What a snapshot of these volumes is going to cost, when that is worth saying.
+    /// What users should know before snapshots of these volumes are made; makes nothing.
     ///
     /// # Errors
-    /// Those of the volumes.
-    pub fn warnings(&self, volumes: &[String]) -> Result<Vec<String>, TurnBackError> {
+    /// What would keep them from being made, as far as it can be seen now.
+    pub fn foresee(
+        &self,
+        volumes: &[String],
+        around: &Around,
+    ) -> Result<Vec<String>, TurnBackError> {
+        self.plan(volumes, around)?;
+        self.warnings(volumes)
+    }
+
+    /// What a snapshot of these volumes is going to cost, when that is worth saying.
+    fn warnings(&self, volumes: &[String]) -> Result<Vec<String>, TurnBackError> {
         let mut warnings = Vec::new();
         for volume in volumes {
             warnings.extend(self.cost(volume, None)?);

@@ -153,9 +153,10 @@ async fn create(request: Request) -> Answer {
 async fn plan(request: Request) -> Answer {
     let bridge = request.bridge.clone();
     let body: CreateBody = read(request.json().await?)?;
+    let around = body.around.into();
     let warnings = bridge
         .call(Class::Long, move |engine| {
-            engine.snapshots.warnings(&body.volumes)
+            engine.snapshots.foresee(&body.volumes, &around)
         })
         .await?;
     ok(&json!({ "Warnings": warnings }))

@@ -144,7 +144,7 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Forgets everything that is noted of a volume, its history included.
+    /// Forgets everything that is noted of a volume, its history and its snapshots included.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -155,6 +155,6 @@ impl WriteTx<'_> {
         ] {
             self.execute("forget a volume's notes", sql, [id.as_str()])?;
         }
-        Ok(())
+        self.forget_snapshots_of(id)
     }
 }

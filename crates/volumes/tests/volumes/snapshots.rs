@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use sys::fault::{Action, at_step};
 use volumes::driver::Sharing;
-use volumes::snapshot::Unheld;
+use volumes::snapshot::{Policy, Unheld};
 use volumes::{CloneVolume, CreateSnapshots, Quiet, RestoreFrom, SnapshotError};
 
-use crate::scratch::{Opened, Scratch, named, open_dir, tree, write_files};
+use crate::scratch::{Opened, Scratch, named, open_dir, trash_for, tree, write_files};
 
 const KINDS: [(&str, Sharing, &[&str]); 3] = [
     ("btrfs", Sharing::Instant, &["mkfs.btrfs", "-q"]),
@@ -207,22 +207,40 @@ fn there_and_back_again() {
 }
 
 #[test]
-fn a_volume_goes_with_its_snapshots() {
+fn a_volume_takes_its_snapshots_into_the_trash_and_out_of_it() {
     everywhere(|scratch, _| {
         let opened = scratch.open();
+        opened.volumes.set_trash_policy(trash_for(3600)).unwrap();
         opened.volumes.create(named("data")).unwrap();
         write_files(&content(&opened, "data"), &[("d/a", "1"), ("b", "2")]);
         for name in ["one", "two"] {
             take(&opened, "data", name);
         }
+        let policy = Policy {
+            daily: 1,
+            ..Policy::default()
+        };
+        opened.volumes.set_schedule("data", &policy).unwrap();
+        let listed = |opened: &Opened| opened.volumes.snapshots(None).unwrap().len();
+        opened.volumes.remove("data", false).unwrap();
+        assert_eq!(listed(&opened), 0);
+        assert!(opened.volumes.schedules().unwrap().is_empty());
+        drop(opened);
+        let opened = scratch.open();
+        opened.volumes.undelete("data", None).unwrap();
+        assert_eq!(listed(&opened), 2);
+        assert_eq!(opened.volumes.schedules().unwrap().len(), 1);
+        let from = RestoreFrom::Snapshot("one".to_owned());
+        opened.volumes.restore("data", &from, false).unwrap();
+
         let id = opened.volumes.get("data").unwrap().id;
-        opened
-            .store
-            .write(|tx| tx.set_volume_state(&id, store::VolumeState::Ready))
-            .unwrap();
-        let directory = opened.paths.volume(&id);
-        sys::dir::remove_tree(&directory).unwrap();
-        assert!(!directory.exists());
+        opened.volumes.remove("data", false).unwrap();
+        opened.volumes.empty_trash(None).unwrap();
+        assert!(!opened.paths.volume(&id).exists());
+        let rows = opened.store.read(|tx| tx.snapshots_in_any_state()).unwrap();
+        assert!(rows.is_empty(), "{rows:?}");
+        assert!(opened.store.read(|tx| tx.schedules()).unwrap().is_empty());
+        opened.assert_sound("at the end");
     });
 }
 

@@ -1,0 +1,295 @@
+//! Snapshots: kept, compared, restored, cloned, read and given up, on the filesystems that users have, while containers
+//! write.
+
+use std::fs;
+use std::path::PathBuf;
+
+use testkit::{Client, Engine, Output};
+
+use super::{Scenario, Scene, host};
+
+pub(crate) const OWN: &[Scenario] = &[
+    ("S50_snapshots_on_btrfs", |_| {
+        life("btrfs", &["mkfs.btrfs", "-q"])
+    }),
+    ("S51_snapshots_on_xfs", |_| life("xfs", &["mkfs.xfs", "-q"])),
+    ("S52_snapshots_on_ext4", |_| {
+        life("ext4", &["mkfs.ext4", "-q"])
+    }),
+    ("S53_consistency", consistency),
+    ("S54_schedules_and_expiry", schedules),
+];
+
+/// An engine on a filesystem of its own.
+struct Place {
+    engine: Option<Engine>,
+    image: PathBuf,
+    root: PathBuf,
+}
+
+impl Place {
+    fn new(kind: &str, make: &[&str]) -> Self {
+        let mut engine = Engine::new(&format!("snapshots-{kind}"));
+        let root = engine.root.clone();
+        let image = root.with_extension("image");
+        fs::File::create(&image)
+            .unwrap()
+            .set_len(600 << 20)
+            .unwrap();
+        let path = image.to_str().unwrap();
+        host(make[0], &[&make[1..], &[path]].concat());
+        host("mount", &["-o", "loop", path, root.to_str().unwrap()]);
+        engine.resume();
+        engine.load_busybox();
+        Self {
+            engine: Some(engine),
+            image,
+            root,
+        }
+    }
+
+    fn run(&self, line: &str) -> Output {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        Client::Orlop.run(self.engine.as_ref().unwrap(), &words)
+    }
+
+    fn sh(&self, script: &str) -> Output {
+        Client::Orlop.run(
+            self.engine.as_ref().unwrap(),
+            &["exec", "app", "sh", "-c", script],
+        )
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(self.engine.take());
+        if !std::thread::panicking() {
+            host("umount", &[self.root.to_str().unwrap()]);
+            fs::remove_dir(&self.root).unwrap();
+            fs::remove_file(&self.image).unwrap();
+        }
+    }
+}
+
+fn life(kind: &str, make: &[&str]) {
+    let place = Place::new(kind, make);
+    place
+        .run("run -d --name app -v data:/data busybox sleep 1000")
+        .ok();
+    place
+        .sh("echo one > /data/f; mkdir /data/d; echo same > /data/d/same")
+        .ok();
+    let made = place.run("volume snapshot create --name one data");
+    assert_eq!(made.ok(), "data@one");
+    assert!(made.stderr.contains("containers were frozen for"), "{made}");
+    assert_eq!(
+        made.stderr.contains("this filesystem cannot share data"),
+        kind == "ext4",
+        "{made}"
+    );
+    place.sh("echo two > /data/f; echo x > /data/new").ok();
+    assert_eq!(
+        place.run("volume snapshot diff data@one").ok(),
+        "M /f\nA /new"
+    );
+    place
+        .run("volume snapshot create --name one data")
+        .fails(1, "has a snapshot one already");
+    assert_eq!(place.run("volume snapshot ls -q data").ok(), "data@one");
+
+    // Read by another container; never written.
+    for flags in [
+        "-v data@one:/old:ro",
+        "--mount type=volume,source=data@one,target=/old,readonly",
+    ] {
+        let read = place.run(&format!("run --rm {flags} busybox cat /old/f"));
+        assert_eq!(read.ok(), "one");
+    }
+    place
+        .run("run --rm -v data@one:/old busybox true")
+        .fails(125, "a snapshot can only be read");
+    place
+        .run("run --rm -v data@none:/old:ro busybox true")
+        .fails(125, "no such snapshot: data@none");
+    place
+        .run("create --name reader -v data@one:/old:ro busybox true")
+        .ok();
+    place
+        .run("volume snapshot rm data@one")
+        .fails(1, "snapshot data@one is in use");
+    place.run("rm reader").ok();
+
+    // Not under a running container, unless it is told.
+    place
+        .run("volume restore data@one")
+        .fails(1, "mounted by running containers: app");
+    let forced = place.run("volume restore --force data@one");
+    let kept = forced.ok();
+    let kept = kept.rsplit(' ').next().unwrap();
+    assert!(kept.starts_with("data@before-restore-"), "{forced}");
+    assert!(
+        forced.stderr.contains("until they are restarted: app"),
+        "{forced}"
+    );
+    assert_eq!(place.sh("cat /data/f").ok(), "two");
+    place.run("restart -t 0 app").ok();
+    assert_eq!(place.sh("cat /data/f; ls /data").ok(), "one\nd\nf");
+    place.run("stop -t 0 app").ok();
+    place.run("volume restore --undo data").ok();
+    place.run("start app").ok();
+    assert_eq!(place.sh("cat /data/f /data/new").ok(), "two\nx");
+
+    assert_eq!(place.run("volume clone data@one copy").ok(), "copy");
+    assert_eq!(place.run("volume clone data twin").ok(), "twin");
+    place
+        .run("volume clone data@one copy")
+        .fails(1, "volume copy exists already");
+    for (volume, content) in [("copy", "one"), ("twin", "two")] {
+        let read = place.run(&format!("run --rm -v {volume}:/d busybox cat /d/f"));
+        assert_eq!(read.ok(), content);
+    }
+    place.run("volume snapshot create copy data").ok();
+    for name in place.run("volume snapshot ls -q").ok().lines() {
+        place.run(&format!("volume snapshot rm {name}")).ok();
+    }
+    assert_eq!(place.run("volume snapshot ls -q").ok(), "");
+    assert_eq!(place.sh("cat /data/f").ok(), "two");
+    for line in ["rm -f app", "volume rm data copy twin"] {
+        place.run(line).ok();
+    }
+}
+
+fn path_of(scene: &Scene, snapshot: &str) -> PathBuf {
+    let volume = snapshot.split('@').next().unwrap();
+    let listed = scene.run(&format!(
+        "volume snapshot ls %{volume} --format {{{{.Name}}}}={{{{.Path}}}}"
+    ));
+    let name = snapshot.split('@').nth(1).unwrap();
+    let found = listed
+        .ok()
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{name}=")).map(PathBuf::from));
+    found.unwrap_or_else(|| panic!("{listed}"))
+}
+
+/// What each rung of the ladder promises.
+fn consistency(scene: &Scene) {
+    let script = "i=0; while :; do i=$((i+1)); echo $i > /a/t; mv /a/t /a/n; echo $i > /b/t; mv /b/t /b/n; done";
+    scene
+        .run_and(
+            "run -d --name %writer -v %a:/a -v %b:/b busybox sh -c",
+            &[script],
+        )
+        .ok();
+    testkit::until("the container writes", || {
+        scene.data("b").join("n").exists().then_some(())
+    });
+    for round in 0..5 {
+        scene
+            .run(&format!("volume snapshot create --name r{round} %b %a"))
+            .ok();
+        let number = |volume: &str| -> i64 {
+            let path = path_of(scene, &format!("{volume}@r{round}")).join("n");
+            fs::read_to_string(path).unwrap().trim().parse().unwrap()
+        };
+        let ahead = number("a") - number("b");
+        assert!(
+            (0..=1).contains(&ahead),
+            "the two volumes are of one instant: {ahead}"
+        );
+    }
+    assert_eq!(scene.inspect("writer", "{{.State.Status}}"), "running");
+    scene.run("exec %writer true").ok();
+
+    let hooked = scene.run_and(
+        "volume snapshot create --name hooked %a",
+        &["--pre", "echo prepared > /a/hook", "--post", "rm /a/hook"],
+    );
+    hooked.ok();
+    assert!(path_of(scene, "a@hooked").join("hook").exists());
+    assert!(!scene.data("a").join("hook").exists());
+    scene
+        .run_and(
+            "volume snapshot create --name failed %a",
+            &["--pre", "echo sorry; exit 3", "--post", "touch /a/after"],
+        )
+        .fails(1, "ended with 3: sorry");
+    assert!(
+        scene.data("a").join("after").exists(),
+        "what follows a hook runs in any case"
+    );
+    scene
+        .run("volume snapshot diff %a@failed")
+        .fails(1, "no such snapshot");
+
+    let started = scene.inspect("writer", "{{.State.StartedAt}}");
+    scene.run("update --restart no %writer").ok();
+    scene
+        .run("volume snapshot create --consistency stop --name stopped %a")
+        .ok();
+    assert_eq!(scene.inspect("writer", "{{.State.Status}}"), "running");
+    assert_ne!(scene.inspect("writer", "{{.State.StartedAt}}"), started);
+    for (flags, text) in [
+        ("--consistency strong", "invalid consistency"),
+        ("--hook oracle", "unknown hook"),
+        ("--consistency hook", "needs a command to run"),
+        ("--name a/b", "invalid snapshot name"),
+    ] {
+        scene
+            .run(&format!("volume snapshot create {flags} %a"))
+            .fails(1, text);
+    }
+    scene.run("rm -f %writer").ok();
+    scene.run("volume rm %a %b").ok();
+}
+
+fn schedules(scene: &Scene) {
+    scene.run("volume create %data").ok();
+    scene
+        .run("volume schedule set %data")
+        .fails(1, "keeps at least one");
+    scene
+        .run("volume schedule set --daily 1 --at 25:00 %data")
+        .fails(1, "invalid time");
+    scene
+        .run("volume schedule set --hourly 24 --daily 7 --at 03:30 %data")
+        .ok();
+    let listed = || {
+        scene
+            .run("volume snapshot ls %data --format {{.Reason}}:{{.Labels}}")
+            .ok()
+    };
+    testkit::until("the first snapshot is made at once", || {
+        (listed() == "schedule:orlop.schedule=hourly,daily").then_some(())
+    });
+    let shown = scene.run("volume schedule ls").ok();
+    assert!(
+        shown.contains(&scene.name("data")) && shown.contains("03:30"),
+        "{shown}"
+    );
+    scene.run("volume schedule rm %data").ok();
+    scene
+        .run("volume schedule rm %data")
+        .fails(1, "has no schedule");
+    assert!(!listed().is_empty(), "what was made stays");
+
+    scene
+        .run("volume snapshot create --name pinned --expire 1s --pin %data")
+        .ok();
+    scene
+        .run("volume snapshot create --name short --expire 1s %data")
+        .ok();
+    testkit::until("it expires", || {
+        let names = scene
+            .run("volume snapshot ls %data --format {{.Name}}")
+            .ok();
+        (!names.contains("short")).then_some(())
+    });
+    let names = scene
+        .run("volume snapshot ls %data --format {{.Name}}")
+        .ok();
+    assert!(names.contains("pinned"), "{names}");
+    scene.run("volume snapshot unpin %data@pinned").ok();
+    scene.run("volume rm %data").ok();
+}
