@@ -38,7 +38,7 @@ pub use engine::{Engine, OpenError};
 pub use error::{ErrorKind, Fault};
 pub use progress::{Progress, Silent};
 pub use registry::{Credentials, Found as FoundRepository, Settings as RegistrySettings};
-pub use store::{DEFAULT_ROOT, Paths};
+pub use store::{DEFAULT_ROOT, Paths, VolumeEventRow};
 pub use volumes::{
     ChownRequest, CreateVolume, Created as CreatedVolume, Disposal, FileEntry, PruneRequest,
     Pruned, TrashLimit, TrashPolicy, Trashed, Volume, VolumeError, Volumes,

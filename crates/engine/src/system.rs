@@ -17,6 +17,8 @@ pub struct DiskUsage {
     pub containers: Vec<ContainerSummary>,
     /// Volume, bytes (-1: not known), number of containers.
     pub volumes: Vec<(volumes::Volume, i64, usize)>,
+    /// Volumes in the trash, and what is known of their size.
+    pub trash: (usize, u64),
 }
 
 /// Counts and host facts for `info`.
@@ -69,7 +71,12 @@ impl Engine {
             let holders = self.volumes.holders(&volume.name)?.len();
             volumes.push((volume, size, holders));
         }
+        let trash = self.volumes.trash()?;
         Ok(DiskUsage {
+            trash: (
+                trash.len(),
+                trash.iter().filter_map(|volume| volume.bytes).sum(),
+            ),
             layers_size,
             images: self.images.list(&ImageListRequest {
                 all: true,

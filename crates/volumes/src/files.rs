@@ -34,6 +34,22 @@ pub struct FileEntry {
     pub target: Option<String>,
 }
 
+impl FileEntry {
+    /// The kind as people say it.
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            FileType::Directory => "directory",
+            FileType::RegularFile => "file",
+            FileType::Symlink => "link",
+            FileType::Fifo => "fifo",
+            FileType::Socket => "socket",
+            FileType::CharacterDevice => "character device",
+            FileType::BlockDevice => "block device",
+            FileType::Unknown => "unknown",
+        }
+    }
+}
+
 impl Volumes {
     /// The entries of a directory in a volume by name, or the one entry that a path to anything else names.
     ///

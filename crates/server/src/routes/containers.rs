@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::{json as answer_json, no_content, ok};
-use crate::bridge::Class;
+use crate::bridge::{Bridge, Class};
 use crate::convert::container as convert;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
@@ -53,6 +53,24 @@ async fn list(request: Request) -> Answer {
 }
 
 async fn create(request: Request) -> Answer {
+    let (bridge, create) = create_request(request).await?;
+    let created = bridge
+        .call(Class::Disk, move |engine| engine.containers.create(create))
+        .await?;
+    let mut answer = json!({ "Id": created.id, "Warnings": created.warnings });
+    if !created.image_volumes.is_empty() {
+        // Not Docker's: what it makes in silence.
+        answer["ImageVolumes"] = created
+            .image_volumes
+            .iter()
+            .map(|(name, destination)| json!({ "Name": name, "Destination": destination }))
+            .collect();
+    }
+    answer_json(StatusCode::CREATED, &answer)
+}
+
+/// What a client wants a container to be.
+pub(super) async fn create_request(request: Request) -> Result<(Bridge, CreateRequest), Refusal> {
     let (bridge, version) = (request.bridge.clone(), request.version);
     let (name, platform) = (request.text("name"), request.text("platform"));
     let body = request.json().await?;
@@ -74,19 +92,7 @@ async fn create(request: Request) -> Answer {
         host_config,
         platform,
     };
-    let created = bridge
-        .call(Class::Disk, move |engine| engine.containers.create(create))
-        .await?;
-    let mut answer = json!({ "Id": created.id, "Warnings": created.warnings });
-    if !created.image_volumes.is_empty() {
-        // Not Docker's: what it makes in silence.
-        answer["ImageVolumes"] = created
-            .image_volumes
-            .iter()
-            .map(|(name, destination)| json!({ "Name": name, "Destination": destination }))
-            .collect();
-    }
-    answer_json(StatusCode::CREATED, &answer)
+    Ok((bridge, create))
 }
 
 async fn prune(request: Request) -> Answer {

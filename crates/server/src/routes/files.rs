@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use engine::containers::{ArchiveStat, CommitRequest, PutOptions};
+use engine::Engine;
+use engine::containers::{ArchiveStat, CommitRequest, ContainerError, PutOptions};
 use hyper::{Response, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -26,15 +27,15 @@ route_table! {
     POST "/commit" => commit,
 }
 
-fn path(request: &Request) -> Result<String, Refusal> {
+pub(super) fn path(request: &Request) -> Result<String, Refusal> {
     request
         .text("path")
         .ok_or_else(|| Refusal::invalid("bad parameter: path cannot be empty"))
 }
 
-const STAT_HEADER: &str = "x-docker-container-path-stat";
+pub(super) const STAT_HEADER: &str = "x-docker-container-path-stat";
 
-fn describe(stat: &ArchiveStat) -> header::HeaderValue {
+pub(super) fn describe(stat: &ArchiveStat) -> header::HeaderValue {
     let text = json!({
         "name": stat.name,
         "size": stat.size,
@@ -61,11 +62,25 @@ async fn stat(request: Request) -> Answer {
 
 async fn get(request: Request) -> Answer {
     let (name, path) = (request.name(), path(&request)?);
+    streamed(request, move |engine, begin| {
+        engine.containers.archive_get(&name, &path, begin)
+    })
+    .await
+}
+
+/// What a copy calls once, with what it is about to write.
+pub(super) type Begin<'a> = &'a mut dyn FnMut(ArchiveStat) -> Box<dyn Write + Send>;
+
+/// A tar stream whose head tells what it is a copy of.
+pub(super) async fn streamed(
+    request: Request,
+    copy: impl FnOnce(&Engine, Begin<'_>) -> Result<(), ContainerError> + Send + 'static,
+) -> Answer {
     let (sender, stat) = oneshot::channel();
     let pieces = request.bridge.stream(Class::Long, move |engine, writer| {
         let mut sender = Some(sender);
         let writer: Mutex<Option<Box<dyn Write + Send>>> = Mutex::new(Some(Box::new(writer)));
-        engine.containers.archive_get(&name, &path, &mut |stat| {
+        copy(engine, &mut |stat| {
             if let Some(sender) = sender.take() {
                 // The client may have gone.
                 drop(sender.send(stat));

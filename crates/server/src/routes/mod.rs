@@ -8,10 +8,12 @@ pub(crate) mod extension;
 pub(crate) mod files;
 pub(crate) mod images;
 pub(crate) mod networks;
-pub(crate) mod snapshots;
 pub(crate) mod registry;
+pub(crate) mod snapshots;
 pub(crate) mod streams;
 pub(crate) mod system;
+pub(crate) mod volume_care;
+pub(crate) mod volume_files;
 pub(crate) mod volumes;
 
 /// Every route; literal paths stand before those with placeholders that would take them.
@@ -28,6 +30,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
         networks::ROUTES,
         system::ROUTES,
         extension::ROUTES,
+        volume_care::ROUTES,
+        volume_files::ROUTES,
         snapshots::ROUTES,
     ]
     .into_iter()

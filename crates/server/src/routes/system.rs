@@ -134,6 +134,7 @@ async fn usage(request: Request) -> Answer {
         "Images": usage.images.iter().map(convert::image::summary).collect::<Vec<_>>(),
         "Containers": usage.containers.iter().map(convert::container::summary).collect::<Vec<_>>(),
         "Volumes": volumes,
+        "VolumeTrash": { "Count": usage.trash.0, "Size": usage.trash.1 },
         "BuildCache": [],
         "BuilderSize": 0,
     }))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::containers::list::Filters;
-use engine::{CreateVolume, PruneRequest};
+use engine::{CreateVolume, Disposal, PruneRequest};
 use hyper::StatusCode;
 use regex::Regex;
 use serde::Serialize;
@@ -21,6 +21,8 @@ route_table! {
     GET "/volumes" => list,
     POST "/volumes/create" => create,
     POST "/volumes/prune" => prune,
+    GET "/orlop/v1/prune" => plan_prune,
+    POST "/orlop/v1/prune" => prune,
     GET "/volumes/{}" => inspect,
     PUT "/volumes/{}" => update,
     DELETE "/volumes/{}" => remove,
@@ -121,23 +123,74 @@ async fn create(request: Request) -> Answer {
 }
 
 async fn prune(request: Request) -> Answer {
+    let prune = prune_request(&request)?;
+    if request.flag("dryRun") {
+        return dry_run(request, prune).await;
+    }
+    let exactly = request.text("exactly");
+    let pruned = request
+        .bridge
+        .call(Class::Long, move |engine| {
+            engine.prune_volumes(&prune, exactly.as_deref())
+        })
+        .await?;
+    let deleted = (!pruned.names.is_empty()).then_some(pruned.names);
+    ok(&json!({ "VolumesDeleted": deleted, "SpaceReclaimed": pruned.bytes }))
+}
+
+async fn plan_prune(request: Request) -> Answer {
+    let prune = prune_request(&request)?;
+    dry_run(request, prune).await
+}
+
+fn prune_request(request: &Request) -> Result<PruneRequest, Refusal> {
     let filters = filters::parse(request.get("filters"))?;
     known(&filters, &["label", "label!", "all"])?;
     let all = filters::flag(&filters, "all")?.unwrap_or(false);
     let list = |key: &str| filters.0.get(key).cloned().unwrap_or_default();
-    let prune = PruneRequest {
+    Ok(PruneRequest {
         // Before named volumes were spared.
         all: all || request.version < api::version::ApiVersion::v1(42),
         labels: list("label"),
         without_labels: list("label!"),
         now: request.flag("now"),
-    };
-    let pruned = request
+    })
+}
+
+/// What a prune would do, with what it would be based on. Not Docker's.
+async fn dry_run(request: Request, prune: PruneRequest) -> Answer {
+    let planned = request
         .bridge
-        .call(Class::Long, move |engine| engine.volumes.prune(&prune))
+        .call(Class::Quick, move |engine| engine.plan_volume_prune(&prune))
         .await?;
-    let deleted = (!pruned.names.is_empty()).then_some(pruned.names);
-    ok(&json!({ "VolumesDeleted": deleted, "SpaceReclaimed": pruned.bytes }))
+    let candidates = &planned.plan.candidates;
+    let names: Vec<&str> = candidates.iter().map(|one| one.name.as_str()).collect();
+    let known: u64 = candidates
+        .iter()
+        .filter_map(|one| Some(one.measured.as_ref()?.bytes))
+        .sum();
+    let details: Vec<_> = candidates
+        .iter()
+        .zip(planned.last_uses())
+        .map(|(one, last_use)| {
+            let size = one.measured.as_ref();
+            json!({
+                "Name": one.name,
+                "Anonymous": one.anonymous,
+                "CreatedAt": one.created_at,
+                "LastUsed": last_use,
+                "Size": size.map(|size| size.bytes),
+                "MeasuredAt": size.map(|size| size.at.as_str()),
+            })
+        })
+        .collect();
+    ok(&json!({
+        "VolumesDeleted": (!names.is_empty()).then_some(&names),
+        "SpaceReclaimed": known,
+        "DryRun": true,
+        "Token": planned.token,
+        "Volumes": details,
+    }))
 }
 
 async fn inspect(request: Request) -> Answer {
@@ -158,10 +211,15 @@ async fn update(_request: Request) -> Answer {
 
 async fn remove(request: Request) -> Answer {
     let (name, force) = (request.name(), request.flag("force"));
+    let disposal = if request.flag("now") {
+        Disposal::Now
+    } else {
+        Disposal::Trash("rm")
+    };
     request
         .bridge
         .call(Class::Disk, move |engine| {
-            engine.volumes.remove(&name, force)
+            engine.volumes.dispose(&name, force, disposal)
         })
         .await?;
     no_content()

@@ -1,0 +1,401 @@
+//! Seeing, guarding and changing volumes: our own routes beside Docker's `/volumes`.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use engine::volume::users::last_use;
+use engine::volume::{Creator, LastUse, VolumeUser};
+use engine::{ChownRequest, FileEntry, TrashLimit, TrashPolicy, Trashed, Volume};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::containers::create_request;
+use super::{no_content, ok};
+use crate::bridge::Class;
+use crate::convert::volume as convert;
+use crate::dispatch::{Answer, route_table};
+use crate::errors::Refusal;
+use crate::request::Request;
+use crate::stream::respond;
+
+route_table! {
+    GET "/orlop/v1/volumes" => overview,
+    GET "/orlop/v1/usage" => usage,
+    GET "/orlop/v1/volumes/{}" => detail,
+    GET "/orlop/v1/volumes/{}/history" => history,
+    POST "/orlop/v1/volumes/{}/protect" => protect,
+    POST "/orlop/v1/volumes/{}/unprotect" => unprotect,
+    POST "/orlop/v1/volumes/{}/rename" => rename,
+    POST "/orlop/v1/volumes/{}/label" => label,
+    POST "/orlop/v1/volumes/{}/chown" => chown,
+    GET "/orlop/v1/volumes/{}/files" => files,
+    GET "/orlop/v1/trash" => trash,
+    DELETE "/orlop/v1/trash" => empty,
+    DELETE "/orlop/v1/trash/{}" => empty_one,
+    POST "/orlop/v1/trash/{}/undelete" => undelete,
+    GET "/orlop/v1/trash-policy" => policy,
+    PUT "/orlop/v1/trash-policy" => set_policy,
+    GET "/orlop/v1/audit" => audit,
+    POST "/orlop/v1/audit/fix" => fix,
+    POST "/orlop/v1/explain" => explain,
+}
+
+/// A line of the list: Docker's fields and ours.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Line<'a> {
+    #[serde(flatten)]
+    volume: convert::Shown<'a>,
+    anonymous: bool,
+    users: usize,
+    protected: bool,
+    usage: Option<Usage<'a>>,
+    last_used: Option<LastUse>,
+}
+
+/// What a volume took when it was measured.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Usage<'a> {
+    bytes: u64,
+    files: u64,
+    at: &'a str,
+}
+
+async fn overview(request: Request) -> Answer {
+    let all = request
+        .bridge
+        .call(Class::Quick, |engine| engine.volumes.overview())
+        .await?;
+    let lines: Vec<Line<'_>> = all
+        .iter()
+        .map(|(volume, notes, users)| Line {
+            volume: volume.into(),
+            anonymous: volume.anonymous,
+            users: *users,
+            protected: notes.protected,
+            usage: notes.measured.as_ref().map(|measured| Usage {
+                bytes: measured.bytes,
+                files: measured.files,
+                at: &measured.at,
+            }),
+            last_used: last_use(notes.used_by.as_deref(), notes.used_at.clone()),
+        })
+        .collect();
+    ok(&lines)
+}
+
+/// Measures the volumes named, or all, and says each result as it is there. Ends when nobody reads any more.
+async fn usage(request: Request) -> Answer {
+    let names = request.all("name");
+    let pieces = request
+        .bridge
+        .stream(Class::Long, move |engine, mut writer| {
+            let names = if names.is_empty() {
+                let all = engine.volumes.list()?;
+                all.into_iter().map(|volume| volume.name).collect()
+            } else {
+                names
+            };
+            for (index, name) in names.iter().enumerate() {
+                let mut line = json!({ "Name": name, "Number": index + 1, "Of": names.len() });
+                match engine.volumes.measure(name) {
+                    Ok(measured) => {
+                        line["Bytes"] = json!(measured.bytes);
+                        line["Files"] = json!(measured.files);
+                        line["At"] = json!(measured.at);
+                    }
+                    Err(error) => line["Error"] = json!(Refusal::from(error).message),
+                }
+                if writeln!(writer, "{line}").is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+    respond("application/x-ndjson", pieces).await
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Detail<'a> {
+    #[serde(flatten)]
+    volume: convert::Shown<'a>,
+    anonymous: bool,
+    protected: bool,
+    exclusive: bool,
+    used_by: &'a [VolumeUser],
+    created_by: Option<&'a Creator>,
+    last_used: Option<&'a LastUse>,
+    usage: Option<Usage<'a>>,
+    history: Vec<Value>,
+}
+
+fn events(history: &[engine::VolumeEventRow]) -> Vec<Value> {
+    history
+        .iter()
+        .map(|event| json!({ "At": event.at, "Action": event.action, "Detail": event.detail }))
+        .collect()
+}
+
+async fn detail(request: Request) -> Answer {
+    let name = request.name();
+    let detail = request
+        .bridge
+        .call(Class::Quick, move |engine| engine.volume_detail(&name))
+        .await?;
+    ok(&Detail {
+        volume: (&detail.volume).into(),
+        anonymous: detail.volume.anonymous,
+        protected: detail.protected,
+        exclusive: detail.exclusive,
+        used_by: &detail.used_by,
+        created_by: detail.created_by.as_ref(),
+        last_used: detail.last_used.as_ref(),
+        usage: detail.usage.as_ref().map(|measured| Usage {
+            bytes: measured.bytes,
+            files: measured.files,
+            at: &measured.at,
+        }),
+        history: events(&detail.history),
+    })
+}
+
+async fn history(request: Request) -> Answer {
+    let name = request.name();
+    let history = request
+        .bridge
+        .call(Class::Quick, move |engine| engine.volumes.history(&name))
+        .await?;
+    ok(&events(&history))
+}
+
+async fn protect(request: Request) -> Answer {
+    set_protection(request, true).await
+}
+
+async fn unprotect(request: Request) -> Answer {
+    set_protection(request, false).await
+}
+
+async fn set_protection(request: Request, protected: bool) -> Answer {
+    let name = request.name();
+    request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.volumes.protect(&name, protected)
+        })
+        .await?;
+    no_content()
+}
+
+fn wanted(request: &Request, key: &str) -> Result<String, Refusal> {
+    request
+        .text(key)
+        .ok_or_else(|| Refusal::invalid(format!("missing parameter: {key}")))
+}
+
+async fn rename(request: Request) -> Answer {
+    let (from, to) = (request.name(), wanted(&request, "name")?);
+    let volume = request
+        .bridge
+        .call(Class::Disk, move |engine| engine.rename_volume(&from, &to))
+        .await?;
+    ok(&convert::volume(&volume))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Labels {
+    set: BTreeMap<String, String>,
+    remove: Vec<String>,
+}
+
+async fn label(request: Request) -> Answer {
+    let (name, bridge) = (request.name(), request.bridge.clone());
+    let labels: Labels = serde_json::from_value(request.json().await?)
+        .map_err(|error| Refusal::invalid(format!("invalid JSON: {error}")))?;
+    let volume = bridge
+        .call(Class::Disk, move |engine| {
+            engine.volumes.label(&name, &labels.set, &labels.remove)
+        })
+        .await?;
+    ok(&convert::volume(&volume))
+}
+
+async fn chown(request: Request) -> Answer {
+    let name = request.name();
+    let uid = request
+        .number("uid")?
+        .ok_or_else(|| Refusal::invalid("missing parameter: uid"))?;
+    let chown = ChownRequest {
+        uid,
+        gid: request.number("gid")?,
+        from: request.number("from")?,
+    };
+    let changed = request
+        .bridge
+        .call(Class::Long, move |engine| {
+            engine.volumes.chown(&name, chown)
+        })
+        .await?;
+    ok(&json!({ "Changed": changed }))
+}
+
+fn entry(entry: &FileEntry) -> Value {
+    json!({
+        "Name": entry.name,
+        "Type": entry.kind_name(),
+        "Mode": entry.mode,
+        "UID": entry.uid,
+        "GID": entry.gid,
+        "Size": entry.size,
+        "Modified": entry.modified,
+        "Target": entry.target,
+    })
+}
+
+async fn files(request: Request) -> Answer {
+    let (name, path) = (request.name(), request.text("path").unwrap_or_default());
+    let entries = request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.volumes.list_files(&name, &path)
+        })
+        .await?;
+    ok(&entries.iter().map(entry).collect::<Vec<_>>())
+}
+
+fn trashed(trashed: &Trashed) -> Value {
+    json!({
+        "ID": trashed.id.as_str(),
+        "Name": trashed.name,
+        "Driver": trashed.driver,
+        "Labels": trashed.labels,
+        "Anonymous": trashed.anonymous,
+        "TrashedAt": trashed.trashed_at,
+        "ExpiresAt": trashed.expires_at,
+        "Reason": trashed.reason,
+        "Size": trashed.bytes,
+    })
+}
+
+async fn trash(request: Request) -> Answer {
+    let all = request
+        .bridge
+        .call(Class::Quick, |engine| engine.volumes.trash())
+        .await?;
+    ok(&all.iter().map(trashed).collect::<Vec<_>>())
+}
+
+async fn empty(request: Request) -> Answer {
+    emptied(request, None).await
+}
+
+async fn empty_one(request: Request) -> Answer {
+    let name = request.name();
+    emptied(request, Some(name)).await
+}
+
+async fn emptied(request: Request, only: Option<String>) -> Answer {
+    let emptied = request
+        .bridge
+        .call(Class::Long, move |engine| {
+            engine.volumes.empty_trash(only.as_deref())
+        })
+        .await?;
+    ok(&json!({ "VolumesDeleted": emptied.names, "SpaceReclaimed": emptied.bytes }))
+}
+
+async fn undelete(request: Request) -> Answer {
+    let (name, to) = (request.name(), request.text("name"));
+    let volume: Volume = request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.volumes.undelete(&name, to.as_deref())
+        })
+        .await?;
+    ok(&convert::volume(&volume))
+}
+
+/// Either of the sizes, or neither for what was set before.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Policy {
+    /// Seconds; 0: removals are final.
+    grace: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_percent: Option<u8>,
+}
+
+impl From<TrashPolicy> for Policy {
+    fn from(policy: TrashPolicy) -> Self {
+        let (max_bytes, max_percent) = match policy.limit {
+            TrashLimit::Bytes(bytes) => (Some(bytes), None),
+            TrashLimit::Percent(percent) => (None, Some(percent)),
+        };
+        Self {
+            grace: Some(policy.grace),
+            max_bytes,
+            max_percent,
+        }
+    }
+}
+
+async fn policy(request: Request) -> Answer {
+    let policy = request
+        .bridge
+        .call(Class::Quick, |engine| engine.volumes.trash_policy())
+        .await?;
+    ok(&Policy::from(policy))
+}
+
+async fn set_policy(request: Request) -> Answer {
+    let bridge = request.bridge.clone();
+    let wanted: Policy = serde_json::from_value(request.json().await?)
+        .map_err(|error| Refusal::invalid(format!("invalid JSON: {error}")))?;
+    if wanted.max_percent.is_some_and(|percent| percent > 100) {
+        return Err(Refusal::invalid("MaxPercent must not be above 100"));
+    }
+    let policy = bridge
+        .call(Class::Disk, move |engine| {
+            let mut policy = engine.volumes.trash_policy()?;
+            policy.grace = wanted.grace.unwrap_or(policy.grace);
+            match (wanted.max_bytes, wanted.max_percent) {
+                (Some(bytes), _) => policy.limit = TrashLimit::Bytes(bytes),
+                (None, Some(percent)) => policy.limit = TrashLimit::Percent(percent),
+                (None, None) => {}
+            }
+            engine.volumes.set_trash_policy(policy)?;
+            Ok::<_, engine::VolumeError>(policy)
+        })
+        .await?;
+    ok(&Policy::from(policy))
+}
+
+async fn audit(request: Request) -> Answer {
+    let fast = request.flag("fast");
+    let audit = request
+        .bridge
+        .call(Class::Long, move |engine| engine.audit_volumes(fast))
+        .await?;
+    ok(&audit)
+}
+
+async fn fix(request: Request) -> Answer {
+    let fixed = request
+        .bridge
+        .call(Class::Long, |engine| engine.audit_fix())
+        .await?;
+    ok(&json!({ "Fixed": fixed }))
+}
+
+async fn explain(request: Request) -> Answer {
+    let (bridge, create) = create_request(request).await?;
+    let explanation = bridge
+        .call(Class::Disk, move |engine| engine.containers.explain(create))
+        .await?;
+    ok(&explanation)
+}
