@@ -20,9 +20,21 @@ thread_local! {
 }
 
 /// Whether the two filesystems can share data; found out by the first file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reflink {
     impossible: AtomicBool,
+    /// Length of the shortest file that is worth it.
+    least: u64,
+}
+
+impl Reflink {
+    /// `always`: what a copy takes matters more than how long it takes.
+    pub(crate) fn new(always: bool) -> Self {
+        Self {
+            impossible: AtomicBool::new(false),
+            least: if always { 1 } else { WORTH_SHARING },
+        }
+    }
 }
 
 /// Copies the `stat.size` bytes of `src` to `dst`, or fewer when `src` has become shorter.
@@ -35,7 +47,7 @@ pub(crate) fn copy(
     if stat.size == 0 {
         return Ok(());
     }
-    if stat.size >= WORTH_SHARING && !reflink.impossible.load(Ordering::Relaxed) {
+    if stat.size >= reflink.least && !reflink.impossible.load(Ordering::Relaxed) {
         match rustix::fs::ioctl_ficlone(dst, src) {
             Ok(()) => return Ok(()),
             Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV | Errno::NOSYS) => {

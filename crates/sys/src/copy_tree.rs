@@ -42,6 +42,8 @@ pub struct CopyOptions<'a> {
     pub root_attributes: bool,
     /// Directories on which something is mounted are copied without their contents.
     pub one_file_system: bool,
+    /// Small files share their data as well, where that is possible: slower, but the copy takes no room.
+    pub share_always: bool,
     /// Called now and then, from several threads.
     pub progress: Option<&'a (dyn Fn(Counts) + Sync)>,
 }
@@ -51,6 +53,7 @@ impl std::fmt::Debug for CopyOptions<'_> {
         f.debug_struct("CopyOptions")
             .field("root_attributes", &self.root_attributes)
             .field("one_file_system", &self.one_file_system)
+            .field("share_always", &self.share_always)
             .finish_non_exhaustive()
     }
 }
@@ -138,7 +141,7 @@ pub fn copy_tree(
         } else {
             Acl::Absent
         },
-        reflink: Reflink::default(),
+        reflink: Reflink::new(options.share_always),
         links: Mutex::new(HashMap::new()),
         waiting: AtomicUsize::new(0),
         entries: AtomicU64::new(0),

@@ -60,6 +60,7 @@ pub(super) fn replicate(from: &Path, to: &Path, access: Access) -> Result<Replic
     let options = CopyOptions {
         root_attributes: true,
         one_file_system: true,
+        share_always: true,
         ..CopyOptions::default()
     };
     copy_tree(source.as_fd(), target.as_fd(), &options)
