@@ -241,6 +241,9 @@ pub(crate) struct Flags {
     /// Publish all exposed ports to random ports
     #[arg(short = 'P', long)]
     pub(super) publish_all: bool,
+    /// Show what would be mounted, and make nothing
+    #[arg(long)]
+    pub(super) explain_mounts: bool,
     /// Pull image before running ("always", "missing", "never")
     #[arg(long, value_name = "string")]
     pub(super) pull: Option<String>,

@@ -12,6 +12,7 @@ mod config;
 pub(crate) mod cp;
 mod diff;
 mod exec;
+mod explain;
 mod export;
 mod flags;
 mod host;

@@ -8,6 +8,7 @@ use std::io::{IsTerminal as _, Write as _};
 use clap::Args as ClapArgs;
 use serde_json::Value;
 
+use super::explain::explain;
 use super::flags::Flags;
 use super::session::Session;
 use crate::commands::image_pull;
@@ -42,6 +43,9 @@ impl CreateArgs {
             .flags
             .body(false)
             .map_err(|failure| refused(failure, "create"))?;
+        if self.flags.explain_mounts {
+            return explain(client, &body);
+        }
         let id = create(client, &self.flags, &body)?;
         println!("{id}");
         Ok(0)
@@ -58,6 +62,9 @@ impl Args {
             return Err(Failure::new(
                 "conflicting options: cannot specify both --attach and --detach",
             ));
+        }
+        if flags.explain_mounts {
+            return explain(client, &body).map_err(explained);
         }
         let (stdin, stdout, stderr) = flags.attached(self.detach);
         terminal::check(flags.tty, stdin)?;
