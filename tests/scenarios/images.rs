@@ -580,6 +580,11 @@ fn i06(scene: &Scene) {
     );
     let history = scene.run(&format!("history {image}:v1")).ok();
     assert!(history.lines().count() >= 3, "{history}");
+    let sizes = scene
+        .run_and(&format!("history {image}:v1 --format"), &["{{.Size}}"])
+        .ok();
+    assert!(sizes.starts_with("0B\n"), "nothing was changed: {sizes}");
+    assert!(sizes.ends_with("MB"), "what the image began with: {sizes}");
     scene
         .run("image inspect no-such-image-anywhere")
         .fails(1, "o such image");

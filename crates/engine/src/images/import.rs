@@ -59,11 +59,17 @@ impl Images {
         let layer = self.add_layer(None, &mut plain, None)?;
         drop(plain);
         let created = Timestamp::now().to_string();
+        let comment = if request.message.is_empty() {
+            // Docker's sentence.
+            "Imported from -".to_owned()
+        } else {
+            request.message.clone()
+        };
         let document = ImageConfig {
             architecture,
             os,
             created: Some(created.clone()),
-            comment: request.message.clone(),
+            comment: comment.clone(),
             config: Some(serde_json::to_value(&config).expect("a configuration serialises")),
             rootfs: RootFs {
                 kind: "layers".to_owned(),
@@ -71,7 +77,7 @@ impl Images {
             },
             history: vec![History {
                 created: Some(created),
-                comment: request.message.clone(),
+                comment,
                 ..History::default()
             }],
             ..ImageConfig::default()

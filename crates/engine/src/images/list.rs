@@ -144,8 +144,9 @@ impl Images {
                 comment: step.comment.clone(),
                 tags: Vec::new(),
             })
-            .rev()
             .collect();
+        // Not before: sizes are taken in the order of the steps.
+        entries.reverse();
         if let Some(newest) = entries.first_mut() {
             newest.tags = self.shown_names(&id)?.0;
             newest.id = id;
