@@ -34,6 +34,7 @@ mod registry_logins;
 mod servers;
 mod snapshots;
 mod streams;
+mod volume_care;
 mod volume_commands;
 
 /// What a scenario works with.
@@ -207,6 +208,7 @@ fn main() {
     let shared = [
         mounts::SCENARIOS,
         volume_commands::SCENARIOS,
+        volume_care::SCENARIOS,
         data_containers::SCENARIOS,
         backup::SCENARIOS,
         servers::SCENARIOS,
@@ -222,7 +224,13 @@ fn main() {
     ]
     .concat();
     // What the stock client has no command for.
-    let own = [snapshots::OWN, volume_commands::OWN, images::OWN].concat();
+    let own = [
+        snapshots::OWN,
+        volume_commands::OWN,
+        volume_care::OWN,
+        images::OWN,
+    ]
+    .concat();
     // Another engine is driven by its own client only.
     let clients: &[Client] = if testkit::peer().is_some() {
         &[Client::Docker]
