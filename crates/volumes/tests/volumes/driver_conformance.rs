@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use volumes::driver::{Driver, Local, Options, Place};
+use volumes::driver::{Access, Driver, Local, Options, Place};
 
 use crate::scratch::Scratch;
 
@@ -53,6 +53,37 @@ fn conforms(candidate: &Candidate<'_>) {
             driver.unbuild(place).unwrap();
             assert!(!directory.exists());
         }
+
+        // A volume whose bytes are here can be copied; the copies are complete, apart, and go when they are told to.
+        driver.build(place).unwrap();
+        let has_trees = driver.sharing(place).unwrap().is_some();
+        assert_eq!(has_trees, !driver.needs_mount(options));
+        if has_trees {
+            std::fs::write(content.join("file"), "old").unwrap();
+            let (snapshot, clone) = (directory.join("snapshot"), directory.join("clone"));
+            for (from, to, access) in [
+                (&content, &snapshot, Access::ReadOnly),
+                (&snapshot, &clone, Access::Writable),
+            ] {
+                for _ in 0..2 {
+                    let replica = driver.replicate(from, to, access).unwrap();
+                    driver.settle(to, access, replica).unwrap();
+                }
+            }
+            std::fs::write(content.join("file"), "new").unwrap();
+            for (tree, text) in [(&snapshot, "old"), (&clone, "old"), (&content, "new")] {
+                assert_eq!(std::fs::read_to_string(tree.join("file")).unwrap(), text);
+            }
+            driver.seal(&clone).unwrap();
+            for tree in [&snapshot, &clone] {
+                for _ in 0..2 {
+                    driver.discard(tree).unwrap();
+                    assert!(!tree.exists());
+                }
+            }
+            std::fs::remove_file(content.join("file")).unwrap();
+        }
+        driver.unbuild(place).unwrap();
 
         // Every durable call that fails leaves what unbuild removes.
         for n in 1.. {
