@@ -13,9 +13,10 @@ use std::process::{Command, Stdio};
 use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Engine, Host, binary, images_dir};
 
-const PAGES: [(&str, &str); 2] = [
+const PAGES: [(&str, &str); 3] = [
     ("the_tour", "README.md"),
     ("snapshots", "docs/snapshots.md"),
+    ("volumes", "docs/volumes.md"),
 ];
 
 /// A command and what it answers.
