@@ -333,7 +333,7 @@ const OPERATIONS: &[Operation] = &[
 
 /// Removed with everything it kept.
 fn gone(scene: &Scene, volume: &str) {
-    scene.run(&format!("volume rm {volume}")).ok();
+    scene.run(&format!("volume rm --now {volume}")).ok();
 }
 
 fn second_image(scene: &Scene) {

@@ -41,7 +41,8 @@ impl Command {
     }
 }
 
-/// What is done to the containers that use a volume while it is copied.
+// No doc comment: clap would take it for what the command is about. What is done to the containers that use a volume while
+// it is copied.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct AroundArgs {
     /// What keeps the data consistent: none, sync, freeze, hook, stop (default: freeze if a running container may write,
