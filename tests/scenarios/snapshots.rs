@@ -10,11 +10,11 @@ use super::{Scenario, Scene, host};
 
 pub(crate) const OWN: &[Scenario] = &[
     ("S50_snapshots_on_btrfs", |_| {
-        life("btrfs", &["mkfs.btrfs", "-q"])
+        life("btrfs", &["mkfs.btrfs", "-q"]);
     }),
     ("S51_snapshots_on_xfs", |_| life("xfs", &["mkfs.xfs", "-q"])),
     ("S52_snapshots_on_ext4", |_| {
-        life("ext4", &["mkfs.ext4", "-q"])
+        life("ext4", &["mkfs.ext4", "-q"]);
     }),
     ("S53_consistency", consistency),
     ("S54_schedules_and_expiry", schedules),
