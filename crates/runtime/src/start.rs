@@ -93,6 +93,9 @@ fn clone_and_follow(plan: &Plan<'_>, stdio: Stdio) -> Result<Running, StartError
     drop(child);
     drop(stdio);
     let follow = || {
+        // While the child still waits for its first word: after the last one a short program may be over at any moment,
+        // and a process that has ended has no namespaces.
+        hold_mounts(&plan.spec.id, process.pid)?;
         if !early {
             make_cgroup()?;
         }
@@ -101,7 +104,6 @@ fn clone_and_follow(plan: &Plan<'_>, stdio: Stdio) -> Result<Running, StartError
             network::attach(interface, process.pid)?;
             parent.send(Go::Network)?;
         }
-        hold_mounts(&plan.spec.id, process.pid)?;
         start_time(process.pid)
     };
     finish(follow(), &parent, process)
