@@ -391,8 +391,12 @@ fn s85(scene: &Scene) {
             && output.stdout.contains("by image busybox at /anonymous"),
         "{output}"
     );
+    scene
+        .run(&format!("volume adopt {} --name %adopted", "f".repeat(32)))
+        .ok();
+    assert_eq!(scene.run("volume cat %adopted:/precious").ok(), "x");
+    scene.run("volume rm --now %adopted").ok();
     host("mv", &[away.to_str().unwrap(), lost.to_str().unwrap()]);
-    fs::remove_dir_all(full).unwrap();
     scene
         .run(&format!("volume rm --now {anonymous} %lost %shared"))
         .ok();

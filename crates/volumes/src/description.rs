@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use store::{VolumeId, VolumeRow};
+use store::names::check_volume_name;
+use store::{Paths, VolumeId, VolumeRow, VolumeState};
 
 use crate::create::Context;
 use crate::{VolumeError, Volumes};
@@ -29,6 +30,9 @@ pub(crate) struct Description {
     pub(crate) created_at: String,
     #[serde(default)]
     pub(crate) protected: bool,
+    /// RFC 3339; it is in the trash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trashed_until: Option<String>,
 }
 
 impl Description {
@@ -43,19 +47,50 @@ impl Description {
             anonymous: row.anonymous,
             created_at: row.created_at,
             protected,
+            trashed_until: None,
+        }
+    }
+
+    /// The record that it describes.
+    pub(crate) fn row(&self) -> VolumeRow {
+        VolumeRow {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            driver: self.driver.clone(),
+            options: self.options.clone(),
+            labels: self.labels.clone(),
+            anonymous: self.anonymous,
+            state: VolumeState::Ready,
+            created_at: self.created_at.clone(),
         }
     }
 }
 
+/// The description of a directory; `None` when it has none that this version understands, or that of another one.
+pub(crate) fn read(paths: &Paths, id: &VolumeId) -> Option<Description> {
+    let bytes = std::fs::read(paths.volume_metadata(id)).ok()?;
+    let description: Description = serde_json::from_slice(&bytes).ok()?;
+    let fits = description.format == FORMAT
+        && description.id == *id
+        && check_volume_name(&description.name).is_ok();
+    fits.then_some(description)
+}
+
 /// Writes what the database says now; nothing for a volume that has gone.
 pub(crate) fn write(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeError> {
-    let (row, notes) = context
+    let (row, trashed, notes) = context
         .store
-        .read(|tx| Ok::<_, VolumeError>((tx.volume(id)?, tx.volume_notes(id)?)))?;
-    let Some(row) = row else { return Ok(()) };
+        .read(|tx| Ok::<_, VolumeError>((tx.volume(id)?, tx.trashed(id)?, tx.volume_notes(id)?)))?;
+    let trashed_until = trashed.as_ref().map(|trashed| trashed.expires_at.clone());
+    let Some(row) = row.or(trashed.map(|trashed| trashed.volume)) else {
+        return Ok(());
+    };
+    let description = Description {
+        trashed_until,
+        ..Description::new(row, notes.protected)
+    };
     let path = context.paths.volume_metadata(id);
-    let text = serde_json::to_vec_pretty(&Description::new(row, notes.protected))
-        .expect("maps have string keys");
+    let text = serde_json::to_vec_pretty(&description).expect("maps have string keys");
     // Options may hold passwords.
     match sys::durable::write_atomic(&path, &text, 0o600) {
         // A volume whose directory has gone can still be renamed and labelled.

@@ -44,6 +44,9 @@ pub enum VolumeError {
     Protected(String),
     #[error("no volume {0} is in the trash")]
     NotInTrash(String),
+    /// A record has it, or there is nothing.
+    #[error("{0} is not a directory of data that no volume has")]
+    NotOrphan(String),
     #[error("a volume named {0} exists already")]
     NameTaken(String),
     /// `holder` is an opaque id.
@@ -114,9 +117,10 @@ impl VolumeError {
     /// What the error means to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) | Self::UnknownDriver { .. } | Self::NotInTrash(_) => {
-                ErrorKind::NotFound
-            }
+            Self::NotFound(_)
+            | Self::UnknownDriver { .. }
+            | Self::NotInTrash(_)
+            | Self::NotOrphan(_) => ErrorKind::NotFound,
             Self::Protected(_) | Self::NameTaken(_) | Self::Exclusive { .. } => ErrorKind::Conflict,
             Self::Name { .. } => ErrorKind::Invalid,
             Self::Options { reason, .. } => reason.kind(),

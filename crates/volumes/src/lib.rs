@@ -14,6 +14,7 @@
 //! * [`snapshot`] keeps it as it is now, goes back to what was kept, and makes new volumes of it;
 //! * [`protect`] keeps it, [`remove`] takes one away and [`prune`] those that nobody needs: into the [`trash`], from
 //!   which [`undelete`] brings it back;
+//! * [`adopt`] makes a volume of data that lost its record;
 //! * [`recover`] completes or undoes at start what a crash has cut short.
 //!
 //! Guarantees, for every call that changes something:
@@ -33,6 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use rustix::fs::{Mode, OFlags};
 use store::{Paths, Store, VolumeRow, VolumeState};
 
+pub mod adopt;
 pub mod chown;
 pub mod create;
 pub mod driver;
@@ -64,6 +66,7 @@ mod link;
 mod merge;
 mod mount_table;
 mod purge;
+mod rescue;
 mod volume;
 
 pub use chown::ChownRequest;

@@ -1,5 +1,6 @@
 //! `recover`: what a start does with what the last engine left.
 //!
+//! 0. a database that knows of no volume gets them from the descriptions beside the data ([`crate::rescue`])
 //! 1. what this crate's own calls held is given back
 //! 2. open operations are undone or completed, by kind
 //! 3. mounts that nobody counts are taken down; counts without a mount (a reboot) are forgotten
@@ -14,6 +15,7 @@ use std::path::Path;
 use store::journal::{self, Recovered};
 use store::{OpId, VolumeId, VolumeState};
 
+use crate::adopt::Adopt;
 use crate::create::Create;
 use crate::fill::{self, Fill};
 use crate::mount::OWN;
@@ -34,6 +36,7 @@ impl Volumes {
     /// that resists is a sentence.
     pub fn recover(&self) -> Result<Vec<String>, VolumeError> {
         let mut sentences = Vec::new();
+        sentences.extend(self.rescue()?);
         self.forget_own_mounts()?;
         let context = self.context();
         tell(
@@ -64,6 +67,11 @@ impl Volumes {
         tell(
             "renaming of",
             journal::recover::<Rename<'_>>(&self.store, &context)?,
+            &mut sentences,
+        );
+        tell(
+            "adoption of",
+            journal::recover::<Adopt>(&self.store, &context)?,
             &mut sentences,
         );
         let context = fill::Context::for_recovery(self);
@@ -266,6 +274,7 @@ pub fn points() -> Vec<String> {
         journal::points::<Purge>(),
         journal::points::<Undelete>(),
         journal::points::<Rename<'_>>(),
+        journal::points::<Adopt>(),
         journal::points::<Fill>(),
         crate::snapshot::recover::points(),
     ]

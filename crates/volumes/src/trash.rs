@@ -6,7 +6,7 @@
 //!
 //! Steps of the journaled operation:
 //! 1. begin, the commit point: no lease, no mount, no protection; the record moves into the trash, the name is free
-//! 2. `unlink`: the link by name goes
+//! 2. `unlink`: the link by name goes, the description beside the data says where the volume is
 //!
 //! How long things stay: for the grace period. Beyond the size limit the oldest go earlier; a volume that alone exceeds the
 //! limit is not counted and stays for its time, until less than [`SCARCE`] percent of the filesystem are free. Then
@@ -378,7 +378,8 @@ impl Operation for Trash {
         link::remove(context.paths, &self.name, &self.id).map_err(VolumeError::io(
             "unlink",
             context.paths.volume_link(&self.name),
-        ))
+        ))?;
+        crate::description::write(context, &self.id)
     }
 
     fn record(&self, _step: Step, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {

@@ -94,7 +94,7 @@ impl Engine {
             let removed = match finding.kind {
                 "dangling-link" => sys::durable::remove_file(path).map(drop),
                 // Removes directories only, and only empty ones: what came in since stays.
-                "empty-orphan" => remove_empty(path),
+                "empty-orphan" => self.remove_empty(path),
                 _ => Ok(()),
             };
             removed.is_ok()
@@ -106,11 +106,15 @@ impl Engine {
             .filter(repair)
             .collect())
     }
-}
 
-fn remove_empty(directory: &Path) -> std::io::Result<()> {
-    sys::durable::remove_dir(&directory.join("_data"))?;
-    sys::durable::remove_dir(directory).map(drop)
+    fn remove_empty(&self, directory: &Path) -> std::io::Result<()> {
+        let id = directory
+            .file_name()
+            .and_then(|name| VolumeId::parse(name.to_str()?))
+            .ok_or(std::io::ErrorKind::InvalidInput)?;
+        sys::durable::remove_dir(&self.paths.volume_content(&id))?;
+        sys::durable::remove_dir(directory).map(drop)
+    }
 }
 
 impl Look<'_> {
@@ -150,9 +154,15 @@ impl Look<'_> {
             if ops.iter().any(|op| op.params.contains(name.as_str())) {
                 continue;
             }
-            let path = paths.data().join(name);
-            let shown = path.to_string_lossy().into_owned();
-            if VolumeId::parse(name).is_some() && is_empty(&path) {
+            let id = VolumeId::parse(name);
+            let shown = id.as_ref().map_or_else(
+                || format!("{}/{name}", paths.data().display()),
+                |id| paths.volume(id).to_string_lossy().into_owned(),
+            );
+            if id
+                .as_ref()
+                .is_some_and(|id| is_empty(&paths.volume(id), &paths.volume_content(id)))
+            {
                 self.found(
                     "empty-orphan",
                     Weight::Low,
@@ -166,10 +176,14 @@ impl Look<'_> {
                     Weight::High,
                     &shown,
                     "no record owns this directory",
-                    format!(
-                        "look what is in it; `orlop volume create NAME`, `orlop volume cp {shown}/_data/. NAME:/` make a volume of it, \
-                         then remove it"
-                    ),
+                    match id {
+                        Some(id) => {
+                            format!("make it a volume again: orlop volume adopt {id} --name NAME")
+                        }
+                        None => {
+                            "look what is in it, and move it out of the state directory".to_owned()
+                        }
+                    },
                 );
             }
         }
@@ -359,8 +373,7 @@ fn doubtful(source: &str) -> Option<(Weight, &'static str)> {
 }
 
 /// Whether nothing but an empty `_data` is in it.
-fn is_empty(directory: &Path) -> bool {
-    let content = directory.join("_data");
+fn is_empty(directory: &Path, content: &Path) -> bool {
     let entries = |path: &Path| -> Option<Vec<std::path::PathBuf>> {
         let entries = fs::read_dir(path).ok()?;
         entries.map(|entry| Some(entry.ok()?.path())).collect()
@@ -370,8 +383,8 @@ fn is_empty(directory: &Path) -> bool {
     };
     match inside.as_slice() {
         [] => true,
-        [only] if *only == content && !content.is_symlink() => {
-            entries(&content).is_some_and(|inside| inside.is_empty())
+        [only] if only == content && !content.is_symlink() => {
+            entries(content).is_some_and(|inside| inside.is_empty())
         }
         _ => false,
     }

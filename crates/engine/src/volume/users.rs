@@ -91,6 +91,18 @@ impl Engine {
         })
     }
 
+    /// Makes a volume of a directory in `data/` that no record has; `directory` is its name there, or its path.
+    ///
+    /// # Errors
+    /// As [`volumes::Volumes::adopt`].
+    pub fn adopt_volume(&self, directory: &str, name: Option<&str>) -> Result<Volume, VolumeError> {
+        let data = format!("{}/", self.paths.data().display());
+        let id = directory.strip_prefix(&data).unwrap_or(directory);
+        let id = store::VolumeId::parse(id.trim_end_matches('/'))
+            .ok_or_else(|| VolumeError::NotOrphan(directory.to_owned()))?;
+        self.volumes.adopt(&id, name)
+    }
+
     /// Renames a volume; containers that have it, running ones too, follow.
     ///
     /// # Errors

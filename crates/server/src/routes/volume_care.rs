@@ -37,6 +37,7 @@ route_table! {
     PUT "/orlop/v1/trash-policy" => set_policy,
     GET "/orlop/v1/audit" => audit,
     POST "/orlop/v1/audit/fix" => fix,
+    POST "/orlop/v1/adopt/{}" => adopt,
     POST "/orlop/v1/explain" => explain,
 }
 
@@ -390,6 +391,17 @@ async fn fix(request: Request) -> Answer {
         .call(Class::Long, |engine| engine.audit_fix())
         .await?;
     ok(&json!({ "Fixed": fixed }))
+}
+
+async fn adopt(request: Request) -> Answer {
+    let (id, name) = (request.name(), request.text("name"));
+    let volume = request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.adopt_volume(&id, name.as_deref())
+        })
+        .await?;
+    ok(&convert::volume(&volume))
 }
 
 async fn explain(request: Request) -> Answer {

@@ -312,3 +312,51 @@ fn one_writer_at_a_time() {
     assert!(volumes.claim("a", &claim(false), runs).is_err());
     volumes.claim("r", &claim(false), runs).unwrap();
 }
+
+#[test]
+fn a_lost_database_loses_no_names() {
+    let scratch = Scratch::new();
+    let opened = scratch.open();
+    let volumes = &opened.volumes;
+    volumes.set_trash_policy(trash_for(3600)).unwrap();
+    with_data(&opened, "first", "1");
+    with_data(&opened, "second", "2");
+    with_data(&opened, "removed", "3");
+    with_data(&opened, "stripped", "4");
+    let set = BTreeMap::from([("colour".to_owned(), "blue".to_owned())]);
+    volumes.label("first", &set, &[]).unwrap();
+    volumes.protect("first", true).unwrap();
+    volumes.rename("second", "renamed", &|_| Ok(())).unwrap();
+    volumes.remove("removed", false).unwrap();
+    let stripped = volumes.get("stripped").unwrap().id;
+    std::fs::remove_file(opened.paths.volume_metadata(&stripped)).unwrap();
+    let database = opened.paths.database();
+    drop(opened);
+    for suffix in ["", "-wal", "-shm"] {
+        let path = format!("{}{suffix}", database.display());
+        if std::fs::exists(&path).unwrap() {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let opened = scratch.open();
+    let volumes = &opened.volumes;
+    let names: Vec<String> = volumes
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|volume| volume.name)
+        .collect();
+    assert_eq!(names, ["first", "renamed"], "{:?}", opened.sentences);
+    assert_eq!(volumes.get("first").unwrap().labels, Some(set));
+    assert!(volumes.notes("first").unwrap().protected);
+    assert_eq!(content(&opened, "renamed"), "2");
+    volumes.undelete("removed", None).unwrap();
+    assert_eq!(content(&opened, "removed"), "3");
+    volumes.adopt(&stripped, Some("adopted")).unwrap();
+    assert_eq!(content(&opened, "adopted"), "4");
+    assert!(matches!(
+        volumes.adopt(&stripped, None),
+        Err(VolumeError::NotOrphan(_))
+    ));
+    opened.assert_sound("rescued");
+}

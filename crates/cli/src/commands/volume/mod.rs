@@ -8,6 +8,7 @@ use crate::grammar::Lazy;
 use crate::http::Client;
 use crate::render::units::{ago, human_duration};
 
+mod adopt;
 mod audit;
 mod chown;
 mod clone;
@@ -32,6 +33,8 @@ mod undelete;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make data that lost its record a volume again
+    Adopt(Lazy<adopt::Args>),
     /// Look for what does not fit together, and say what to do about it
     Audit(Lazy<audit::Args>),
     /// Print files of a volume
@@ -88,6 +91,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
         match self {
+            Self::Adopt(args) => args.run(client),
             Self::Audit(args) => args.run(client),
             Self::Cat(args) => args.run(client),
             Self::Chown(args) => args.run(client),
