@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use store::{InstanceLock, Paths, Store};
 use volumes::{VolumeAction, Volumes};
 
+use crate::build::{BuildError, Builder};
 use crate::config::EngineConfig;
 use crate::containers::{ContainerError, Containers};
 use crate::error::{ErrorKind, Fault};
@@ -28,6 +29,7 @@ pub struct Engine {
     pub images: Arc<Images>,
     pub network: Arc<Network>,
     pub containers: Arc<Containers>,
+    pub builder: Arc<Builder>,
     pub snapshots: Arc<Snapshots>,
     /// What the start repaired, one sentence each.
     pub repaired: Vec<String>,
@@ -51,6 +53,8 @@ pub enum OpenError {
     #[error(transparent)]
     Network(#[from] NetworkError),
     #[error(transparent)]
+    Builds(#[from] BuildError),
+    #[error(transparent)]
     Snapshots(#[from] TurnBackError),
 }
 
@@ -63,6 +67,7 @@ impl Fault for OpenError {
             Self::Images(error) => error.kind(),
             Self::Containers(error) => error.kind(),
             Self::Network(error) => error.kind(),
+            Self::Builds(error) => error.kind(),
             Self::Snapshots(error) => error.kind(),
         }
     }
@@ -119,6 +124,13 @@ impl Engine {
             sweeper: crate::containers::Sweeper::start(Arc::clone(&store), Arc::clone(&paths))?,
         });
         repaired.extend(containers.reconnect()?);
+        let (builder, sentences) = Builder::open(
+            Arc::clone(&containers),
+            Arc::clone(&images),
+            Arc::clone(&store),
+            Arc::clone(&paths),
+        )?;
+        repaired.extend(sentences);
         crate::volume::keeper::start(&volumes).map_err(|source| ContainerError::Io {
             action: "cannot start a thread for the trash".to_owned(),
             source,
@@ -134,6 +146,7 @@ impl Engine {
             images,
             network,
             containers,
+            builder: Arc::new(builder),
             snapshots,
             repaired,
             _lock: lock,

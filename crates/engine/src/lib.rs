@@ -4,6 +4,7 @@
 //! environment and knows no HTTP. Every method may be called from any thread and blocks until its work is done; what
 //! only waits (exits, events, log growth, streams) is handed out as a callback or a file descriptor instead.
 //!
+//! * [`build`] - from a Dockerfile and a context to an image.
 //! * [`containers`] - life cycle, streams, files; `containers/mounts` is where containers and volumes meet.
 //! * [`images`] - local images: import, load, save, unpacked layers.
 //! * [`network`] - the default bridge, addresses, published ports.
@@ -20,6 +21,7 @@
     )
 )]
 
+pub mod build;
 pub mod config;
 pub mod containers;
 pub mod error;

@@ -15,6 +15,7 @@ pub struct DiskUsage {
     pub images: Vec<ImageSummary>,
     /// With `size_rw` and `size_root_fs` filled.
     pub containers: Vec<ContainerSummary>,
+    pub build_cache: Vec<crate::build::BuildCacheEntry>,
     /// Volume, bytes (-1: not known), number of containers.
     pub volumes: Vec<(volumes::Volume, i64, usize)>,
     /// Volumes in the trash, and what is known of their size.
@@ -83,6 +84,10 @@ impl Engine {
                 ..ImageListRequest::default()
             })?,
             containers: self.containers.list(&request)?,
+            build_cache: self.builder.usage().map_err(|error| ContainerError::Io {
+                action: "cannot measure the build cache".to_owned(),
+                source: std::io::Error::other(error),
+            })?,
             volumes,
         })
     }

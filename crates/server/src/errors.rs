@@ -112,6 +112,12 @@ impl From<ImageError> for Refusal {
     }
 }
 
+impl From<engine::build::BuildError> for Refusal {
+    fn from(error: engine::build::BuildError) -> Self {
+        Self::of(error.kind(), &error)
+    }
+}
+
 impl From<engine::VolumeError> for Refusal {
     fn from(error: engine::VolumeError) -> Self {
         Self::of(error.kind(), &error)

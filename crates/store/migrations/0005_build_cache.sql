@@ -6,6 +6,8 @@ CREATE TABLE build_cache (
     -- Another key of a step that has one already.
     alias       INTEGER NOT NULL,
     description TEXT NOT NULL,
+    -- JSON: what a build says again when it uses the record.
+    notes       TEXT NOT NULL,
     created_at  TEXT NOT NULL,
     used_at     TEXT NOT NULL,
     uses        INTEGER NOT NULL

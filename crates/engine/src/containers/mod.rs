@@ -22,6 +22,7 @@ mod error;
 
 pub mod archive;
 pub mod attach;
+pub(crate) mod build_step;
 pub mod changes;
 pub mod commit;
 pub mod create;

@@ -23,7 +23,7 @@ use super::{ContainerError, Containers, Status};
 impl Containers {
     /// Sentences on what was repaired.
     pub(crate) fn reconnect(self: &Arc<Self>) -> Result<Vec<String>, ContainerError> {
-        let mut repaired = Vec::new();
+        let mut repaired = self.recover_build_steps()?;
         let mut running = Vec::new();
         let mut died = Vec::new();
         let mut stopped = Vec::new();

@@ -30,11 +30,16 @@ pub(super) struct Shim {
 impl Shim {
     /// Waits until the process has ended; it does, for its container has.
     fn reap(&self) {
-        if self.pid != 0
-            && let Err(error) = sys::process::wait(self.pid)
-        {
-            tracing::debug!(pid = self.pid, %error, "shim was reaped by somebody else");
-        }
+        reap(self.pid);
+    }
+}
+
+/// Waits until a shim of ours has ended.
+pub(super) fn reap(pid: i32) {
+    if pid != 0
+        && let Err(error) = sys::process::wait(pid)
+    {
+        tracing::debug!(pid, %error, "shim was reaped by somebody else");
     }
 }
 
@@ -232,9 +237,13 @@ impl Containers {
 
     /// Has a helper remove what a shim that was killed could not: processes, cgroups, run files.
     fn sweep_leftovers(&self, row: &ContainerRow) -> Result<(), ContainerError> {
-        let spec = self.files_spec(row, Vec::new())?;
+        self.clean_after(&self.files_spec(row, Vec::new())?)
+    }
+
+    /// As [`Containers::sweep_leftovers`], for a process of the engine's own as well.
+    pub(super) fn clean_after(&self, spec: &RunSpec) -> Result<(), ContainerError> {
         let failed = |source| ContainerError::Io {
-            action: format!("cannot clean up after container {}", row.id),
+            action: format!("cannot clean up after container {}", spec.id),
             source,
         };
         let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
@@ -245,7 +254,7 @@ impl Containers {
         )
         .map_err(failed)?;
         drop(theirs);
-        let answered = send(&mut ours, &spec).and_then(|()| receive::<Response>(&mut ours));
+        let answered = send(&mut ours, spec).and_then(|()| receive::<Response>(&mut ours));
         Shim { stream: ours, pid }.reap();
         match answered {
             Ok(Response::Ok) => Ok(()),

@@ -91,6 +91,7 @@ impl Containers {
         let (settings, mut connected) = self.connect_network(row, config, host)?;
         let link_env = self.write_etc(row, config, host, &settings)?;
         let prepared = Prepared {
+            lowers: self.images.lowers(&row.image_id)?,
             mounts: self.realise_mounts(&id, mounts, host)?,
             interface: connected
                 .as_ref()
@@ -137,7 +138,7 @@ impl Containers {
     }
 
     /// Takes an address and the published ports; nothing for other network modes.
-    fn connect_network(
+    pub(super) fn connect_network(
         &self,
         row: &ContainerRow,
         config: &Config,

@@ -1,13 +1,15 @@
 //! `--change` of import and commit: Dockerfile instructions that touch only the configuration.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
+use dockerfile::{Kind, expand, parse_instruction};
 
 use super::ImageError;
+use crate::build::BuildError;
+use crate::build::settings::{self, Expand};
 use crate::containers::Config;
 
-/// Applies CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK NONE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR.
+const ESCAPE: char = '\\';
+
+/// Applies CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR.
 pub fn apply_changes(config: &mut Config, changes: &[String]) -> Result<(), ImageError> {
     for change in changes {
         for line in change
@@ -22,146 +24,55 @@ pub fn apply_changes(config: &mut Config, changes: &[String]) -> Result<(), Imag
 }
 
 fn apply(config: &mut Config, line: &str) -> Result<(), ImageError> {
-    let invalid = |why: &str| ImageError::Invalid(format!("invalid change \"{line}\": {why}"));
-    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    let rest = rest.trim();
-    let instruction = word.to_ascii_uppercase();
-    if rest.is_empty() {
-        return Err(invalid(&format!(
-            "{instruction} requires at least one argument"
+    let invalid = |why: String| ImageError::Invalid(format!("invalid change \"{line}\": {why}"));
+    let instruction =
+        parse_instruction(line, ESCAPE).map_err(|error| invalid(error.text.clone()))?;
+    if matches!(
+        instruction.kind,
+        Kind::Add(_)
+            | Kind::Copy(_)
+            | Kind::Arg(_)
+            | Kind::Run(_)
+            | Kind::Shell(_)
+            | Kind::Maintainer(_)
+    ) {
+        let word = line.split_whitespace().next().unwrap_or(line);
+        return Err(ImageError::Invalid(format!(
+            "{} is not a valid change command",
+            word.to_ascii_uppercase()
         )));
     }
-    match instruction.as_str() {
-        "CMD" => config.cmd = Some(command(rest)),
-        "ENTRYPOINT" => config.entrypoint = Some(command(rest)),
-        "ENV" => {
-            for (key, value) in pairs(rest).map_err(invalid)? {
-                config
-                    .env
-                    .retain(|entry| entry.split('=').next() != Some(&key));
-                config.env.push(format!("{key}={value}"));
-            }
-        }
-        "LABEL" => config.labels.extend(pairs(rest).map_err(invalid)?),
-        "EXPOSE" => {
-            let ports = config.exposed_ports.get_or_insert_with(BTreeMap::new);
-            for port in words(rest).map_err(invalid)? {
-                let (number, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
-                let valid = number
-                    .split('-')
-                    .all(|number| number.parse::<u16>().is_ok_and(|port| port > 0));
-                if !valid || !matches!(protocol, "tcp" | "udp" | "sctp") {
-                    return Err(invalid(&format!("invalid containerPort: {port}")));
-                }
-                ports.insert(format!("{number}/{protocol}"), json!({}));
-            }
-        }
-        "VOLUME" => {
-            let volumes = config.volumes.get_or_insert_with(BTreeMap::new);
-            let list = match exec_form(rest) {
-                Some(list) => list,
-                None => words(rest).map_err(invalid)?,
-            };
-            for volume in list.iter().map(|volume| volume.trim()) {
-                if volume.is_empty() {
-                    return Err(invalid("VOLUME specified can not be an empty string"));
-                }
-                volumes.insert(volume.to_owned(), json!({}));
-            }
-        }
-        "USER" => rest.clone_into(&mut config.user),
-        "WORKDIR" => {
-            config.working_dir = if rest.starts_with('/') {
-                rest.to_owned()
-            } else {
-                format!("{}/{rest}", config.working_dir.trim_end_matches('/'))
-            };
-        }
-        "STOPSIGNAL" => config.stop_signal = Some(rest.to_owned()),
-        "ONBUILD" => config
-            .on_build
-            .get_or_insert_with(Vec::new)
-            .push(rest.to_owned()),
-        "HEALTHCHECK" if rest.eq_ignore_ascii_case("none") => {
-            config.healthcheck = Some(json!({ "Test": ["NONE"] }));
-        }
-        "HEALTHCHECK" => {
-            let test = rest
-                .strip_prefix("CMD")
-                .ok_or_else(|| invalid("unknown HEALTHCHECK type"))?
-                .trim();
-            let test: Vec<String> = match exec_form(test) {
-                Some(list) => std::iter::once("CMD".to_owned()).chain(list).collect(),
-                None => vec!["CMD-SHELL".to_owned(), test.to_owned()],
-            };
-            config.healthcheck = Some(json!({ "Test": test }));
-        }
-        other => {
-            return Err(ImageError::Invalid(format!(
-                "{other} is not a valid change command"
-            )));
-        }
-    }
-    Ok(())
+    settings::apply(config, &instruction.kind, &Environment)
+        .map(drop)
+        .map_err(|error| invalid(error.to_string()))
 }
 
-/// The JSON form, or a line for the shell.
-fn command(text: &str) -> Vec<String> {
-    exec_form(text).unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
-}
+/// Variables are those of the configuration itself.
+struct Environment;
 
-fn exec_form(text: &str) -> Option<Vec<String>> {
-    let Ok(Value::Array(list)) = serde_json::from_str(text) else {
-        return None;
-    };
-    list.into_iter()
-        .map(|word| word.as_str().map(str::to_owned))
-        .collect()
-}
-
-/// `K=V K2="v 2"`, or the old form `K V`.
-fn pairs(text: &str) -> Result<Vec<(String, String)>, &'static str> {
-    let first = text.split_whitespace().next().unwrap_or_default();
-    if !first.contains('=') {
-        let (key, value) = text
-            .split_once(char::is_whitespace)
-            .ok_or("must have two arguments")?;
-        return Ok(vec![(key.to_owned(), value.trim().to_owned())]);
-    }
-    words(text)?
-        .into_iter()
-        .map(|word| match word.split_once('=') {
-            Some(("", _)) | None => Err("syntax error - can't find = in an argument"),
-            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+impl Environment {
+    fn get(config: &Config, name: &str) -> Option<String> {
+        config.env.iter().find_map(|entry| {
+            let (key, value) = entry.split_once('=')?;
+            (key == name).then(|| value.to_owned())
         })
-        .collect()
+    }
+
+    fn failed(error: &expand::ExpandError) -> BuildError {
+        BuildError::Invalid(error.reason.to_string())
+    }
 }
 
-/// Words separated by blanks; quotes and backslashes as in a Dockerfile.
-fn words(text: &str) -> Result<Vec<String>, &'static str> {
-    let mut list = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote: Option<char> = None;
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        match (letter, quote) {
-            ('\\', quote) if quote != Some('\'') => {
-                word.get_or_insert_default().extend(letters.next());
-            }
-            (letter, Some(open)) if letter == open => quote = None,
-            ('"' | '\'', None) => {
-                quote = Some(letter);
-                word.get_or_insert_default();
-            }
-            (blank, None) if blank.is_whitespace() => list.extend(word.take()),
-            (letter, _) => word.get_or_insert_default().push(letter),
-        }
+impl Expand for Environment {
+    fn word(&self, text: &str, config: &Config) -> Result<String, BuildError> {
+        expand::word(text, ESCAPE, &|name| Self::get(config, name))
+            .map_err(|error| Self::failed(&error))
     }
-    if quote.is_some() {
-        return Err("unexpected end of statement while looking for matching quote");
+
+    fn words(&self, text: &str, config: &Config) -> Result<Vec<String>, BuildError> {
+        expand::words(text, ESCAPE, &|name| Self::get(config, name))
+            .map_err(|error| Self::failed(&error))
     }
-    list.extend(word);
-    Ok(list)
 }
 
 #[cfg(test)]
@@ -180,16 +91,18 @@ mod tests {
         let config = changed(&[
             "CMD [\"/bin/true\"]",
             "env A=1 B=\"two words\"",
-            "ENV C see",
+            "ENV C see$A",
             "VOLUME /a /b",
             "VOLUME [\"/c\"]",
             "EXPOSE 80 53/udp",
             "WORKDIR /srv",
             "WORKDIR sub",
             "LABEL x='y z'",
+            "HEALTHCHECK --interval=2s CMD true",
+            "ONBUILD RUN x",
         ]);
         assert_eq!(config.cmd, Some(vec!["/bin/true".to_owned()]));
-        assert_eq!(config.env, ["A=1", "B=two words", "C=see"]);
+        assert_eq!(config.env, ["A=1", "B=two words", "C=see1"]);
         assert_eq!(
             config.volumes.expect("set").into_keys().collect::<Vec<_>>(),
             ["/a", "/b", "/c"]
@@ -205,6 +118,11 @@ mod tests {
         assert_eq!(config.working_dir, "/srv/sub");
         assert_eq!(config.labels["x"], "y z");
         assert_eq!(
+            config.healthcheck.expect("set"),
+            serde_json::json!({ "Test": ["CMD-SHELL", "true"], "Interval": 2_000_000_000 })
+        );
+        assert_eq!(config.on_build.expect("set"), ["RUN x"]);
+        assert_eq!(
             changed(&["CMD echo hi"]).cmd.expect("set"),
             ["/bin/sh", "-c", "echo hi"]
         );
@@ -214,17 +132,22 @@ mod tests {
     fn refusals() {
         for (line, text) in [
             ("RUN x", "RUN is not a valid change command"),
+            ("shell [\"x\"]", "SHELL is not a valid change command"),
             (
-                "CMD",
-                "invalid change \"CMD\": CMD requires at least one argument",
+                "USER",
+                "invalid change \"USER\": USER requires exactly one argument",
             ),
             (
                 "VOLUME [\"\"]",
                 "invalid change \"VOLUME [\"\"]\": VOLUME specified can not be an empty string",
             ),
             (
-                "ENV A=\"x",
-                "invalid change \"ENV A=\"x\": unexpected end of statement while looking for matching quote",
+                "EXPOSE x",
+                "invalid change \"EXPOSE x\": invalid containerPort: x",
+            ),
+            (
+                "CMMD x",
+                "invalid change \"CMMD x\": unknown instruction: CMMD",
             ),
         ] {
             let error = apply_changes(&mut Config::default(), &[line.to_owned()]).expect_err(line);

@@ -54,6 +54,18 @@ impl Layer {
         }
     }
 
+    /// A layer that was just packed where a build made it.
+    pub(super) fn made(id: LayerId, chain_id: String, diff_id: String, size: u64) -> Self {
+        Self {
+            id,
+            chain_id,
+            diff_id,
+            size,
+            fresh: true,
+            blob: None,
+        }
+    }
+
     /// A layer that was just unpacked from a registry's blob.
     pub(super) fn received(
         id: LayerId,

@@ -11,6 +11,7 @@ use crate::containers::Config;
 use crate::events::Events;
 
 mod add;
+pub(crate) mod built;
 mod changes;
 mod commit;
 mod config;

@@ -2,6 +2,7 @@
 
 use crate::dispatch::Route;
 
+pub(crate) mod build;
 pub(crate) mod containers;
 pub(crate) mod exec;
 pub(crate) mod extension;
@@ -29,6 +30,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
         images::ROUTES,
         networks::ROUTES,
         system::ROUTES,
+        build::ROUTES,
         extension::ROUTES,
         volume_care::ROUTES,
         volume_files::ROUTES,

@@ -24,9 +24,7 @@ route_table! {
     GET "/info" => info,
     GET "/events" => events,
     GET "/system/df" => usage,
-    POST "/build" => no_build,
-    POST "/build/prune" => no_build,
-    POST "/session" => no_build,
+    POST "/session" => no_session,
     GET "/plugins" => plugins,
     GET "/swarm" => no_swarm,
     POST "/swarm/init" => no_swarm,
@@ -135,8 +133,8 @@ async fn usage(request: Request) -> Answer {
         "Containers": usage.containers.iter().map(convert::container::summary).collect::<Vec<_>>(),
         "Volumes": volumes,
         "VolumeTrash": { "Count": usage.trash.0, "Size": usage.trash.1 },
-        "BuildCache": [],
-        "BuilderSize": 0,
+        "BuildCache": usage.build_cache.iter().map(super::build::entry).collect::<Vec<_>>(),
+        "BuilderSize": usage.build_cache.iter().filter(|entry| !entry.shared).map(|entry| entry.size).sum::<u64>(),
     }))
 }
 
@@ -205,8 +203,8 @@ async fn no_swarm(_request: Request) -> Answer {
     ))
 }
 
-async fn no_build(_request: Request) -> Answer {
+async fn no_session(_request: Request) -> Answer {
     Err(Refusal::unsupported(
-        "this version cannot build images; use import or load",
+        "BuildKit sessions are not supported; build with DOCKER_BUILDKIT=0",
     ))
 }

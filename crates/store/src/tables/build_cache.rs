@@ -17,6 +17,8 @@ pub struct BuildRecordRow {
     pub alias: bool,
     /// The instruction, for people.
     pub description: String,
+    /// JSON: what a build says again when it uses the record.
+    pub notes: String,
     /// RFC 3339.
     pub created_at: String,
     /// RFC 3339.
@@ -38,12 +40,12 @@ pub struct BuildMountRow {
     pub uses: u64,
 }
 
-const RECORD: &str = "key, layer_id, alias, description, created_at, used_at, uses";
+const RECORD: &str = "key, layer_id, alias, description, notes, created_at, used_at, uses";
 const MOUNT: &str = "id, key, description, created_at, used_at, uses";
 
 fn record(row: &Row<'_>) -> Result<BuildRecordRow, ReadError> {
     let key: String = row.get(0)?;
-    let uses: i64 = row.get(6)?;
+    let uses: i64 = row.get(7)?;
     let Ok(uses) = u64::try_from(uses) else {
         return Err(ReadError::Unreadable {
             table: "build record",
@@ -56,8 +58,9 @@ fn record(row: &Row<'_>) -> Result<BuildRecordRow, ReadError> {
         layer: row.get::<_, Option<i64>>(1)?.map(LayerId),
         alias: row.get(2)?,
         description: row.get(3)?,
-        created_at: row.get(4)?,
-        used_at: row.get(5)?,
+        notes: row.get(4)?,
+        created_at: row.get(5)?,
+        used_at: row.get(6)?,
         uses,
     })
 }
@@ -131,26 +134,27 @@ impl Tx<'_> {
 }
 
 impl WriteTx<'_> {
-    /// Records what a step gave, in place of what is known of it.
+    /// Records what a step gave, in place of what is known of it; times and uses are those of now.
     ///
     /// # Errors
     /// [`StoreError`]; a layer that is not there is one.
-    pub fn set_build_record(
-        &self,
-        key: &str,
-        layer: Option<LayerId>,
-        alias: bool,
-        description: &str,
-        now: &str,
-    ) -> Result<(), StoreError> {
+    pub fn set_build_record(&self, record: &BuildRecordRow) -> Result<(), StoreError> {
         self.execute(
             "record a step of a build",
-            "INSERT INTO build_cache (key, layer_id, alias, description, created_at, used_at, uses)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1)
+            "INSERT INTO build_cache (key, layer_id, alias, description, notes, created_at, used_at, uses)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)
              ON CONFLICT (key) DO UPDATE SET layer_id = excluded.layer_id, alias = excluded.alias,
-                description = excluded.description, created_at = excluded.created_at,
-                used_at = excluded.used_at, uses = uses + 1",
-            params![key, layer.map(|layer| layer.0), alias, description, now],
+                description = excluded.description, notes = excluded.notes,
+                created_at = excluded.created_at, used_at = excluded.used_at, uses = uses + 1",
+            params![
+                record.key,
+                record.layer.map(|layer| layer.0),
+                record.alias,
+                record.description,
+                record.notes,
+                record.created_at,
+                record.used_at
+            ],
         )?;
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::find::Columns as _;
 use super::mounts::clean;
 use super::{ContainerError, Containers};
 
-mod view;
+pub(crate) mod view;
 
 #[derive(Debug, Clone)]
 pub struct ArchiveStat {

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::fs::{Mode, OFlags};
-use shim_protocol::Response;
 use shim_protocol::frame::{encode, receive};
 use shim_protocol::spec::MountKind;
+use shim_protocol::{Response, RunSpec};
 use store::ContainerRow;
 use sys::socket::FdReader;
 
@@ -16,9 +16,17 @@ use super::super::mounts::realise::volume_names;
 use super::super::{ContainerError, Containers, Status};
 
 /// Keeps the files visible as long as it lives.
-pub(super) struct View<'a> {
+pub(crate) struct View<'a> {
     root: OwnedFd,
     _helper: Option<Helper<'a>>,
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The process in whose mount namespace the files of a stopped container are shown.
@@ -31,7 +39,7 @@ struct Helper<'a> {
 }
 
 impl View<'_> {
-    pub(super) fn root(&self) -> BorrowedFd<'_> {
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
 }
@@ -54,6 +62,18 @@ impl Drop for Helper<'_> {
 }
 
 impl Containers {
+    /// The files of a root that belongs to no container: `spec` says its layers.
+    pub(crate) fn view_root(&self, spec: &RunSpec) -> Result<View<'_>, ContainerError> {
+        let helper = Helper {
+            containers: self,
+            container: spec.id.clone(),
+            volumes: Vec::new(),
+            stream: None,
+            pid: 0,
+        };
+        show(&self.shim_program, spec, helper)
+    }
+
     pub(super) fn view(&self, row: &ContainerRow) -> Result<View<'_>, ContainerError> {
         let failed = |source| ContainerError::Io {
             action: format!("cannot look into container {}", row.id),
@@ -94,34 +114,40 @@ impl Containers {
         }
         helper.volumes = volume_names(&mounts).map(str::to_owned).collect();
         let spec = self.files_spec(row, realised)?;
-        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-        helper.pid = sys::command::spawn_with_control(
-            self.shim_program.path(),
-            &["shim-view"],
-            theirs.as_fd(),
-        )
+        show(&self.shim_program, &spec, helper)
+    }
+}
+
+fn show<'a>(
+    program: &sys::program::Program,
+    spec: &RunSpec,
+    mut helper: Helper<'a>,
+) -> Result<View<'a>, ContainerError> {
+    let failed = |source| ContainerError::Io {
+        action: format!("cannot look into container {}", spec.id),
+        source,
+    };
+    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+    helper.pid = sys::command::spawn_with_control(program.path(), &["shim-view"], theirs.as_fd())
         .map_err(failed)?;
-        drop(theirs);
-        let bytes = encode(&spec).map_err(|error| {
-            ContainerError::Invalid(format!("container configuration: {error}"))
-        })?;
-        (&ours).write_all(&bytes).map_err(failed)?;
-        let mut reader = FdReader::new(&ours);
-        let response: Response = receive(&mut reader).map_err(|error| {
-            ContainerError::Shim(format!("the files could not be shown ({error})"))
-        })?;
-        let root = reader.into_fds().into_iter().next();
-        helper.stream = Some(ours);
-        match (response, root) {
-            (Response::Ok, Some(root)) => Ok(View {
-                root,
-                _helper: Some(helper),
-            }),
-            (Response::StartFailed { error }, _) => Err(ContainerError::Start {
-                message: error.message,
-                code: error.code,
-            }),
-            (other, _) => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
-        }
+    drop(theirs);
+    let bytes = encode(spec)
+        .map_err(|error| ContainerError::Invalid(format!("container configuration: {error}")))?;
+    (&ours).write_all(&bytes).map_err(failed)?;
+    let mut reader = FdReader::new(&ours);
+    let response: Response = receive(&mut reader)
+        .map_err(|error| ContainerError::Shim(format!("the files could not be shown ({error})")))?;
+    let root = reader.into_fds().into_iter().next();
+    helper.stream = Some(ours);
+    match (response, root) {
+        (Response::Ok, Some(root)) => Ok(View {
+            root,
+            _helper: Some(helper),
+        }),
+        (Response::StartFailed { error }, _) => Err(ContainerError::Start {
+            message: error.message,
+            code: error.code,
+        }),
+        (other, _) => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
     }
 }

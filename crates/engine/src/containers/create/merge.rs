@@ -64,7 +64,7 @@ pub(in crate::containers) fn image_into(config: &mut Config, image: &Config) {
 }
 
 /// What Docker's engine fills in, visible in `inspect`.
-pub(super) fn defaults(host: &mut HostConfig) {
+pub(in crate::containers) fn defaults(host: &mut HostConfig) {
     let set = |field: &mut String, value: &str| {
         if field.is_empty() {
             value.clone_into(field);

@@ -113,7 +113,7 @@ impl Containers {
     }
 
     /// What every container gets unless the user mounts something else there.
-    fn engine_mounts(&self, id: &str, host: &HostConfig) -> Vec<Mount> {
+    pub(in crate::containers) fn engine_mounts(&self, id: &str, host: &HostConfig) -> Vec<Mount> {
         let plain = |target: &str, kind| Mount {
             target: target.to_owned(),
             readonly: false,
@@ -195,7 +195,7 @@ fn host_directory(path: &str) -> Mount {
 }
 
 /// Files that must not be hidden by a volume on /etc.
-fn is_late(target: &str) -> bool {
+pub(in crate::containers) fn is_late(target: &str) -> bool {
     matches!(target, "/etc/resolv.conf" | "/etc/hostname" | "/etc/hosts")
 }
 

@@ -24,6 +24,8 @@ pub(super) use security::security;
 /// Parts of a start that are made at that start.
 #[derive(Debug)]
 pub(crate) struct Prepared {
+    /// Directories of the layers, topmost first.
+    pub(crate) lowers: Vec<std::path::PathBuf>,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) interface: Option<Interface>,
     pub(crate) published: Vec<PublishedPort>,
@@ -54,7 +56,7 @@ impl Containers {
             run_dir: self.paths.run(&row.id),
             root: RootFs {
                 layers_dir: self.paths.layers(),
-                lowers: self.images.lowers(&row.image_id)?,
+                lowers: prepared.lowers,
                 upper: self.paths.container_upper(&row.id),
                 work: self.paths.container_work(&row.id),
                 readonly: host.readonly_rootfs,
@@ -142,6 +144,7 @@ impl Containers {
             }
         }
         let prepared = Prepared {
+            lowers: self.images.lowers(&row.image_id)?,
             mounts,
             interface: None,
             published: Vec::new(),
