@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use testkit::libtest_mimic::Trial;
 use testkit::{Client, Running, images_dir};
 
-use super::Scene;
+use super::{ORPHAN, Scene};
 
 /// What to do before, the operation that dies, and what must hold after the next start.
 struct Operation {
@@ -179,7 +179,7 @@ const OPERATIONS: &[Operation] = &[
                 .run("run --rm -v made:/data busybox touch /data/x")
                 .ok();
         },
-        run: "volume rm made",
+        run: "volume rm --now made",
         check: |scene| {
             // Complete with its content, or gone.
             if scene.run("volume inspect made").code == 0 {
@@ -191,6 +191,92 @@ const OPERATIONS: &[Operation] = &[
                 .run("run --rm -v made:/data busybox ls /data/x")
                 .fails(1, "No such file");
             scene.run("volume rm made").ok();
+        },
+    },
+    Operation {
+        prefix: "volume-trash",
+        prepare: with_data,
+        run: "volume rm made",
+        check: |scene| {
+            // A volume, or in the trash; with its content either way.
+            if scene.run("volume inspect made").code == 0 {
+                scene.run("volume rm made").ok();
+            }
+            scene.check_invariants();
+            scene.run("volume undelete made").ok();
+            scene.run("run --rm -v made:/data busybox ls /data/x").ok();
+            scene.run("volume rm --now made").ok();
+        },
+    },
+    Operation {
+        prefix: "volume-purge",
+        prepare: |scene| {
+            with_data(scene);
+            scene.run("volume rm made").ok();
+        },
+        run: "volume trash empty -f",
+        check: |scene| {
+            scene.check_invariants();
+            scene.run("volume trash empty -f").ok();
+            assert_eq!(scene.run("volume trash ls -q").ok(), "");
+        },
+    },
+    Operation {
+        prefix: "volume-undelete",
+        prepare: |scene| {
+            with_data(scene);
+            scene.run("volume rm made").ok();
+        },
+        run: "volume undelete made --as back",
+        check: |scene| {
+            scene.check_invariants();
+            if scene.run("volume inspect back").code != 0 {
+                scene.run("volume undelete made --as back").ok();
+            }
+            scene.run("run --rm -v back:/data busybox ls /data/x").ok();
+            scene.run("volume rm --now back").ok();
+        },
+    },
+    Operation {
+        prefix: "volume-rename",
+        prepare: |scene| {
+            with_data(scene);
+            scene
+                .run("create --name it -v made:/data busybox ls /data/x")
+                .ok();
+        },
+        run: "volume rename made other",
+        check: |scene| {
+            scene.check_invariants();
+            // Whatever its name is, the container knows it.
+            scene.run("start -a it").ok();
+            if scene.run("volume inspect other").code != 0 {
+                scene.run("volume rename made other").ok();
+            }
+            scene.run("start -a it").ok();
+            scene.run("rm it").ok();
+            scene.run("volume rm --now other").ok();
+        },
+    },
+    Operation {
+        prefix: "volume-adopt",
+        prepare: |scene| {
+            let orphan = scene.engine.root.join("data").join(ORPHAN);
+            fs::create_dir_all(orphan.join("_data")).unwrap();
+            fs::write(orphan.join("_data/x"), "x").unwrap();
+        },
+        run: "volume adopt ffffffffffffffffffffffffffffffff --name adopted",
+        check: |scene| {
+            if scene.run("volume inspect adopted").code != 0 {
+                scene
+                    .run("volume adopt ffffffffffffffffffffffffffffffff --name adopted")
+                    .ok();
+            }
+            scene.check_invariants();
+            scene
+                .run("run --rm -v adopted:/data busybox ls /data/x")
+                .ok();
+            scene.run("volume rm --now adopted").ok();
         },
     },
     Operation {
@@ -374,6 +460,12 @@ fn other_image(scene: &Scene) -> PathBuf {
         assert!(made.success());
     }
     path
+}
+
+fn with_data(scene: &Scene) {
+    scene
+        .run("run --rm -v made:/data busybox touch /data/x")
+        .ok();
 }
 
 fn import(scene: &Scene) {
