@@ -101,6 +101,18 @@ impl Logins {
         &self.path
     }
 
+    /// Servers that the file names.
+    pub(crate) fn servers(&self) -> Vec<String> {
+        let keys = |name: &str| {
+            let entries = self.file.get(name).and_then(Value::as_object);
+            entries.into_iter().flat_map(Map::keys).cloned()
+        };
+        let mut servers: Vec<String> = keys("auths").chain(keys("credHelpers")).collect();
+        servers.sort();
+        servers.dedup();
+        servers
+    }
+
     /// The helper that keeps the logins of a server.
     pub(crate) fn helper(&self, server: &str) -> Option<&str> {
         let named = |value: &'_ Value| value.as_str().is_some_and(|name| !name.is_empty());

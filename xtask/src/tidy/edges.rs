@@ -11,7 +11,7 @@ use std::process::Command;
 const LEGAL: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("archive", &["sys"]),
-    ("cli", &["api", "archive"]),
+    ("cli", &["api", "archive", "dockerfile"]),
     ("dockerfile", &[]),
     (
         "engine",

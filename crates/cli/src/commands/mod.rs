@@ -7,6 +7,7 @@ use crate::failure::{Failure, Outcome};
 use crate::grammar::Lazy;
 use crate::http::Client;
 
+mod builder;
 mod container;
 mod image;
 mod meta;
@@ -62,6 +63,9 @@ enum Command {
     /// Manage images
     #[command(name = "image", subcommand)]
     Imagery(image::Command),
+    /// Manage builds
+    #[command(subcommand)]
+    Builder(builder::Command),
     /// Manage volumes
     #[command(subcommand)]
     Volume(volume::Command),
@@ -94,6 +98,7 @@ impl Cli {
             Command::Inspect(args) => args.run(&client),
             Command::Containers(command) => command.run(&client),
             Command::Imagery(command) => command.run(&client),
+            Command::Builder(command) => command.run(&client),
             Command::Volume(command) => command.run(&client),
             Command::Network(command) => command.run(&client),
             Command::Whole(command) => command.run(&client),

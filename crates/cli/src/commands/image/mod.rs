@@ -6,6 +6,7 @@ use crate::failure::Outcome;
 use crate::grammar::Lazy;
 use crate::http::Client;
 
+pub(crate) mod build;
 mod history;
 mod import;
 pub(crate) use import::open as open_input;
@@ -21,6 +22,8 @@ mod tag;
 /// Commands that docker has both with and without `image` in front.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Build an image from a Dockerfile
+    Build(Lazy<build::Args>),
     /// Import the contents from a tarball to create a filesystem image
     Import(Lazy<import::Args>),
     /// Load an image from a tar archive or STDIN
@@ -56,6 +59,7 @@ pub(crate) enum Command {
 impl Verb {
     pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
         match self {
+            Self::Build(args) => args.run(client),
             Self::Import(args) => args.run(client),
             Self::Load(args) => args.run(client),
             Self::Pull(args) => args.run(client),

@@ -77,7 +77,14 @@ impl Lists<'_> {
         let of_image = |image: &Value| number(&image["Size"]) - number(&image["SharedSize"]);
         let of_container = |one: &Value| number(&one["SizeRw"]);
         let of_volume = |volume: &Value| number(&volume["UsageData"]["Size"]);
-        let of_record = |record: &Value| number(&record["Size"]);
+        // What an image has as well is counted there.
+        let of_record = |record: &Value| {
+            if record["Shared"] == true {
+                0.0
+            } else {
+                number(&record["Size"])
+            }
+        };
         let (images, containers) = (self.images.iter(), self.containers.iter());
         let (volumes, cache) = (self.volumes.iter(), self.cache.iter());
         [
