@@ -118,9 +118,11 @@ impl Scene {
         let data = self.names("data");
         let orphan =
             data.iter().any(|name| name == ORPHAN) && !volumes.iter().any(|name| name == ADOPTED);
-        assert_eq!(
-            data.len(),
-            volumes.len() + trash.len() + usize::from(orphan)
+        let known = volumes.len() + trash.len() + usize::from(orphan);
+        same(
+            "number of data directories",
+            vec![known.to_string()],
+            vec![data.len().to_string()],
         );
         let mut layers = Vec::new();
         let images = lines(self.run("images -q --no-trunc"));
