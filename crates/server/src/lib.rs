@@ -35,6 +35,7 @@ mod filters;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hangup;
 mod hijack;
 mod listen;
 mod request;

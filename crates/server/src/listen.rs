@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::bridge::{Bridge, Class};
 use crate::dispatch;
+use crate::hangup::Peer;
 
 /// A client that does not finish its request's head within this time is cut off.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
@@ -179,7 +180,13 @@ async fn any_active(bridge: &Bridge) -> bool {
 fn serve(stream: UnixStream, bridge: Bridge, connections: Arc<AtomicUsize>) {
     connections.fetch_add(1, Ordering::AcqRel);
     tokio::spawn(async move {
-        let service = service_fn(|request| dispatch::answer(bridge.clone(), request));
+        let peer = Peer::of(&stream).ok();
+        let service = service_fn(|mut request| {
+            if let Some(peer) = &peer {
+                request.extensions_mut().insert(peer.clone());
+            }
+            dispatch::answer(bridge.clone(), request)
+        });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_PATIENCE)

@@ -207,7 +207,14 @@ impl Builder {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let scratch = Scratch::new(&self.paths)?;
-        let mut context = Context::read(context, scratch.root())?;
+        let stream = context;
+        let mut context = Context::read(stream, scratch.root())?;
+        // Read to its very end: only then is it noticed when the client goes away.
+        std::io::copy(stream, &mut std::io::sink()).map_err(|source| BuildError::File {
+            action: "cannot read the end of",
+            path: "the build context".into(),
+            source,
+        })?;
         let (file, text) = dockerfile_of(&mut context, &request.dockerfile)?;
         let parsed = dockerfile::parse(&text).map_err(|error| BuildError::Dockerfile {
             report: error.report(&file),

@@ -2,7 +2,7 @@
 //!
 //! The classic builder mounts a volume there, with what the image has in it, and throws it away. Here the process writes into
 //! its layer like anywhere else, and what it wrote below the volume is taken out of the layer again. A directory that is
-//! declared and missing is made, as a mount would.
+//! declared and missing is made, as a mount would, also where writes are kept.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -44,11 +44,13 @@ pub(super) struct Kept {
 impl Stage<'_> {
     /// Before a step: the places of the volumes.
     pub(super) fn keep_volumes(&self, layer: LayerId) -> Result<Vec<Kept>, BuildError> {
-        if self.build.request.keep_volumes || self.volumes.is_empty() {
+        if self.volumes.is_empty() {
             return Ok(Vec::new());
         }
+        let drops = !self.build.request.keep_volumes;
         let view = self.view_of_layer(layer)?;
-        self.volumes
+        let places: Vec<Kept> = self
+            .volumes
             .iter()
             .map(|declared| {
                 let failed = |source| BuildError::File {
@@ -72,7 +74,8 @@ impl Stage<'_> {
                     made,
                 })
             })
-            .collect()
+            .collect::<Result<_, BuildError>>()?;
+        Ok(if drops { places } else { Vec::new() })
     }
 
     /// After a step: the layer has nothing below the volumes that it had not before.

@@ -12,15 +12,15 @@ use engine::containers::HostConfig;
 use engine::containers::config::UlimitRequest;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
 
 use super::ok;
 use crate::bridge::Class;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::{Refusal, chain};
 use crate::filters;
+use crate::hangup::Peer;
 use crate::request::Request;
-use crate::stream::{Lines, Piece, respond};
+use crate::stream::{Lines, respond};
 
 route_table! {
     POST "/build" => build,
@@ -34,10 +34,17 @@ async fn build(request: Request) -> Answer {
     refuse(&request)?;
     let build = parse(&request)?;
     let bridge = request.bridge.clone();
+    let peer = request.inner.extensions().get::<Peer>().cloned();
     let mut reader = request.reader();
     let pieces = bridge.produce(Class::Long, move |engine, pieces| {
         let cancel = Arc::new(Cancel::default());
-        let _watched = watch(pieces.clone(), Arc::clone(&cancel));
+        let _watched = peer.and_then(|peer| {
+            let cancel = Arc::clone(&cancel);
+            let watched = peer.watch(move || cancel.cancel());
+            watched
+                .inspect_err(|error| tracing::warn!(%error, "a build goes on if its client leaves"))
+                .ok()
+        });
         let lines = Lines::new(pieces, true);
         let built = engine
             .builder
@@ -60,21 +67,6 @@ fn told(lines: &Lines, error: &BuildError) {
         "errorDetail": { "code": error.code(), "message": message },
         "error": message,
     }));
-}
-
-/// Cancels the build when nobody wants its answer any more, until what is returned is dropped.
-fn watch(pieces: mpsc::Sender<Piece>, cancel: Arc<Cancel>) -> oneshot::Sender<()> {
-    let (ended, end) = oneshot::channel();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = pieces.closed() => {
-                // Processes are killed: that may wait.
-                drop(std::thread::spawn(move || cancel.cancel()));
-            }
-            _ = end => {}
-        }
-    });
-    ended
 }
 
 impl BuildOutput for Lines {
