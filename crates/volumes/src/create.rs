@@ -17,7 +17,7 @@ use store::names::{anonymous_volume_name, check_volume_name};
 use store::{OpId, Paths, Store, VolumeId, VolumeRow, VolumeState, WriteTx};
 
 use crate::driver::{Drivers, Options, Place};
-use crate::{Volume, VolumeAction, VolumeError, Volumes, held, link};
+use crate::{Volume, VolumeAction, VolumeError, Volumes, description, held, link};
 
 /// Label of volumes whose name nobody chose; `prune` looks for it, as Docker's does.
 pub(crate) const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
@@ -214,7 +214,7 @@ impl Operation for Create {
 
     fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
         self.with_driver(context, |driver, place| driver.build(place))?;
-        crate::description::write(context, &self.id)?;
+        description::write(context, &self.id)?;
         let data = context.paths.data();
         sys::durable::sync_dir(&data).map_err(VolumeError::io("sync", data))?;
         link::make(context.paths, &self.name, &self.id).map_err(VolumeError::io(
@@ -233,8 +233,7 @@ impl Operation for Create {
             "unlink",
             context.paths.volume_link(&self.name),
         ))?;
-        let metadata = context.paths.volume_metadata(&self.id);
-        sys::durable::remove_file(&metadata).map_err(VolumeError::io("remove", metadata))?;
+        description::remove(context, &self.id)?;
         self.with_driver(context, |driver, place| driver.unbuild(place))
     }
 

@@ -99,6 +99,26 @@ pub(crate) fn write(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeEr
     }
 }
 
+/// Takes back the description of a volume that nobody has seen, and what a write that was cut short left of it.
+pub(crate) fn remove(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeError> {
+    let directory = context.paths.volume(id);
+    let entries = match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(VolumeError::io("list", &directory))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(VolumeError::io("list", &directory))?;
+        let kind = entry
+            .file_type()
+            .map_err(VolumeError::io("stat", entry.path()))?;
+        if kind.is_file() {
+            sys::durable::remove_file(&entry.path())
+                .map_err(VolumeError::io("remove", entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
 impl Volumes {
     /// After a change that is recorded already: what cannot be written is logged, for the change has happened.
     pub(crate) fn describe(&self, id: &VolumeId) {
