@@ -211,7 +211,7 @@ impl Containers {
     }
 }
 
-/// Same inode, new content; skipped when nothing changed, so that watchers inside are left in peace.
+/// Same inode, new content, and never empty in between: who looks a name up meanwhile finds the old or the new lines. Skipped when nothing changed, so that watchers inside are left in peace.
 fn write(path: &Path, text: &str) -> Result<(), ContainerError> {
     if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
@@ -219,10 +219,13 @@ fn write(path: &Path, text: &str) -> Result<(), ContainerError> {
     OpenOptions::new()
         .write(true)
         .create(true)
-        .truncate(true)
+        .truncate(false)
         .mode(0o644)
         .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)
+        })
         .map_err(|source| ContainerError::Io {
             action: format!("cannot write {}", path.display()),
             source,
