@@ -115,6 +115,17 @@ impl Containers {
     /// Steps 2 to 4; idempotent, also run by recovery.
     pub(crate) fn finish_remove(&self, row: &ContainerRow) -> Result<(), ContainerError> {
         self.release_volumes(&row.id, row.auto_remove)?;
+        if row.auto_remove {
+            // The leases of a removal that a crash cut short may have gone before their volumes.
+            for mount in self.stored_mounts(row)? {
+                if mount.anonymous
+                    && mount.point.kind == "volume"
+                    && let Err(error) = self.volumes.remove_anonymous_if_unused(&mount.point.name)
+                {
+                    tracing::warn!(volume = mount.point.name, %error, "anonymous volume stays");
+                }
+            }
+        }
         sys::fault::step("container-remove:volumes");
         self.store
             .write(|tx| Ok::<_, ContainerError>(discard(tx, &row.id)?))?;
