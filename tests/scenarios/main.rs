@@ -20,6 +20,7 @@ use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Client, Engine, Host, Output, Running, Terminal};
 
 mod backup;
+mod build;
 mod containers;
 mod data_containers;
 mod fake_registry;
@@ -219,6 +220,7 @@ fn main() {
         files::SCENARIOS,
         networks::SCENARIOS,
         images::SCENARIOS,
+        build::SCENARIOS,
         registry::SCENARIOS,
         registry_logins::SCENARIOS,
     ]
@@ -229,6 +231,7 @@ fn main() {
         volume_commands::OWN,
         volume_care::OWN,
         images::OWN,
+        build::OWN,
     ]
     .concat();
     // Another engine is driven by its own client only.
