@@ -114,6 +114,33 @@ const OPERATIONS: &[Operation] = &[
         check: image_is_there_or_not,
     },
     Operation {
+        prefix: "build",
+        prepare: write_context,
+        run: "build -t built CONTEXT",
+        check: built_or_not,
+    },
+    Operation {
+        prefix: "build-step",
+        prepare: write_context,
+        run: "build -t built CONTEXT",
+        check: built_or_not,
+    },
+    Operation {
+        prefix: "build-prune",
+        prepare: |scene| {
+            // The shared directory is left.
+            write_context(scene);
+            build(scene);
+            scene.run("rmi built").ok();
+            scene.run("builder prune -f --filter type=regular").ok();
+        },
+        run: "builder prune -af",
+        check: |scene| {
+            assert_eq!(scene.names("build").len(), 1);
+            built_or_not(scene);
+        },
+    },
+    Operation {
         prefix: "pull",
         prepare: |scene| {
             import(scene);
@@ -422,6 +449,43 @@ fn gone(scene: &Scene, volume: &str) {
     scene.run(&format!("volume rm --now {volume}")).ok();
 }
 
+fn context(scene: &Scene) -> PathBuf {
+    scene.engine.root.with_extension("context")
+}
+
+/// A step of each kind: a copy, a process, a directory that builds share.
+fn write_context(scene: &Scene) {
+    let path = context(scene);
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("file"), "copied\n").unwrap();
+    let text = "FROM busybox AS one\n\
+        COPY file /file\n\
+        RUN --mount=type=cache,target=/shared echo ran > /shared/x && cp /shared/x /ran\n\
+        FROM busybox\n\
+        COPY --from=one /file /ran /\n\
+        WORKDIR /made\n\
+        CMD cat /file /ran\n";
+    fs::write(path.join("Dockerfile"), text).unwrap();
+}
+
+fn build(scene: &Scene) {
+    scene
+        .run_and("build -t built", &[context(scene).to_str().unwrap()])
+        .ok();
+}
+
+/// No process, no directory of the build is left; the next one succeeds; what it remembers can be forgotten.
+fn built_or_not(scene: &Scene) {
+    assert!(scene.names("containers").is_empty());
+    assert!(scene.names("staging").is_empty());
+    build(scene);
+    assert_eq!(scene.run("run --rm built").ok(), "copied\nran");
+    scene.run("rmi built").ok();
+    scene.run("builder prune -af").ok();
+    assert!(scene.names("build").is_empty());
+    fs::remove_dir_all(context(scene)).unwrap();
+}
+
 fn second_image(scene: &Scene) {
     scene
         .run_and("run --name base busybox sh -c", &["echo two > /second"])
@@ -515,7 +579,7 @@ fn die_at(step: &str, operation: &Operation, tags: &Arc<Mutex<Vec<String>>>) {
     scene.check_invariants();
     scene.engine.terminate();
     scene.engine.resume_until(Some(step));
-    let image = other_image(&scene);
+    let (image, directory) = (other_image(&scene), context(&scene));
     let mut words = Vec::new();
     let mut input = Stdio::null();
     let line = if operation.run.contains("REGISTRY") {
@@ -525,6 +589,7 @@ fn die_at(step: &str, operation: &Operation, tags: &Arc<Mutex<Vec<String>>>) {
     };
     for word in line.split_whitespace() {
         match word {
+            "CONTEXT" => words.push(directory.to_str().unwrap()),
             "IMAGE" => words.push(image.to_str().unwrap()),
             "<IMAGE" => input = fs::File::open(&image).unwrap().into(),
             word => words.push(word),
