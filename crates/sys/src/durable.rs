@@ -76,6 +76,17 @@ pub fn create_dir(path: &Path, mode: u32) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// Makes a file with this content and waits for nothing: for what can be made again when it is found missing or empty.
+///
+/// # Errors
+/// `AlreadyExists`; other I/O errors, which may leave a part of it.
+pub fn write_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    durable_call()?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(mode))?;
+    File::from(file).write_all(bytes)
+}
+
 /// [`create_dir`] whose entry is durable only after the caller syncs the parent, for several in one directory.
 ///
 /// # Errors

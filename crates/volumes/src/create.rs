@@ -214,7 +214,7 @@ impl Operation for Create {
 
     fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
         self.with_driver(context, |driver, place| driver.build(place))?;
-        description::write(context, &self.id)?;
+        description::begin(context, &self.id)?;
         let data = context.paths.data();
         sys::durable::sync_dir(&data).map_err(VolumeError::io("sync", data))?;
         link::make(context.paths, &self.name, &self.id).map_err(VolumeError::io(

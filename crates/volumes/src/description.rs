@@ -4,6 +4,8 @@
 //! It may lag behind by the change that a crash cut short.
 
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use store::names::check_volume_name;
@@ -76,8 +78,37 @@ pub(crate) fn read(paths: &Paths, id: &VolumeId) -> Option<Description> {
     fits.then_some(description)
 }
 
+/// The description of a new volume. A power cut may take it; then recovery writes it again.
+pub(crate) fn begin(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeError> {
+    put(context, id, |path, text| {
+        match sys::durable::write_unsynced(path, text, 0o600) {
+            // By the attempt that a crash cut short.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                sys::durable::write_atomic(path, text, 0o600)
+            }
+            other => other,
+        }
+    })
+}
+
+/// Whether there is none, or one that a power cut emptied.
+pub(crate) fn is_missing(paths: &Paths, id: &VolumeId) -> bool {
+    std::fs::metadata(paths.volume_metadata(id)).map_or(true, |file| file.len() == 0)
+}
+
 /// Writes what the database says now; nothing for a volume that has gone.
 pub(crate) fn write(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeError> {
+    // Options may hold passwords.
+    put(context, id, |path, text| {
+        sys::durable::write_atomic(path, text, 0o600)
+    })
+}
+
+fn put(
+    context: &Context<'_>,
+    id: &VolumeId,
+    write: impl FnOnce(&Path, &[u8]) -> io::Result<()>,
+) -> Result<(), VolumeError> {
     let (row, trashed, notes) = context
         .store
         .read(|tx| Ok::<_, VolumeError>((tx.volume(id)?, tx.trashed(id)?, tx.volume_notes(id)?)))?;
@@ -91,10 +122,9 @@ pub(crate) fn write(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeEr
     };
     let path = context.paths.volume_metadata(id);
     let text = serde_json::to_vec_pretty(&description).expect("maps have string keys");
-    // Options may hold passwords.
-    match sys::durable::write_atomic(&path, &text, 0o600) {
+    match write(&path, &text) {
         // A volume whose directory has gone can still be renamed and labelled.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other.map_err(VolumeError::io("write", path)),
     }
 }
@@ -103,7 +133,7 @@ pub(crate) fn write(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeEr
 pub(crate) fn remove(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeError> {
     let directory = context.paths.volume(id);
     let entries = match std::fs::read_dir(&directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(VolumeError::io("list", &directory))?,
     };
     for entry in entries {

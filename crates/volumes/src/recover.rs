@@ -24,7 +24,7 @@ use crate::remove::Remove;
 use crate::rename::Rename;
 use crate::trash::Trash;
 use crate::undelete::Undelete;
-use crate::{VolumeError, Volumes, link};
+use crate::{VolumeError, Volumes, description, link};
 
 impl Volumes {
     /// Puts right what was cut short; a sentence for each repair, and for each thing that somebody should look at.
@@ -88,6 +88,7 @@ impl Volumes {
         }
         self.recover_mounts(&mut sentences)?;
         self.recover_links(&mut sentences)?;
+        self.describe_again()?;
         self.sweep(&mut sentences)?;
         self.report_unknown(&mut sentences)?;
         Ok(sentences)
@@ -179,6 +180,16 @@ impl Volumes {
                     "{} led to no volume and was removed",
                     path.display()
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Descriptions that a power cut took with it.
+    fn describe_again(&self) -> Result<(), VolumeError> {
+        for row in self.store.read(|tx| tx.volumes())? {
+            if description::is_missing(&self.paths, &row.id) {
+                self.describe(&row.id);
             }
         }
         Ok(())
