@@ -102,6 +102,14 @@ impl Request {
         Ok(without_nulls(value))
     }
 
+    /// Reads a body that nobody needs, within reason: a client that is still sending when the answer comes and the
+    /// connection ends takes that for a broken connection, and does not read the answer.
+    pub(crate) async fn read_out(self) {
+        const REASON: usize = 64 << 20;
+        // What cannot be read was not needed.
+        drop(Limited::new(self.inner.into_body(), REASON).collect().await);
+    }
+
     pub(crate) fn reader(self) -> BodyReader {
         BodyReader::new(self.inner.into_body())
     }

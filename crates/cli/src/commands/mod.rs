@@ -16,6 +16,7 @@ mod registry;
 mod system;
 mod volume;
 
+pub(crate) use builder::prune::prune as builder_prune;
 pub(crate) use container::{
     prune as container_prune, split_tag as container_split_tag, time as container_time,
 };

@@ -31,8 +31,13 @@ route_table! {
 const SECRETS: &str = "X-Orlop-Build-Secrets";
 
 async fn build(request: Request) -> Answer {
-    refuse(&request)?;
-    let build = parse(&request)?;
+    let build = match refuse(&request).and_then(|()| parse(&request)) {
+        Ok(build) => build,
+        Err(refusal) => {
+            request.read_out().await;
+            return Err(refusal);
+        }
+    };
     let bridge = request.bridge.clone();
     let peer = request.inner.extensions().get::<Peer>().cloned();
     let mut reader = request.reader();

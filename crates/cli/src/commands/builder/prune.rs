@@ -42,19 +42,24 @@ impl Args {
             .option("keep-storage", keep)
             .filters(&self.filter)?
             .build();
-        let report = client.send("POST", &path, Body::Empty)?.json()?;
-        let deleted = report["CachesDeleted"]
-            .as_array()
-            .map_or(&[][..], Vec::as_slice);
-        if !deleted.is_empty() {
-            println!("Deleted build cache objects:");
-            for id in deleted {
-                println!("{}", id.as_str().unwrap_or_default());
-            }
-            println!();
-        }
-        let reclaimed = report["SpaceReclaimed"].as_f64().unwrap_or(0.0);
+        let reclaimed = prune(client, &path)?;
         println!("Total reclaimed space: {}", human_size(reclaimed));
         Ok(0)
     }
+}
+
+/// Says what has gone; the bytes that were freed.
+pub(crate) fn prune(client: &Client, path: &str) -> Outcome<f64> {
+    let report = client.send("POST", path, Body::Empty)?.json()?;
+    let deleted = report["CachesDeleted"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    if !deleted.is_empty() {
+        println!("Deleted build cache objects:");
+        for id in deleted {
+            println!("{}", id.as_str().unwrap_or_default());
+        }
+        println!();
+    }
+    Ok(report["SpaceReclaimed"].as_f64().unwrap_or(0.0))
 }

@@ -3,9 +3,9 @@
 use clap::Args as ClapArgs;
 
 use super::confirm;
-use crate::commands::{container_prune, image_prune, volume_prune};
+use crate::commands::{builder_prune, container_prune, image_prune, volume_prune};
 use crate::failure::{Failure, Outcome};
-use crate::http::Client;
+use crate::http::{Client, Query};
 use crate::render::units::human_size;
 
 #[derive(Debug, ClapArgs)]
@@ -49,7 +49,7 @@ impl Args {
         confirm(
             self.force,
             &format!(
-                "WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {images}\n"
+                "WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {images}\n  - unused build cache\n"
             ),
         )?;
         let mut reclaimed = container_prune(client, &self.filter)?;
@@ -57,6 +57,16 @@ impl Args {
             reclaimed += volume_prune(client, false, &self.filter)?;
         }
         reclaimed += image_prune(client, self.all, &self.filter)?;
+        // Labels are for what has some.
+        let until: Vec<String> = (self.filter.iter())
+            .filter(|filter| filter.starts_with("until="))
+            .cloned()
+            .collect();
+        let cache = Query::new("/build/prune")
+            .flag("all", self.all)
+            .filters(&until)?
+            .build();
+        reclaimed += builder_prune(client, &cache)?;
         println!("Total reclaimed space: {}", human_size(reclaimed));
         Ok(0)
     }
