@@ -7,7 +7,6 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
-use store::names::check_volume_name;
 use store::{OpId, VolumeId, VolumeRow, VolumeState, WriteTx};
 
 use crate::create::Context;
@@ -29,10 +28,7 @@ impl Volumes {
             .map(str::to_owned)
             .or_else(|| described.as_ref().map(|described| described.name.clone()))
             .unwrap_or_else(|| id.to_string());
-        check_volume_name(&name).map_err(|reason| VolumeError::Name {
-            name: name.clone(),
-            reason,
-        })?;
+        VolumeError::check_name(&name)?;
         let lock = self.name_lock(&name);
         let _held = held(&lock);
         let adopt = Adopt {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
-use store::names::{anonymous_volume_name, check_volume_name};
+use store::names::anonymous_volume_name;
 use store::{OpId, Paths, Store, VolumeId, VolumeRow, VolumeState, WriteTx};
 
 use crate::driver::{Drivers, Options, Place};
@@ -54,10 +54,7 @@ impl Volumes {
             .name
             .filter(|name| !name.is_empty())
             .unwrap_or_else(anonymous_volume_name);
-        check_volume_name(&name).map_err(|reason| VolumeError::Name {
-            name: name.clone(),
-            reason,
-        })?;
+        VolumeError::check_name(&name)?;
         let driver_name = request.driver.filter(|driver| !driver.is_empty());
         let lock = self.name_lock(&name);
         let _held = held(&lock);

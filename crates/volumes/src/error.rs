@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use store::names::NameError;
+use store::names::{NameError, check_volume_name};
 use store::{ErrorKind, StoreError};
 
 use crate::driver::DriverError;
@@ -102,6 +102,14 @@ pub enum VolumeError {
 }
 
 impl VolumeError {
+    /// Refuses what cannot be a volume's name.
+    pub(crate) fn check_name(name: &str) -> Result<(), Self> {
+        check_volume_name(name).map_err(|reason| Self::Name {
+            name: name.to_owned(),
+            reason,
+        })
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,

@@ -10,7 +10,6 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
-use store::names::check_volume_name;
 use store::{OpId, StoreError, VolumeId, VolumeState, WriteTx};
 
 use crate::create::Context;
@@ -25,10 +24,7 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::NameTaken`], [`VolumeError::Name`].
     pub fn rename(&self, from: &str, to: &str, follow: Follow<'_>) -> Result<Volume, VolumeError> {
-        check_volume_name(to).map_err(|reason| VolumeError::Name {
-            name: to.to_owned(),
-            reason,
-        })?;
+        VolumeError::check_name(to)?;
         if from == to {
             return self.get(from);
         }

@@ -7,7 +7,6 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
-use store::names::check_volume_name;
 use store::{OpId, VolumeId, WriteTx};
 
 use crate::create::Context;
@@ -22,10 +21,7 @@ impl Volumes {
     pub fn undelete(&self, reference: &str, name: Option<&str>) -> Result<Volume, VolumeError> {
         let row = self.find_trashed(reference)?.volume;
         let name = name.unwrap_or(&row.name).to_owned();
-        check_volume_name(&name).map_err(|reason| VolumeError::Name {
-            name: name.clone(),
-            reason,
-        })?;
+        VolumeError::check_name(&name)?;
         let lock = self.name_lock(&name);
         let _held = held(&lock);
         let undelete = Undelete {

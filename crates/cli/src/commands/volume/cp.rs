@@ -2,7 +2,7 @@
 
 use clap::Args as ClapArgs;
 
-use crate::commands::container::cp::{Copy, split};
+use crate::commands::container::cp::{Copy, Flags, split};
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, Query, encode};
 
@@ -11,15 +11,8 @@ const BASE: &str = "/orlop/v1/volumes";
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// Archive mode (copy all uid/gid information)
-    #[arg(short, long)]
-    archive: bool,
-    /// Always follow symbol link in SRC_PATH
-    #[arg(short = 'L', long)]
-    follow_link: bool,
-    /// Suppress progress output during copy
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    flags: Flags,
     /// VOLUME:PATH, a local path, or - for a tar stream
     #[arg(value_name = "SRC_PATH")]
     source: String,
@@ -32,11 +25,9 @@ impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         let copy = Copy {
             base: BASE,
-            archive: self.archive,
-            follow_link: self.follow_link,
-            quiet: self.quiet,
-            source: self.source.clone(),
-            destination: self.destination.clone(),
+            flags: &self.flags,
+            source: &self.source,
+            destination: &self.destination,
         };
         match (split(&self.source), split(&self.destination)) {
             (Some((volume, path)), None) => copy.copy_out(client, volume, path)?,

@@ -1,50 +1,8 @@
 //! The capability set of a container: Docker's fourteen, plus `--cap-add`, minus `--cap-drop`.
 
-use crate::containers::{ContainerError, HostConfig};
+use sys::capability;
 
-const ALL: [&str; 41] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
+use crate::containers::{ContainerError, HostConfig};
 
 const DEFAULT: [&str; 14] = [
     "CAP_CHOWN",
@@ -71,10 +29,13 @@ pub(in crate::containers) fn capabilities(
     let drop = normalise(host.cap_drop.as_deref().unwrap_or_default())?;
     let wants = |list: &[String], name: &str| list.iter().any(|word| word == name);
     if host.privileged {
-        return Ok(ALL.map(str::to_owned).to_vec());
+        return Ok(capability::names()
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect());
     }
-    let kept: Vec<String> = ALL
-        .into_iter()
+    let kept: Vec<String> = capability::names()
+        .iter()
         .filter(|name| {
             if wants(&add, "ALL") {
                 return !wants(&drop, name);
@@ -82,7 +43,7 @@ pub(in crate::containers) fn capabilities(
             let by_default = DEFAULT.contains(name) && !wants(&drop, "ALL") && !wants(&drop, name);
             by_default || wants(&add, name)
         })
-        .map(str::to_owned)
+        .map(|&name| name.to_owned())
         .collect();
     Ok(kept)
 }
@@ -99,7 +60,7 @@ fn normalise(list: &[String]) -> Result<Vec<String>, ContainerError> {
             } else {
                 format!("CAP_{upper}")
             };
-            if ALL.contains(&name.as_str()) {
+            if capability::bit(&name).is_some() {
                 return Ok(name);
             }
             Err(ContainerError::Invalid(format!(
@@ -128,7 +89,10 @@ mod tests {
         assert_eq!(names(&[], &[]).len(), DEFAULT.len());
         assert!(names(&["net_admin"], &[]).contains(&"CAP_NET_ADMIN".to_owned()));
         assert_eq!(names(&["NET_ADMIN"], &["ALL"]), ["CAP_NET_ADMIN"]);
-        assert_eq!(names(&["ALL"], &["MKNOD"]).len(), ALL.len() - 1);
+        assert_eq!(
+            names(&["ALL"], &["MKNOD"]).len(),
+            capability::names().len() - 1
+        );
         assert!(!names(&[], &["cap_chown"]).contains(&"CAP_CHOWN".to_owned()));
     }
 }

@@ -13,7 +13,7 @@ use super::stat::Stat;
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, Query, encode};
 
-impl Copy {
+impl Copy<'_> {
     pub(crate) fn copy_in(&self, client: &Client, container: &str, path: &str) -> Outcome<()> {
         let mut target = path.to_owned();
         let mut there = Stat::of(client, self.base, container, &target)?;
@@ -56,14 +56,14 @@ impl Copy {
     }
 
     fn source_is_directory(&self) -> Outcome<bool> {
-        let metadata = if self.follow_link || self.source.ends_with('/') {
-            std::fs::metadata(&self.source)
+        let metadata = if self.flags.follow_link || self.source.ends_with('/') {
+            std::fs::metadata(self.source)
         } else {
-            std::fs::symlink_metadata(&self.source)
+            std::fs::symlink_metadata(self.source)
         };
         metadata
             .map(|metadata| metadata.is_dir())
-            .map_err(|error| Failure::file("lstat", &self.source, &error))
+            .map_err(|error| Failure::file("lstat", self.source, &error))
     }
 
     /// What to pack; `name` is the new name of the source where it gets one.
@@ -71,14 +71,14 @@ impl Copy {
         let contents = self.source.ends_with("/.") || self.source == ".";
         let whole = contents || self.source.ends_with('/') || self.source.ends_with("..");
         let path = if whole {
-            std::fs::canonicalize(&self.source)
+            std::fs::canonicalize(self.source)
         } else {
-            std::path::absolute(&self.source)
+            std::path::absolute(self.source)
         }
-        .map_err(|error| Failure::file("lstat", &self.source, &error))?;
+        .map_err(|error| Failure::file("lstat", self.source, &error))?;
         Ok(PackOptions {
             path,
-            follow: self.follow_link,
+            follow: self.flags.follow_link,
             name: match name {
                 Some(name) => Some(PathBuf::from(name)),
                 None if contents => Some(PathBuf::from(".")),
@@ -115,7 +115,7 @@ impl Copy {
         let path = Query::new(format!("{}/{}/archive", self.base, encode(container)))
             .set("path", directory)
             .set("noOverwriteDirNonDir", "true")
-            .flag("copyUIDGID", self.archive)
+            .flag("copyUIDGID", self.flags.archive)
             .build();
         client
             .send("PUT", &path, Body::Stream("application/x-tar", tar))

@@ -13,6 +13,19 @@ use crate::http::Client;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    flags: Flags,
+    /// CONTAINER:PATH, a local path, or - for a tar stream
+    #[arg(value_name = "SRC_PATH")]
+    source: String,
+    /// CONTAINER:PATH, a local path, or - for a tar stream
+    #[arg(value_name = "DEST_PATH")]
+    destination: String,
+}
+
+/// How to copy, of containers and of volumes.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Flags {
     /// Archive mode (copy all uid/gid information)
     #[arg(short, long)]
     archive: bool,
@@ -22,22 +35,14 @@ pub(crate) struct Args {
     /// Suppress progress output during copy
     #[arg(short, long)]
     quiet: bool,
-    /// CONTAINER:PATH, a local path, or - for a tar stream
-    #[arg(value_name = "SRC_PATH")]
-    source: String,
-    /// CONTAINER:PATH, a local path, or - for a tar stream
-    #[arg(value_name = "DEST_PATH")]
-    destination: String,
 }
 
 /// One copy, below `/containers` or wherever else answers as that does.
-pub(crate) struct Copy {
+pub(crate) struct Copy<'a> {
     pub(crate) base: &'static str,
-    pub(crate) archive: bool,
-    pub(crate) follow_link: bool,
-    pub(crate) quiet: bool,
-    pub(crate) source: String,
-    pub(crate) destination: String,
+    pub(crate) flags: &'a Flags,
+    pub(crate) source: &'a str,
+    pub(crate) destination: &'a str,
 }
 
 /// `container:path`; a path that begins with a dot or slash is local.
@@ -53,11 +58,9 @@ impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         let copy = Copy {
             base: "/containers",
-            archive: self.archive,
-            follow_link: self.follow_link,
-            quiet: self.quiet,
-            source: self.source.clone(),
-            destination: self.destination.clone(),
+            flags: &self.flags,
+            source: &self.source,
+            destination: &self.destination,
         };
         match (split(&self.source), split(&self.destination)) {
             (Some((container, path)), None) => copy.copy_out(client, container, path)?,
@@ -71,9 +74,9 @@ impl Args {
     }
 }
 
-impl Copy {
+impl Copy<'_> {
     fn said(&self) {
-        if !self.quiet && crate::terminal::stdout_is_terminal() {
+        if !self.flags.quiet && crate::terminal::stdout_is_terminal() {
             // A terminal that is gone reads nothing.
             drop(writeln!(
                 io::stderr(),

@@ -12,10 +12,10 @@ use super::stat::{Stat, route};
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client};
 
-impl Copy {
+impl Copy<'_> {
     pub(crate) fn copy_out(&self, client: &Client, container: &str, path: &str) -> Outcome<()> {
         let mut path = path.to_owned();
-        if self.follow_link
+        if self.flags.follow_link
             && let Some(stat) = Stat::of(client, self.base, container, &path)?
             && !stat.link_target.is_empty()
         {
@@ -38,7 +38,7 @@ impl Copy {
             },
             to: PathBuf::from(to),
         });
-        let owner = if self.archive {
+        let owner = if self.flags.archive {
             Owner::Keep
         } else {
             Owner::Fixed(
@@ -71,7 +71,7 @@ impl Copy {
 
     /// The directory that receives the stream, and the new name of what comes where it gets one.
     fn target(&self, source: &Stat) -> Outcome<(PathBuf, Option<String>)> {
-        let destination = Path::new(&self.destination);
+        let destination = Path::new(self.destination);
         if destination.is_dir() {
             return Ok((destination.to_owned(), None));
         }
