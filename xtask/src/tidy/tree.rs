@@ -99,14 +99,16 @@ fn collect(directory: &Path, prefix: &str, files: &mut Vec<File>) -> io::Result<
         } else {
             format!("{prefix}/{name}")
         };
+        // `.git` is a file where the tree is a second work tree of its repository.
+        if matches!(
+            name.as_str(),
+            ".git" | "target" | "node_modules" | "__pycache__"
+        ) {
+            continue;
+        }
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            if !matches!(
-                name.as_str(),
-                ".git" | "target" | "node_modules" | "__pycache__"
-            ) {
-                collect(&entry.path(), &path, files)?;
-            }
+            collect(&entry.path(), &path, files)?;
         } else if kind.is_file() {
             let bytes = match fs::read(entry.path()) {
                 Ok(bytes) => bytes,
