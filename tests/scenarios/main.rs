@@ -25,6 +25,7 @@ mod containers;
 mod data_containers;
 mod fake_registry;
 mod files;
+mod health;
 mod images;
 mod limits;
 mod mounts;
@@ -215,6 +216,7 @@ fn main() {
         servers::SCENARIOS,
         containers::SCENARIOS,
         processes::SCENARIOS,
+        health::SCENARIOS,
         limits::SCENARIOS,
         streams::SCENARIOS,
         files::SCENARIOS,

@@ -20,6 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("p11_init_reaps", p11),
     ("p12_events", p12),
     ("p13_rm_of_several", p13),
+    ("p14_events_of_all_kinds", p14),
 ];
 
 /// Ends by itself on SIGTERM, with a code of its own, and says on which signal.
@@ -389,10 +390,95 @@ fn p12(scene: &Scene) {
         .run_and(&format!("events --since {since} --until {until_now} --filter container=%it --filter event=die --format"), &["{{.Action}} {{.Type}}"])
         .ok();
     assert_eq!(one, "die container");
+    assert!(heard.contains("execDuration=0"), "{heard}");
+}
+
+/// Every kind of object tells; filters of all kinds; what lies after `until` is not told.
+fn p14(scene: &Scene) {
+    let since = seconds();
+    scene.run("volume create %v").ok();
+    scene
+        .run("run -d --name %it -l tier=x -v %v:/v busybox sleep 1000")
+        .ok();
+    scene.run("top %it").ok();
+    scene.run("pause %it").ok();
+    scene.run("unpause %it").ok();
+    scene.run("rename %it %other").ok();
+    scene
+        .run("update --memory 64m --memory-swap 128m %other")
+        .ok();
+    scene.run("exec %other true").ok();
+    scene.run("kill %other").ok();
+    scene.run("wait %other").ok();
+    scene.run("rm %other").ok();
+    scene.run("volume rm %v").ok();
+    scene.run("tag busybox %copy:1").ok();
+    scene.run("rmi %copy:1").ok();
+    let until_now = seconds() + 1;
+    let heard = |filters: &str, format: &str| {
+        scene
+            .run_and(
+                &format!("events --since {since} --until {until_now} {filters} --format"),
+                &[format],
+            )
+            .ok()
+    };
+    // What is told comes in the order in which it happened.
+    let of_container = heard("--filter label=tier=x", "{{.Action}}");
+    let mut rest = of_container.lines();
+    for action in [
+        "create",
+        "start",
+        "top",
+        "pause",
+        "unpause",
+        "rename",
+        "update",
+        "exec_create: true ",
+        "exec_start: true ",
+        "exec_die",
+        "kill",
+        "die",
+        "destroy",
+    ] {
+        assert!(
+            rest.any(|line| line.trim_end() == action.trim_end()),
+            "{action} in\n{of_container}"
+        );
+    }
+    let volume = format!("--filter volume={}", scene.name("v"));
+    assert_eq!(
+        heard(&volume, "{{.Type}} {{.Action}}"),
+        "volume create\nvolume mount\nvolume unmount\nvolume destroy"
+    );
+    assert_eq!(
+        heard(
+            &format!("{volume} --filter event=mount --filter event=create"),
+            "{{.Action}}"
+        ),
+        "create\nmount"
+    );
+    let image = format!("--filter image={}", scene.name("copy"));
+    assert_eq!(heard(&image, "{{.Action}}"), "tag\nuntag");
+    assert_eq!(heard("--filter type=daemon", "{{.Action}}"), "");
+    assert_eq!(heard("--filter scope=swarm", "{{.Action}}"), "");
+    let json = heard(&format!("{volume} --filter event=mount"), "{{json .}}");
+    for part in [
+        r#""read/write":"true""#,
+        r#""destination":"/v""#,
+        r#""driver":"local""#,
+        r#""scope":"local""#,
+        r#""timeNano":"#,
+    ] {
+        assert!(json.contains(part), "{json}");
+    }
+    scene
+        .run("events --since 10 --until 5")
+        .fails(1, "`since` time (10");
 }
 
 /// Seconds since 1970.
-fn seconds() -> u64 {
+pub(super) fn seconds() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()

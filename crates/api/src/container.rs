@@ -60,6 +60,32 @@ pub struct State {
     pub error: String,
     pub started_at: String,
     pub finished_at: String,
+    /// With a health check only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// `.State.Health`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Health {
+    /// `starting`, `healthy`, `unhealthy`.
+    pub status: String,
+    pub failing_streak: u32,
+    /// The last five probes, oldest first.
+    pub log: Vec<Probe>,
+}
+
+/// One entry of `.State.Health.Log`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Probe {
+    pub start: String,
+    pub end: String,
+    /// -1 when it did not start or took too long.
+    pub exit_code: i32,
+    /// At most 4096 bytes of what it said.
+    pub output: String,
 }
 
 /// `.GraphDriver`.

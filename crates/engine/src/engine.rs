@@ -158,13 +158,13 @@ impl Engine {
 fn publish_volume_events(volumes: &Volumes, events: &Events) {
     let events = events.clone();
     volumes.on_event(Box::new(move |event| {
-        let mut attributes = BTreeMap::from([("driver".to_owned(), event.driver)]);
+        let attributes = BTreeMap::from([("driver".to_owned(), event.driver)]);
         let action = match event.action {
             VolumeAction::Create => "create",
             VolumeAction::Destroy => "destroy",
             VolumeAction::Prune { reclaimed } => {
-                attributes = BTreeMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
-                "prune"
+                events.publish_prune("volume", reclaimed);
+                return;
             }
             VolumeAction::Mount { .. } | VolumeAction::Unmount { .. } => return,
         };

@@ -1,6 +1,7 @@
 //! What happened, in Docker's event vocabulary: kept for a while, and sent to subscribers as it happens.
 //!
-//! Subscribers are callbacks and must not block; the server's push into a channel.
+//! Subscribers are callbacks and must not block; the server's push into a channel of bounded length. What they share is
+//! one copy of each event.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -23,11 +24,11 @@ pub struct Event {
     pub time: Timestamp,
 }
 
-type Subscriber = Box<dyn Fn(&Event) -> bool + Send>;
+type Subscriber = Box<dyn Fn(&Arc<Event>) -> bool + Send>;
 
 #[derive(Default)]
 struct Inner {
-    kept: VecDeque<Event>,
+    kept: VecDeque<Arc<Event>>,
     subscribers: Vec<Subscriber>,
 }
 
@@ -50,19 +51,35 @@ impl Events {
         actor: impl Into<String>,
         attributes: BTreeMap<String, String>,
     ) {
-        let event = Event {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = Arc::new(Event {
             kind,
             action: action.into(),
             actor: actor.into(),
             attributes,
+            // Under the lock: times are in the order in which events are told.
             time: Timestamp::now(),
-        };
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        });
         inner.subscribers.retain(|subscriber| subscriber(&event));
         if inner.kept.len() == KEPT {
             inner.kept.pop_front();
         }
         inner.kept.push_back(event);
+    }
+
+    /// Tells that unused objects of a kind were removed, and how many bytes that gave back.
+    pub fn publish_prune(&self, kind: &'static str, reclaimed: u64) {
+        let attributes = BTreeMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
+        self.publish(kind, "prune", "", attributes);
+    }
+
+    /// How many are told of events; those that have gone since the last event count, too.
+    pub fn listeners(&self) -> usize {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .subscribers
+            .len()
     }
 
     /// Calls `subscriber` for every kept event not older than `since` and then for each new one, with none lost in

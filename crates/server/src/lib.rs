@@ -31,6 +31,7 @@ mod convert;
 mod daemon_file;
 mod dispatch;
 mod errors;
+mod event_filter;
 mod filters;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -21,6 +21,7 @@ pub const VERSION: u32 = 1;
 pub use client::{CallError, call};
 pub use frame::{FrameError, receive, send};
 pub use messages::{
-    AttachSpec, ExecSpec, ExitRecord, Notice, Request, Response, StartError, StateRecord,
+    AttachSpec, ExecSpec, ExitRecord, HealthRecord, HealthStatus, Notice, ProbeRecord, Request,
+    Response, StartError, StateRecord,
 };
 pub use spec::RunSpec;

@@ -111,6 +111,54 @@ pub enum Notice {
     },
     Paused,
     Unpaused,
+    /// A client left the container's streams, or those of an exec, by its detach keys.
+    Detached {
+        exec: Option<String>,
+    },
+    /// The health check begins a probe: a process named like an exec.
+    Probing {
+        exec: String,
+    },
+    /// A probe is over. `code` is how its process ended; there was none when it could not be started.
+    Probed {
+        exec: String,
+        code: Option<i32>,
+        status: HealthStatus,
+        failing_streak: u32,
+        probe: ProbeRecord,
+    },
+    /// What only shims of later releases say.
+    #[serde(other)]
+    Later,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+/// What a container's health check has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthRecord {
+    pub status: HealthStatus,
+    /// Failures since the last success.
+    pub failing_streak: u32,
+    /// The last probes, oldest first.
+    pub log: Vec<ProbeRecord>,
+}
+
+/// One run of a health check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeRecord {
+    /// RFC 3339 with nanoseconds, UTC.
+    pub start: String,
+    pub end: String,
+    /// -1 when it did not start or took too long.
+    pub exit_code: i32,
+    pub output: String,
 }
 
 /// Contents of `state.json`: written before `Started` is sent and at each change.
@@ -129,6 +177,9 @@ pub struct StateRecord {
     pub restarting: bool,
     /// The last exit, when there was one.
     pub last_exit: Option<ExitRecord>,
+    /// With a health check only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthRecord>,
 }
 
 /// Contents of `exit.json`: written durably before any notice of the exit, and only when no restart follows (an exit

@@ -37,6 +37,9 @@ pub struct RunSpec {
     pub restart: RestartPolicy,
     /// Signal that asks the container to stop, as a number.
     pub stop_signal: i32,
+    /// Probes of the container's health, by the shim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Box<HealthCheck>>,
     /// Run a small init as pid 1 that reaps and forwards signals (`--init`).
     pub init: bool,
     /// Keep stdin open when no client is attached (`-i`).
@@ -274,6 +277,18 @@ pub struct LogConfig {
     pub compress: bool,
     /// Extra attributes of every line (`attrs` of json-file), from `labels`, `env`, `tag` options.
     pub attrs: Vec<(String, String)>,
+}
+
+/// What is run in the container to see whether it is well, and when. Durations are nanoseconds; defaults are applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    pub process: Process,
+    pub interval: u64,
+    pub timeout: u64,
+    pub start_period: u64,
+    pub start_interval: u64,
+    /// Failures in a row that make a container unhealthy.
+    pub retries: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

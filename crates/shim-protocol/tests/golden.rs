@@ -6,12 +6,13 @@ mod tests {
     use serde::de::DeserializeOwned;
     use shim_protocol::messages::{Notice, Request, Response};
     use shim_protocol::spec::{
-        Device, Interface, LogConfig, Mount, MountKind, Namespaces, Network, NetworkNs, NsMode,
-        Process, Propagation, PublishedPort, ReadonlyRecursion, Resources, RestartPolicy, Rlimit,
-        RootFs, Seccomp,
+        Device, HealthCheck, Interface, LogConfig, Mount, MountKind, Namespaces, Network,
+        NetworkNs, NsMode, Process, Propagation, PublishedPort, ReadonlyRecursion, Resources,
+        RestartPolicy, Rlimit, RootFs, Seccomp,
     };
     use shim_protocol::{
-        AttachSpec, ExecSpec, ExitRecord, RunSpec, StartError, StateRecord, VERSION, frame,
+        AttachSpec, ExecSpec, ExitRecord, HealthRecord, HealthStatus, ProbeRecord, RunSpec,
+        StartError, StateRecord, VERSION, frame,
     };
 
     /// `message` has exactly this form, and this form is read as `message`.
@@ -179,6 +180,7 @@ mod tests {
                 attrs: vec![("tag".into(), "x".into())],
             },
             restart: RestartPolicy::OnFailure { max_retries: 3 },
+            health: None,
             stop_signal: 15,
             init: true,
             open_stdin: true,
@@ -236,6 +238,7 @@ mod tests {
             paused: false,
             restarting: false,
             last_exit: Some(exit()),
+            health: None,
         }
     }
 
@@ -249,6 +252,17 @@ mod tests {
         ]
         .concat()
     }
+
+    fn probe() -> ProbeRecord {
+        ProbeRecord {
+            start: "2024-03-01T11:00:00Z".into(),
+            end: "2024-03-01T11:00:01Z".into(),
+            exit_code: 1,
+            output: "no".into(),
+        }
+    }
+
+    const PROBE: &str = r#"{"start":"2024-03-01T11:00:00Z","end":"2024-03-01T11:00:01Z","exit_code":1,"output":"no"}"#;
 
     fn failure() -> StartError {
         StartError {
@@ -404,6 +418,39 @@ mod tests {
     }
 
     #[test]
+    fn health() {
+        golden(
+            &HealthCheck {
+                process: process(),
+                interval: 1,
+                timeout: 2,
+                start_period: 3,
+                start_interval: 4,
+                retries: 5,
+            },
+            &[
+                r#"{"process":"#,
+                PROCESS,
+                r#","interval":1,"timeout":2,"start_period":3,"start_interval":4,"retries":5}"#,
+            ]
+            .concat(),
+        );
+        golden(
+            &HealthRecord {
+                status: HealthStatus::Starting,
+                failing_streak: 1,
+                log: vec![probe()],
+            },
+            &[
+                r#"{"status":"starting","failing_streak":1,"log":["#,
+                PROBE,
+                "]}",
+            ]
+            .concat(),
+        );
+    }
+
+    #[test]
     fn notices() {
         for (notice, json) in [
             (
@@ -434,6 +481,30 @@ mod tests {
             ),
             (Notice::Paused, r#"{"notice":"paused"}"#.into()),
             (Notice::Unpaused, r#"{"notice":"unpaused"}"#.into()),
+            (
+                Notice::Detached { exec: None },
+                r#"{"notice":"detached","exec":null}"#.into(),
+            ),
+            (
+                Notice::Probing { exec: "ef".into() },
+                r#"{"notice":"probing","exec":"ef"}"#.into(),
+            ),
+            (
+                Notice::Probed {
+                    exec: "ef".into(),
+                    code: Some(1),
+                    status: HealthStatus::Unhealthy,
+                    failing_streak: 3,
+                    probe: probe(),
+                },
+                [
+                    r#"{"notice":"probed","exec":"ef","code":1,"status":"unhealthy","#,
+                    r#""failing_streak":3,"probe":"#,
+                    PROBE,
+                    "}",
+                ]
+                .concat(),
+            ),
         ] {
             golden(&notice, &json);
         }
@@ -464,6 +535,9 @@ mod tests {
             panic!("not a start");
         };
         assert_eq!((*read, attach), (spec(), Vec::new()));
+
+        let later = serde_json::from_str::<Notice>(r#"{"notice":"levitated","height":3}"#).unwrap();
+        assert_eq!(later, Notice::Later);
 
         let json = r#"{"request":"attach","stdin":false,"stdout":true,"stderr":true,"x":[]}"#;
         let expected = Request::Attach {

@@ -7,8 +7,8 @@
 use std::time::Instant;
 
 use rustix::event::epoll::EventFlags;
-use shim_protocol::AttachSpec;
 use shim_protocol::stdio::{self, Stream};
+use shim_protocol::{AttachSpec, Notice};
 
 use crate::connection::{Received, Role};
 use crate::detach::DetachKeys;
@@ -131,11 +131,18 @@ impl Supervisor {
         }
         let (process, mut input) = (*process, Vec::new());
         let detached = keys.feed(bytes, &mut input);
-        if let Some(process) = self.processes.get_mut(&process) {
-            process.streams.write(&input);
+        if let Some(target) = self.processes.get_mut(&process) {
+            target.streams.write(&input);
         }
         if detached {
+            let exec = self
+                .processes
+                .get(&process)
+                .map(|process| process.exec.clone());
             self.release(number);
+            if let Some(exec) = exec {
+                self.announce(&Notice::Detached { exec });
+            }
         }
     }
 
@@ -200,6 +207,9 @@ impl Supervisor {
             if process.last_output == 0 {
                 process.streams.close_outputs();
             }
+        }
+        if let Some(capture) = &mut process.capture {
+            capture.take(&self.buffer[HEADER..HEADER + count]);
         }
         if process.exec.is_none() {
             self.log.write(stream, &self.buffer[HEADER..HEADER + count]);

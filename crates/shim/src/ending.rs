@@ -28,6 +28,9 @@ impl Supervisor {
     pub(crate) fn container_ended(&mut self, process: &Process) {
         self.main = None;
         self.log.finish();
+        if let Some(health) = &mut self.health {
+            health.end();
+        }
         self.end_execs();
         let end = process.end.clone().unwrap_or_else(|| End::unknown(255));
         let restart =

@@ -12,7 +12,7 @@ use crate::connection::Role;
 use crate::streams::{self, Wanted};
 use crate::supervise::{End, Process, Supervisor, broken};
 
-/// Health checks run for ever: their codes must not pile up.
+/// Containers run for ever: the codes of their execs must not pile up.
 const KEPT: usize = 1024;
 
 /// Code of an exec that the end of its container took along.
@@ -51,7 +51,7 @@ impl Supervisor {
         }
     }
 
-    fn start_exec(&mut self, spec: ExecSpec) -> Result<u32, StartError> {
+    pub(crate) fn start_exec(&mut self, spec: ExecSpec) -> Result<u32, StartError> {
         let not_running = || StartError {
             step: "exec".into(),
             message: "container is not running".into(),
@@ -119,6 +119,10 @@ impl Supervisor {
 
     /// Tells the end of an exec whose output has been given out.
     pub(crate) fn exec_ended(&mut self, exec: String, process: &Process) {
+        if let Some(capture) = &process.capture {
+            self.probe_ended(exec, process, capture);
+            return;
+        }
         let code = process.end.as_ref().map_or(KILLED, |end| end.code);
         if self.ended_execs.len() == KEPT {
             self.ended_execs.pop_front();

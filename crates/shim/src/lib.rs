@@ -8,6 +8,7 @@
 //! * `streams`, `connection`, `outbound`, `source` - the things that the loop waits for.
 //! * `log`, `lines`, `json_line` - Docker's `json-file`.
 //! * `detach`, `restart`, `records` - detach keys, restart policy, state and exit records.
+//! * `health` - the health check.
 //! * `ports`, `relay`, `datagrams` - published ports where the firewall does not redirect.
 //! * `view` - a stopped container's files.
 //! * `sweep` - what a killed shim leaves.
@@ -27,6 +28,7 @@ mod datagrams;
 mod detach;
 mod ending;
 mod exec;
+mod health;
 mod json_line;
 mod lines;
 mod log;

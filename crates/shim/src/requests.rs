@@ -2,12 +2,14 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
+use std::time::Instant;
 
 use shim_protocol::messages::{Notice, Request, Response};
 use shim_protocol::spec::{Resources, RestartPolicy};
 use shim_protocol::{AttachSpec, StateRecord, frame};
 
 use crate::connection::Role;
+use crate::health::Monitor;
 use crate::supervise::Supervisor;
 
 const NOT_RUNNING: &str = "container is not running";
@@ -114,7 +116,8 @@ impl Supervisor {
     }
 
     fn watch(&mut self, number: u32) {
-        let state: StateRecord = self.state.clone();
+        let mut state: StateRecord = self.state.clone();
+        state.health = self.health.as_ref().map(Monitor::record);
         if !self.say(number, &Response::State { state }) {
             return;
         }
@@ -172,6 +175,14 @@ impl Supervisor {
             }
         })?;
         self.state.paused = paused;
+        if let Some(health) = &mut self.health {
+            let now = Instant::now();
+            if paused {
+                health.freeze(now);
+            } else {
+                health.thaw(now);
+            }
+        }
         self.record_state();
         self.announce(if paused {
             &Notice::Paused

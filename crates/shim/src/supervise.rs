@@ -17,6 +17,7 @@ use sys::fd::{Epoll, Ready, Watched};
 use sys::lock::FileLock;
 
 use crate::connection::{Connection, Role};
+use crate::health::{Capture, Monitor};
 use crate::log::Log;
 use crate::ports::Ports;
 use crate::records;
@@ -50,6 +51,8 @@ pub(crate) struct Process {
     pub(crate) streams: Streams,
     /// Id of the exec; `None` for pid 1.
     pub(crate) exec: Option<String>,
+    /// What a probe of the health check has written.
+    pub(crate) capture: Option<Capture>,
     /// The end of a client's input ends the process's.
     pub(crate) stdin_once: bool,
     /// Input of clients is wanted.
@@ -100,6 +103,7 @@ pub(crate) struct Supervisor {
     pub(crate) ended_execs: VecDeque<(String, i32)>,
     pub(crate) restarts: Restarts,
     pub(crate) restart_at: Option<Instant>,
+    pub(crate) health: Option<Monitor>,
     pub(crate) stop_requested: bool,
     /// OOM kills of this run that have been told.
     pub(crate) oom_kills: u64,
@@ -133,7 +137,9 @@ impl Supervisor {
             paused: false,
             restarting: false,
             last_exit: None,
+            health: None,
         };
+        let health = spec.health.clone().map(|check| Monitor::new(*check));
         Ok(Self {
             spec,
             state,
@@ -148,6 +154,7 @@ impl Supervisor {
             ended_execs: VecDeque::new(),
             restarts: Restarts::default(),
             restart_at: None,
+            health,
             stop_requested: false,
             oom_kills: 0,
             over: None,
@@ -188,6 +195,10 @@ impl Supervisor {
         self.state.restart_count = self.restarts.count();
         self.state.paused = false;
         self.state.restarting = false;
+        if let Some(health) = &mut self.health {
+            health.begin(Instant::now());
+            self.state.health = Some(health.record());
+        }
         Ok(())
     }
 
@@ -207,6 +218,7 @@ impl Supervisor {
             pidfd,
             streams,
             exec,
+            capture: None,
             stdin_once: true,
             takes_stdin: true,
             clients: Vec::new(),
@@ -344,7 +356,12 @@ impl Supervisor {
                 .and_then(|_| self.patience_ends(process));
             [rest, last].into_iter().flatten()
         });
-        connections.chain(processes).chain(self.restart_at).min()
+        let health = self.health.as_ref().and_then(Monitor::due);
+        connections
+            .chain(processes)
+            .chain(self.restart_at)
+            .chain(health)
+            .min()
     }
 
     /// When a connection is given up.
@@ -396,6 +413,7 @@ impl Supervisor {
             self.restart_at = None;
             self.restart();
         }
+        self.check_health(now);
     }
 
     /// Records the state for engines to come.

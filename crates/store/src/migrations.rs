@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_snapshots.sql"),
     include_str!("../migrations/0004_volume_care.sql"),
     include_str!("../migrations/0005_build_cache.sql"),
+    include_str!("../migrations/0006_health.sql"),
 ];
 
 /// The schema version this code knows.

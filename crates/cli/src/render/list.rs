@@ -131,7 +131,12 @@ pub(crate) fn print_inspected(objects: &[Value], format: Option<&str>) -> Outcom
         Some(source) => {
             let template = parse(&source.replace("\\t", "\t").replace("\\n", "\n"))?;
             for object in objects {
-                println!("{}", apply(&template, object)?);
+                let mut object = object.clone();
+                if let Some(Value::Object(state)) = object.get_mut("State") {
+                    // A field that is left out where there is nothing, and asked for all the same.
+                    state.entry("Health").or_insert(Value::Null);
+                }
+                println!("{}", apply(&template, &object)?);
             }
         }
     }

@@ -178,6 +178,9 @@ impl Builder {
         }
         pruned.reclaimed += self.images.sweep()?;
         pruned.ids = chosen.into_iter().map(|entry| entry.id).collect();
+        self.containers
+            .events
+            .publish_prune("builder", pruned.reclaimed);
         Ok(pruned)
     }
 

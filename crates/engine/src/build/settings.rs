@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use dockerfile::{Command, Healthcheck, Kind};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::BuildError;
-use crate::containers::Config;
+use crate::containers::{self, Config};
 
 const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
@@ -102,7 +102,7 @@ pub(crate) fn apply(
         }
         Kind::Stopsignal(signal) => {
             let signal = expand.word(signal, config)?;
-            crate::containers::kill::signal_number(&signal)
+            containers::kill::signal_number(&signal)
                 .map_err(|error| BuildError::Invalid(error.to_string()))?;
             config.stop_signal = Some(signal.clone());
             format!("STOPSIGNAL {signal}")
@@ -153,7 +153,7 @@ pub(super) fn absolute(path: &str, before: &str) -> String {
     } else {
         format!("/{before}/{path}")
     };
-    crate::containers::mounts::clean(&whole)
+    containers::mounts::clean(&whole)
 }
 
 fn expanded(
@@ -206,7 +206,10 @@ fn ports(text: &str) -> Result<Vec<String>, BuildError> {
         .collect())
 }
 
-fn healthcheck(check: &Healthcheck, config: &Config) -> Result<(Value, String), BuildError> {
+fn healthcheck(
+    check: &Healthcheck,
+    config: &Config,
+) -> Result<(containers::Healthcheck, String), BuildError> {
     let Healthcheck::Check {
         command,
         interval,
@@ -216,7 +219,11 @@ fn healthcheck(check: &Healthcheck, config: &Config) -> Result<(Value, String), 
         retries,
     } = check
     else {
-        return Ok((json!({ "Test": ["NONE"] }), "HEALTHCHECK NONE".to_owned()));
+        let none = containers::Healthcheck {
+            test: vec!["NONE".to_owned()],
+            ..Default::default()
+        };
+        return Ok((none, "HEALTHCHECK NONE".to_owned()));
     };
     let test: Vec<String> = match command {
         Command::Exec(words) => std::iter::once("CMD".to_owned())
@@ -231,26 +238,29 @@ fn healthcheck(check: &Healthcheck, config: &Config) -> Result<(Value, String), 
             .chain([text.clone()])
             .collect(),
     };
-    let mut value = json!({ "Test": test });
+    let mut value = containers::Healthcheck {
+        test,
+        ..Default::default()
+    };
     let mut text = "HEALTHCHECK".to_owned();
-    for (key, flag, given) in [
-        ("Interval", "interval", interval),
-        ("Timeout", "timeout", timeout),
-        ("StartPeriod", "start-period", start_period),
-        ("StartInterval", "start-interval", start_interval),
+    for (field, flag, given) in [
+        (&mut value.interval, "interval", interval),
+        (&mut value.timeout, "timeout", timeout),
+        (&mut value.start_period, "start-period", start_period),
+        (&mut value.start_interval, "start-interval", start_interval),
     ] {
         if let Some(given) = given {
             let duration = dockerfile::duration::parse(given)
                 .map_err(|error| BuildError::Invalid(error.to_string()))?;
-            value[key] = json!(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+            *field = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
             text.push_str(&format!(" --{flag}={given}"));
         }
     }
     if let Some(retries) = retries {
-        value["Retries"] = json!(retries);
+        value.retries = i64::from(*retries);
         text.push_str(&format!(" --retries={retries}"));
     }
-    text.push_str(&format!(" {}", shown(Some(&test))));
+    text.push_str(&format!(" {}", shown(Some(&value.test))));
     Ok((value, text))
 }
 

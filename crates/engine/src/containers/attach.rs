@@ -112,8 +112,10 @@ impl Containers {
                 row.id
             )));
         }
-        self.ask(&row.id, &Request::Resize { rows, columns })
-            .map(drop)
+        self.ask(&row.id, &Request::Resize { rows, columns })?;
+        let (height, width) = (rows.to_string(), columns.to_string());
+        self.publish(&row, "resize", &[("height", &height), ("width", &width)]);
+        Ok(())
     }
 }
 

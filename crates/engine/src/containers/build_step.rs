@@ -268,6 +268,7 @@ impl Containers {
                 attrs: Vec::new(),
             },
             restart: shim_protocol::spec::RestartPolicy::No,
+            health: None,
             stop_signal: SIGKILL,
             init: false,
             open_stdin: false,
@@ -301,6 +302,7 @@ fn row(id: &str, config: &Config, host: &HostConfig) -> ContainerRow {
         manually_stopped: false,
         auto_remove: false,
         log_path: String::new(),
+        health: None,
     }
 }
 

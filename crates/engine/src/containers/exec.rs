@@ -76,7 +76,7 @@ impl Containers {
         let id = store::ContainerId::random().to_string();
         self.publish(
             &row,
-            &format!("exec_create: {}", request.cmd.join(" ")),
+            &format!("exec_create: {}", event_words(&request.cmd)),
             &[("execID", &id)],
         );
         let exec = Exec {
@@ -162,7 +162,7 @@ impl Containers {
         }
         self.publish(
             &row,
-            &format!("exec_start: {}", request.cmd.join(" ")),
+            &format!("exec_start: {}", event_words(&request.cmd)),
             &[("execID", exec)],
         );
         Ok((!start.detach).then(|| stream.into()))
@@ -315,6 +315,14 @@ impl Containers {
 
     fn execs(&self) -> MutexGuard<'_, HashMap<String, Exec>> {
         self.execs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A command as Docker writes it in events: the program, a blank, the arguments.
+pub(super) fn event_words(command: &[String]) -> String {
+    match command.split_first() {
+        Some((program, arguments)) => format!("{program} {}", arguments.join(" ")),
+        None => String::new(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use jiff::Timestamp;
 use shim_protocol::{ExitRecord, StateRecord};
 
 use super::find::Columns as _;
@@ -30,7 +31,9 @@ impl Containers {
             return Ok(());
         }
         let mounts = self.stored_mounts(&row)?;
+        let health = self.end_health(&row);
         let change = |row: &mut store::ContainerRow| {
+            row.health = health;
             Status::Exited.as_str().clone_into(&mut row.status);
             row.pid = 0;
             row.exit_code = exit.code;
@@ -42,7 +45,7 @@ impl Containers {
         let row =
             self.change_state_and(id, change, |tx, row| note_use(tx, row, &mounts, "unmount"))?;
         sys::fault::step("container-exit:recorded");
-        self.publish(&row, "die", &[("exitCode", &exit.code.to_string())]);
+        self.publish_death(&row, exit);
         let remove = row.auto_remove;
         self.tell_exit(id, exit.code, None);
         self.give_back(id, &mounts);
@@ -73,7 +76,9 @@ impl Containers {
         id: &str,
         exit: &ExitRecord,
     ) -> Result<(), ContainerError> {
+        let health = self.end_health(&self.find(id)?);
         let row = self.change_state(id, |row| {
+            row.health = health;
             row.status = Status::Restarting.as_str().to_owned();
             row.pid = 0;
             row.exit_code = exit.code;
@@ -82,11 +87,28 @@ impl Containers {
             row.restart_count = exit.restart_count;
             row.error.clone_from(&exit.error);
         })?;
-        self.publish(&row, "die", &[("exitCode", &exit.code.to_string())]);
+        self.publish_death(&row, exit);
         self.tell(id, exit.code, None, |condition| {
             condition == WaitCondition::NextExit
         });
         Ok(())
+    }
+
+    /// With what Docker tells of it: the exit code and how many seconds it ran.
+    fn publish_death(&self, row: &store::ContainerRow, exit: &ExitRecord) {
+        let moment = |text: &str| text.parse::<Timestamp>().ok();
+        let seconds = match (moment(&row.started_at), moment(&exit.finished_at)) {
+            (Some(started), Some(finished)) => finished.duration_since(started).as_secs().max(0),
+            _ => 0,
+        };
+        let attributes = [
+            ("execDuration", seconds.to_string()),
+            ("exitCode", exit.code.to_string()),
+        ];
+        let attributes = attributes
+            .each_ref()
+            .map(|(key, value)| (*key, value.as_str()));
+        self.publish(row, "die", &attributes);
     }
 
     pub(crate) fn restarted(
@@ -94,7 +116,9 @@ impl Containers {
         id: &str,
         state: &StateRecord,
     ) -> Result<(), ContainerError> {
+        let health = self.adopt_health(id, state.health.as_ref());
         let row = self.change_state(id, |row| {
+            row.health = health;
             row.status = Status::Running.as_str().to_owned();
             row.pid = state.pid;
             row.started_at.clone_from(&state.started_at);

@@ -37,6 +37,7 @@ pub struct StateDetail {
     /// RFC 3339; `0001-01-01T00:00:00Z` when never.
     pub started_at: String,
     pub finished_at: String,
+    pub health: Option<shim_protocol::HealthRecord>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -119,6 +120,7 @@ impl Containers {
                 oom_killed: row.oom_killed,
                 started_at: row.started_at.clone(),
                 finished_at: row.finished_at.clone(),
+                health: self.health(&row)?,
             },
             mounts: self.mount_points(&row)?,
             network: self.network_settings(&row)?,

@@ -7,6 +7,7 @@ use regex::Regex;
 use store::ContainerRow;
 
 use super::find::Columns as _;
+use super::health::status_word;
 use super::{ContainerError, Containers, MountPoint, NetworkSettings, Status};
 
 /// Filters as the API has them: key → accepted values.
@@ -106,6 +107,7 @@ const FILTERS: [&str; 17] = [
     "label!",
     "until",
 ];
+const HEALTH: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
 const STATES: [&str; 7] = [
     "created",
     "restarting",
@@ -152,6 +154,13 @@ impl Containers {
         {
             return invalid(format!("invalid filter 'exited={code}'"));
         }
+        if let Some(health) = filters
+            .values("health")
+            .iter()
+            .find(|health| !HEALTH.contains(&health.as_str()))
+        {
+            return invalid(format!("Unrecognised filter value for health: {health}"));
+        }
         let mut rows = self
             .store
             .read(|tx| Ok::<_, ContainerError>(tx.containers()?))?;
@@ -186,6 +195,9 @@ impl Containers {
                 break;
             }
             let status = row.status()?;
+            let health = self
+                .health(&row)?
+                .map_or("none", |health| status_word(health.status));
             let passes = (all || status.is_active())
                 && before
                     .as_ref()
@@ -201,9 +213,9 @@ impl Containers {
                     status == Status::Exited && code.parse() == Ok(row.exit_code)
                 })
                 && (filters.values("ancestor").is_empty() || ancestors.contains(&row.image_id))
-                && filters.any("health", |health| health == "none")
+                && filters.any("health", |wanted| wanted == health)
                 && filters.any("is-task", |value| matches!(value, "false" | "0"));
-            if passes && let Some(summary) = self.summary(row, status, request)? {
+            if passes && let Some(summary) = self.summary(row, status, health, request)? {
                 found.push(summary);
             }
         }
@@ -228,6 +240,7 @@ impl Containers {
         &self,
         row: ContainerRow,
         status: Status,
+        health: &str,
         request: &ListRequest,
     ) -> Result<Option<ContainerSummary>, ContainerError> {
         let filters = &request.filters;
@@ -285,7 +298,7 @@ impl Containers {
             .parse::<Timestamp>()
             .map_or(0, Timestamp::as_second);
         Ok(Some(ContainerSummary {
-            status_text: status_text(&row, status),
+            status_text: status_text(&row, status, health),
             id: row.id,
             name: row.name,
             image_ref: row.image_ref,
@@ -302,13 +315,20 @@ impl Containers {
     }
 }
 
-fn status_text(row: &ContainerRow, status: Status) -> String {
+fn status_text(row: &ContainerRow, status: Status, health: &str) -> String {
     let ago = |time: &str| {
         let then = time.parse().unwrap_or(Timestamp::UNIX_EPOCH);
         human_duration(Timestamp::now().duration_since(then).as_secs())
     };
     match status {
-        Status::Running => format!("Up {}", ago(&row.started_at)),
+        Status::Running => {
+            let health = match health {
+                "none" => String::new(),
+                "starting" => " (health: starting)".to_owned(),
+                other => format!(" ({other})"),
+            };
+            format!("Up {}{health}", ago(&row.started_at))
+        }
         Status::Paused => format!("Up {} (Paused)", ago(&row.started_at)),
         Status::Restarting => format!(
             "Restarting ({}) {} ago",

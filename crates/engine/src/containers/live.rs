@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
+use shim_protocol::HealthRecord;
 use shim_protocol::messages::AttachSpec;
 
 use super::wait::Waiter;
@@ -18,4 +19,5 @@ pub(crate) struct Live {
     pub(crate) pending: Mutex<Vec<(AttachSpec, OwnedFd)>>,
     pub(crate) waiters: Mutex<Vec<Waiter>>,
     pub(crate) last_exit: Mutex<Option<i32>>,
+    pub(crate) health: Mutex<Option<HealthRecord>>,
 }

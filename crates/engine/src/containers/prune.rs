@@ -49,6 +49,7 @@ impl Containers {
                 Err(error) => return Err(error),
             }
         }
+        self.events.publish_prune("container", report.reclaimed);
         Ok(report)
     }
 }

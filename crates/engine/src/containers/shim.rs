@@ -16,6 +16,7 @@ use store::ContainerRow;
 use sys::socket::FdWriter;
 
 use super::create::NEVER;
+use super::health::Probed;
 use super::start::Attached;
 use super::{ContainerError, Containers, Status};
 
@@ -190,7 +191,28 @@ impl Containers {
                 Ok(Notice::Oom) => self.publish(&self.find(id)?, "oom", &[]),
                 Ok(Notice::ExecExited { exec, code }) => self.exec_ended(&exec, code),
                 // Only verbs of ours pause, and they record it.
-                Ok(Notice::Paused | Notice::Unpaused) => {}
+                Ok(Notice::Paused | Notice::Unpaused | Notice::Later) => {}
+                Ok(Notice::Detached { exec: None }) => self.publish(&self.find(id)?, "detach", &[]),
+                Ok(Notice::Detached { exec: Some(exec) }) => {
+                    self.publish(&self.find(id)?, "exec_detach", &[("execID", &exec)]);
+                }
+                Ok(Notice::Probing { exec }) => self.probing(id, &exec)?,
+                Ok(Notice::Probed {
+                    exec,
+                    code,
+                    status,
+                    failing_streak,
+                    probe,
+                }) => self.probed(
+                    id,
+                    Probed {
+                        exec,
+                        code,
+                        status,
+                        failing_streak,
+                        probe,
+                    },
+                )?,
                 // The shim died: its container died with it.
                 Err(_) => return self.lost(id),
             }
@@ -276,8 +298,10 @@ impl Containers {
         } else {
             Status::Running
         };
+        let health = self.adopt_health(id, state.health.as_ref());
         self.change_state(id, |row| {
             status.as_str().clone_into(&mut row.status);
+            row.health = health.or(row.health.take());
             row.pid = state.pid;
             row.restart_count = state.restart_count;
             if row.started_at == NEVER || !state.started_at.is_empty() {

@@ -119,6 +119,7 @@ impl Containers {
         sys::fault::step("container-start:running");
         row.status = Status::Running.as_str().to_owned();
         row.pid = state.pid;
+        row.health = self.adopt_health(&id, state.health.as_ref());
         row.started_at = state.started_at;
         row.restart_count = 0;
         row.exit_code = 0;

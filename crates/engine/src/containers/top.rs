@@ -33,7 +33,9 @@ impl Containers {
                 String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             ));
         }
-        parse(&String::from_utf8_lossy(&output.stdout), &pids)
+        let processes = parse(&String::from_utf8_lossy(&output.stdout), &pids)?;
+        self.publish(&row, "top", &[]);
+        Ok(processes)
     }
 
     /// Host pids of all processes in the container.

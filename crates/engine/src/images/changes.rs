@@ -119,7 +119,11 @@ mod tests {
         assert_eq!(config.labels["x"], "y z");
         assert_eq!(
             config.healthcheck.expect("set"),
-            serde_json::json!({ "Test": ["CMD-SHELL", "true"], "Interval": 2_000_000_000 })
+            crate::containers::Healthcheck {
+                test: vec!["CMD-SHELL".to_owned(), "true".to_owned()],
+                interval: 2_000_000_000,
+                ..Default::default()
+            }
         );
         assert_eq!(config.on_build.expect("set"), ["RUN x"]);
         assert_eq!(

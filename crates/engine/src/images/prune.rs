@@ -54,6 +54,7 @@ impl Images {
                 report.reclaimed += image.size - image.shared_size;
             }
         }
+        self.events.publish_prune("image", report.reclaimed);
         Ok(report)
     }
 }

@@ -1,5 +1,7 @@
 //! `tag`.
 
+use std::collections::BTreeMap;
+
 use super::{ImageError, Images, Reference};
 
 impl Images {
@@ -21,13 +23,21 @@ impl Images {
         Ok(())
     }
 
-    /// An image event; its name is the reference, where there is one.
+    /// An image event; its name is the reference, where there is one. What the image's labels say is told, too, while there
+    /// is the image.
     pub(super) fn publish(&self, id: &str, action: &str, name: Option<&Reference>) {
         let name = name.map_or_else(
             || id.to_owned(),
             |name| format!("{}:{}", name.repository, name.tag_or_latest()),
         );
-        self.events
-            .publish("image", action, id, [("name".to_owned(), name)].into());
+        let mut attributes = self.labels(id).unwrap_or_default();
+        attributes.insert("name".to_owned(), name);
+        self.events.publish("image", action, id, attributes);
+    }
+
+    fn labels(&self, id: &str) -> Option<BTreeMap<String, String>> {
+        let row = self.store.read(|tx| tx.image(id)).ok().flatten()?;
+        let config: serde_json::Value = serde_json::from_slice(&row.config).ok()?;
+        serde_json::from_value(config["config"]["Labels"].clone()).ok()
     }
 }

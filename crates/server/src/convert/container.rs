@@ -2,6 +2,7 @@
 
 use api::version::ApiVersion;
 use engine::Paths;
+use engine::containers::health::status_word;
 use engine::containers::{ContainerDetail, ContainerSummary, NetworkSettings, Sample, Status};
 use serde_json::{Map, Value, json};
 
@@ -179,6 +180,22 @@ pub(crate) fn detail(detail: &ContainerDetail, paths: &Paths) -> Value {
             "Networks": endpoints(network),
         },
     });
+    if let Some(health) = &state.health {
+        value["State"]["Health"] = json!({
+            "Status": status_word(health.status),
+            "FailingStreak": health.failing_streak,
+            "Log": health
+                .log
+                .iter()
+                .map(|probe| json!({
+                    "Start": probe.start,
+                    "End": probe.end,
+                    "ExitCode": probe.exit_code,
+                    "Output": probe.output,
+                }))
+                .collect::<Vec<_>>(),
+        });
+    }
     if let Some(size) = detail.size_rw {
         value["SizeRw"] = json!(size);
     }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use engine::containers::list::Filters;
 use engine::events::Event;
 use engine::system::Info;
 use serde_json::{Value, json};
@@ -39,53 +38,6 @@ pub(crate) fn event(event: &Event) -> Value {
         }
     }
     value
-}
-
-pub(crate) fn event_passes(event: &Event, filters: &Filters) -> bool {
-    let any = |key: &str, fits: &dyn Fn(&str) -> bool| {
-        filters
-            .0
-            .get(key)
-            .is_none_or(|values| values.is_empty() || values.iter().any(|value| fits(value)))
-    };
-    let named = |kind: &str, value: &str| {
-        event.kind == kind
-            && (event.actor == value
-                || event.actor.starts_with(value) && value.len() >= 12
-                || event
-                    .attributes
-                    .get("name")
-                    .is_some_and(|name| name == value || name.starts_with(&format!("{value}:"))))
-    };
-    any("type", &|value| event.kind == value)
-        && any("event", &|value| {
-            event.action == value || event.action.starts_with(&format!("{value}:"))
-        })
-        && any("container", &|value| {
-            named("container", value)
-                || event
-                    .attributes
-                    .get("container")
-                    .is_some_and(|id| id == value)
-        })
-        && any("image", &|value| {
-            named("image", value)
-                || event
-                    .attributes
-                    .get("image")
-                    .is_some_and(|image| image == value)
-        })
-        && any("volume", &|value| named("volume", value))
-        && any("network", &|value| named("network", value))
-        && any("label", &|value| match value.split_once('=') {
-            Some((key, value)) => event
-                .attributes
-                .get(key)
-                .is_some_and(|known| known == value),
-            None => event.attributes.contains_key(value),
-        })
-        && any("scope", &|value| value == "local")
-        && any("daemon", &|_| false)
 }
 
 pub(crate) fn info(info: &Info, root: &Path) -> Value {

@@ -1,5 +1,8 @@
 //! The engine itself: ping, version, info, events, disk usage; and what an engine without a swarm says of swarms.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use engine::events::Event;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -13,6 +16,7 @@ use crate::bridge::Class;
 use crate::convert;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
+use crate::event_filter;
 use crate::filters;
 use crate::request::Request;
 use crate::stream::{Body, Piece, channel, json_line};
@@ -140,16 +144,35 @@ async fn usage(request: Request) -> Answer {
 
 /// Events that may wait for a slow client before it is cut off; all that are kept come at once.
 const EVENTS: usize = engine::events::KEPT + 1024;
+/// A client that takes no event for so long is cut off.
+const STALL: Duration = Duration::from_secs(60);
 
 async fn events(request: Request) -> Answer {
     let filters = filters::parse(request.get("filters"))?;
-    let since = time("since", request.get("since"))?;
-    let until = time("until", request.get("until"))?;
-    let (sender, mut receiver) = mpsc::channel::<Event>(EVENTS);
+    // Unlike for logs, zero is a moment like any other: everything that is kept.
+    let moment = |key: &str| match request.get(key) {
+        Some("0") => Ok(Some(Timestamp::UNIX_EPOCH)),
+        text => time(key, text),
+    };
+    let (since, until) = (moment("since")?, moment("until")?);
+    if let (Some(since), Some(until)) = (since, until)
+        && until < since
+    {
+        let text = |key: &str| request.get(key).unwrap_or_default();
+        return Err(Refusal::invalid(format!(
+            "`since` time ({}) cannot be after `until` time ({})",
+            text("since"),
+            text("until")
+        )));
+    }
+    let (sender, mut receiver) = mpsc::channel::<Arc<Event>>(EVENTS);
     request.bridge.engine().events.subscribe(
         since,
         Box::new(move |event| {
-            !convert::event_passes(event, &filters) || sender.try_send(event.clone()).is_ok()
+            if sender.is_closed() {
+                return false;
+            }
+            !event_filter::passes(event, &filters) || sender.try_send(Arc::clone(event)).is_ok()
         }),
     );
     let (pieces, body) = channel();
@@ -174,8 +197,12 @@ async fn events(request: Request) -> Answer {
                         break;
                     }
                     let line = json_line(&convert::event(&event));
-                    if pieces.send(Piece::Data(line.into())).await.is_err() {
-                        return;
+                    tokio::select! {
+                        sent = pieces.send(Piece::Data(line.into())) => if sent.is_err() {
+                            return;
+                        },
+                        // What waits in its socket has to do: the rest was dropped when it fell behind.
+                        () = tokio::time::sleep(STALL) => return,
                     }
                 }
                 () = &mut deadline => break,

@@ -410,6 +410,7 @@ fn spec(directory: &Path, number: u32, script: &str) -> RunSpec {
             attrs: Vec::new(),
         },
         restart: RestartPolicy::No,
+        health: None,
         stop_signal: 15,
         init: false,
         open_stdin: false,

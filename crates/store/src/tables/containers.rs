@@ -32,6 +32,8 @@ pub struct ContainerRow {
     pub manually_stopped: bool,
     pub auto_remove: bool,
     pub log_path: String,
+    /// What its health check has found, as JSON that only the engine understands.
+    pub health: Option<String>,
 }
 
 /// The columns of a container that change as it runs.
@@ -67,7 +69,7 @@ impl ContainerRow {
 
 const COLUMNS: &str = "id, name, image_id, image_ref, created_at, config, host_config, mounts, network, \
                        status, pid, exit_code, error, oom_killed, started_at, finished_at, restart_count, \
-                       manually_stopped, auto_remove, log_path";
+                       manually_stopped, auto_remove, log_path, health";
 
 fn read(row: &Row<'_>) -> Result<ContainerRow, ReadError> {
     Ok(ContainerRow {
@@ -91,6 +93,7 @@ fn read(row: &Row<'_>) -> Result<ContainerRow, ReadError> {
         manually_stopped: row.get(17)?,
         auto_remove: row.get(18)?,
         log_path: row.get(19)?,
+        health: row.get(20)?,
     })
 }
 
@@ -155,7 +158,7 @@ impl WriteTx<'_> {
     pub fn insert_container(&self, row: &ContainerRow) -> Result<(), StoreError> {
         let sql = format!(
             "INSERT INTO containers ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
-             ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
+             ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)"
         );
         self.execute("record a container", &sql, all(row)).map(drop)
     }
@@ -170,7 +173,7 @@ impl WriteTx<'_> {
             "UPDATE containers SET name = ?2, image_id = ?3, image_ref = ?4, created_at = ?5, config = ?6,
                  host_config = ?7, mounts = ?8, network = ?9, status = ?10, pid = ?11, exit_code = ?12,
                  error = ?13, oom_killed = ?14, started_at = ?15, finished_at = ?16, restart_count = ?17,
-                 manually_stopped = ?18, auto_remove = ?19, log_path = ?20
+                 manually_stopped = ?18, auto_remove = ?19, log_path = ?20, health = ?21
              WHERE id = ?1",
             all(row),
         )?;
@@ -222,7 +225,7 @@ impl WriteTx<'_> {
     }
 }
 
-fn all(row: &ContainerRow) -> [&dyn rusqlite::ToSql; 20] {
+fn all(row: &ContainerRow) -> [&dyn rusqlite::ToSql; 21] {
     [
         &row.id,
         &row.name,
@@ -244,6 +247,7 @@ fn all(row: &ContainerRow) -> [&dyn rusqlite::ToSql; 20] {
         &row.manually_stopped,
         &row.auto_remove,
         &row.log_path,
+        &row.health,
     ]
 }
 
@@ -274,6 +278,7 @@ mod tests {
             manually_stopped: false,
             auto_remove: true,
             log_path: "/log".to_owned(),
+            health: None,
         }
     }
 

@@ -74,6 +74,9 @@ pub(super) fn request(config: &Config, host: &HostConfig) -> Result<Vec<String>,
     if host.userns_mode != "host" && !host.userns_mode.is_empty() {
         return invalid(format!("invalid user namespace mode: {}", host.userns_mode));
     }
+    if let Some(check) = &config.healthcheck {
+        crate::containers::health::validate(check)?;
+    }
     network(host)?;
     namespaces(host)?;
     sysctls(host)?;

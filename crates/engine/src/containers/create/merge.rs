@@ -55,8 +55,10 @@ pub(in crate::containers) fn image_into(config: &mut Config, image: &Config) {
     if config.stop_signal.as_ref().is_none_or(String::is_empty) {
         config.stop_signal.clone_from(&image.stop_signal);
     }
-    if config.healthcheck.is_none() {
-        config.healthcheck.clone_from(&image.healthcheck);
+    match (&mut config.healthcheck, &image.healthcheck) {
+        (Some(check), Some(image)) => super::super::health::inherit(check, image),
+        (check @ None, image) => check.clone_from(image),
+        (Some(_), None) => {}
     }
     if config.shell.is_none() {
         config.shell.clone_from(&image.shell);

@@ -100,6 +100,7 @@ impl Containers {
             } else {
                 String::new()
             },
+            health: None,
         };
         self.take_name(&mut row, name.as_deref())?;
         sys::fault::step("container-create:row");

@@ -45,6 +45,40 @@ impl Containers {
         prepared: Prepared,
     ) -> Result<RunSpec, ContainerError> {
         let security = security(host)?;
+        let process = Process {
+            args: config
+                .entrypoint
+                .iter()
+                .chain(&config.cmd)
+                .flatten()
+                .cloned()
+                .collect(),
+            env: environment(config, prepared.link_env.clone()),
+            cwd: if config.working_dir.is_empty() {
+                "/".to_owned()
+            } else {
+                config.working_dir.clone()
+            },
+            user: config.user.clone(),
+            additional_groups: host.group_add.clone().unwrap_or_default(),
+            tty: config.tty,
+            console_size: console_size(host.console_size),
+            capabilities: capabilities(host)?,
+            no_new_privileges: security.no_new_privileges,
+            seccomp: security.seccomp,
+            rlimits: rlimits(host)?,
+            apparmor_profile: security.apparmor_profile,
+        };
+        let probe = Process {
+            env: environment(
+                &Config {
+                    tty: false,
+                    ..config.clone()
+                },
+                prepared.link_env,
+            ),
+            ..process.clone()
+        };
         let propagation = if prepared.mounts.iter().any(shares_with_host) {
             Propagation::Rslave
         } else {
@@ -63,30 +97,8 @@ impl Containers {
                 propagation,
             },
             mounts: prepared.mounts,
-            process: Process {
-                args: config
-                    .entrypoint
-                    .iter()
-                    .chain(&config.cmd)
-                    .flatten()
-                    .cloned()
-                    .collect(),
-                env: environment(config, prepared.link_env),
-                cwd: if config.working_dir.is_empty() {
-                    "/".to_owned()
-                } else {
-                    config.working_dir.clone()
-                },
-                user: config.user.clone(),
-                additional_groups: host.group_add.clone().unwrap_or_default(),
-                tty: config.tty,
-                console_size: console_size(host.console_size),
-                capabilities: capabilities(host)?,
-                no_new_privileges: security.no_new_privileges,
-                seccomp: security.seccomp,
-                rlimits: rlimits(host)?,
-                apparmor_profile: security.apparmor_profile,
-            },
+            process,
+            health: super::health::plan(config, probe).map(Box::new),
             namespaces: self.namespaces(host)?,
             hostname: config.hostname.clone(),
             domainname: config.domainname.clone(),
