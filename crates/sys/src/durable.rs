@@ -317,6 +317,23 @@ fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
     Ok((parent, name))
 }
 
+/// Whether `entry` is what a [`write_atomic`] of `name` in the same directory left that was cut short.
+pub fn is_leftover(entry: &OsStr, name: &OsStr) -> bool {
+    let name = &name.as_bytes()[..name.len().min(200)];
+    let serial = entry
+        .as_bytes()
+        .strip_prefix(b".")
+        .and_then(|rest| rest.strip_prefix(name))
+        .and_then(|rest| rest.strip_prefix(b"."))
+        .and_then(|rest| rest.strip_suffix(b".tmp"));
+    serial.is_some_and(|serial| {
+        !serial.is_empty()
+            && serial
+                .iter()
+                .all(|byte| byte.is_ascii_digit() || *byte == b'-')
+    })
+}
+
 /// A name beside `name` that no other caller of this process, nor a living process, uses.
 fn temporary_name(name: &OsStr) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -335,6 +352,21 @@ mod tests {
 
     use super::*;
     use crate::fault;
+
+    #[test]
+    fn leftovers_are_known_by_their_names() {
+        let name = OsStr::new("volume.json");
+        let made = temporary_name(name);
+        assert!(is_leftover(made.as_os_str(), name));
+        for other in [
+            "volume.json",
+            ".volume.json.tmp",
+            ".volume.json.mine.tmp",
+            ".x.1-2.tmp",
+        ] {
+            assert!(!is_leftover(OsStr::new(other), name), "{other}");
+        }
+    }
 
     struct Scratch(PathBuf);
 

@@ -91,9 +91,28 @@ pub(crate) fn begin(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeEr
     })
 }
 
-/// Whether there is none, or one that a power cut emptied.
-pub(crate) fn is_missing(paths: &Paths, id: &VolumeId) -> bool {
-    std::fs::metadata(paths.volume_metadata(id)).map_or(true, |file| file.len() == 0)
+/// Removes what a write that was cut short left; whether the description has to be written again, because of that or
+/// because there is none, or one that a power cut emptied.
+pub(crate) fn tidy(paths: &Paths, id: &VolumeId) -> io::Result<bool> {
+    let path = paths.volume_metadata(id);
+    let name = path.file_name().expect("it is the path of a file");
+    let mut wanted = true;
+    let mut interrupted = false;
+    let entries = match std::fs::read_dir(paths.volume(id)) {
+        // The data of a volume may have vanished; that is told elsewhere.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name() == name {
+            wanted = entry.metadata()?.len() == 0;
+        } else if sys::durable::is_leftover(&entry.file_name(), name) {
+            sys::durable::remove_file(&entry.path())?;
+            interrupted = true;
+        }
+    }
+    Ok(wanted || interrupted)
 }
 
 /// Writes what the database says now; nothing for a volume that has gone.

@@ -6,7 +6,8 @@
 //! 3. mounts that nobody counts are taken down; counts without a mount (a reboot) are forgotten
 //! 4. the links by name are made again from the records
 //! 5. staging and trash of operations that are closed are deleted
-//! 6. what no record explains is reported, and left as it is; but a volume's directory that holds nothing is removed
+//! 6. what no record explains is reported, and left as it is; but a volume's directory that holds nothing, or only its
+//!    description, is removed
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -185,10 +186,16 @@ impl Volumes {
         Ok(())
     }
 
-    /// Descriptions that a power cut took with it.
+    /// Descriptions that a crash cut short, or that a power cut took with it.
     fn describe_again(&self) -> Result<(), VolumeError> {
-        for row in self.store.read(|tx| tx.volumes())? {
-            if description::is_missing(&self.paths, &row.id) {
+        let (volumes, trash) = self
+            .store
+            .read(|tx| Ok::<_, VolumeError>((tx.volumes()?, tx.trash()?)))?;
+        for row in volumes.iter().chain(trash.iter().map(|row| &row.volume)) {
+            let directory = self.paths.volume(&row.id);
+            if description::tidy(&self.paths, &row.id)
+                .map_err(VolumeError::io("tidy up", directory))?
+            {
                 self.describe(&row.id);
             }
         }
@@ -266,12 +273,20 @@ impl Volumes {
 }
 
 impl Volumes {
-    /// Takes away a volume's directory in which there is nothing, as a power cut leaves it of a creation that was not
-    /// acknowledged. The kernel refuses to remove directories with anything in them.
+    /// Takes away a volume's directory in which there is nothing but its description, as a power cut leaves it of a
+    /// creation that was not acknowledged. The kernel refuses to remove directories with anything in them.
     fn remove_if_empty(&self, id: &VolumeId) -> bool {
         let (directory, content) = (self.paths.volume(id), self.paths.volume_content(id));
-        names_in(&directory).is_ok_and(|names| names.is_empty() || names == ["_data"])
+        let description = self.paths.volume_metadata(id);
+        let known = [&content, &description].map(|path| path.file_name());
+        let Ok(names) = names_in(&directory) else {
+            return false;
+        };
+        names
+            .iter()
+            .all(|name| known.contains(&Some(name.as_ref())))
             && sys::durable::remove_dir(&content).is_ok()
+            && sys::durable::remove_file(&description).is_ok()
             && sys::durable::remove_dir(&directory).is_ok()
     }
 }
