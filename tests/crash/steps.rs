@@ -2,14 +2,13 @@
 //!
 //! The names of the steps are read from the sources, so a step that nobody thought of here makes a failing trial.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use testkit::libtest_mimic::Trial;
-use testkit::{Client, Running, images_dir};
+use testkit::{Client, Running, images_dir, steps};
 
 use super::{ORPHAN, Scene};
 
@@ -606,52 +605,4 @@ fn die_at(step: &str, operation: &Operation, tags: &Arc<Mutex<Vec<String>>>) {
     scene.engine.resume();
     scene.check_invariants();
     fs::remove_file(image).unwrap();
-}
-
-/// Every step that the sources name.
-fn steps() -> BTreeSet<String> {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .join("crates");
-    let mut steps = BTreeSet::new();
-    for name in ["engine", "volumes"] {
-        read_steps(&crates.join(name).join("src"), &mut steps);
-    }
-    steps
-}
-
-fn read_steps(directory: &Path, steps: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(directory).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            read_steps(&path, steps);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            steps.extend(
-                text.split("fault::step(\"")
-                    .skip(1)
-                    .map(|rest| until_quote(rest).to_owned()),
-            );
-            // A journaled operation: its kind, then the names of its steps.
-            for part in text.split("const KIND: &'static str = \"").skip(1) {
-                let kind = until_quote(part);
-                let names = part
-                    .split("const STEPS")
-                    .nth(1)
-                    .and_then(|rest| rest.split("];").next());
-                steps.insert(format!("{kind}:begin"));
-                for name in names.unwrap_or_default().split("(\"").skip(1) {
-                    let name = until_quote(name);
-                    steps.insert(format!("{kind}:{name}"));
-                    steps.insert(format!("{kind}:{name}:done"));
-                }
-                steps.insert(format!("{kind}:end"));
-            }
-        }
-    }
-}
-
-fn until_quote(text: &str) -> &str {
-    text.split('"').next().unwrap()
 }

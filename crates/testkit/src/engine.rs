@@ -82,6 +82,15 @@ impl Engine {
 
     /// As [`Engine::resume`]; the engine kills itself when it reaches `step`.
     pub fn resume_until(&mut self, step: Option<&str>) {
+        assert!(
+            self.try_resume(step),
+            "the engine ended: {}",
+            fs::read_to_string(self.log()).unwrap()
+        );
+    }
+
+    /// As [`Engine::resume_until`]; false when it reached the step, or ended otherwise, before it answered.
+    pub fn try_resume(&mut self, step: Option<&str>) -> bool {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -109,19 +118,12 @@ impl Engine {
         self.process = Some(child);
         let socket = self.socket();
         until("the engine answers", || {
-            std::os::unix::net::UnixStream::connect(&socket)
-                .ok()
-                .map(drop)
-                .or_else(|| {
-                    let ended = self.process.as_mut().unwrap().try_wait().unwrap();
-                    assert!(
-                        ended.is_none(),
-                        "the engine ended: {}",
-                        fs::read_to_string(self.log()).unwrap()
-                    );
-                    None
-                })
-        });
+            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+                return Some(true);
+            }
+            let ended = self.process.as_mut().unwrap().try_wait().unwrap();
+            ended.map(|_| false)
+        })
     }
 
     /// kill -9.
@@ -219,15 +221,24 @@ impl Engine {
         until("the shim holds its lock", || holder(&lock))
     }
 
+    /// The processes that watch over containers now.
+    pub fn shims(&self) -> Vec<Pid> {
+        let containers = fs::read_dir(Path::new("/run/orlop").join(self.tag()));
+        containers
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|container| {
+                holder(&container.path().join("shim.lock")).and_then(Pid::from_raw)
+            })
+            .collect()
+    }
+
     /// Kills every shim of this engine, and with it its container.
     fn kill_shims(&self) {
-        let containers = fs::read_dir(Path::new("/run/orlop").join(self.tag()));
-        for container in containers.into_iter().flatten().flatten() {
-            let shim = holder(&container.path().join("shim.lock")).and_then(Pid::from_raw);
-            if let Some(shim) = shim {
-                // It may have ended by itself meanwhile.
-                rustix::process::kill_process(shim, Signal::KILL).ok();
-            }
+        for shim in self.shims() {
+            // It may have ended by itself meanwhile.
+            rustix::process::kill_process(shim, Signal::KILL).ok();
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`Host`] - network and mount namespaces of the test run, so that nothing of it is seen outside.
 //! * [`Engine`] - a real `orlop serve` on a state directory of its own.
+//! * [`Disk`] - a filesystem of its own; [`steps`] - where an engine can be made to die.
 //! * [`Client`] - `orlop` or the stock `docker` CLI, run as a user would.
 //! * [`Registry`] - a registry beside the test.
 //! * [`Output`] - what a command said, with assertions that show all of it when they fail.
@@ -16,20 +17,24 @@
 )]
 
 mod client;
+mod disk;
 mod engine;
 mod host;
 mod output;
 mod registry;
 mod running;
+mod steps;
 mod terminal;
 mod wait;
 
 pub use client::Client;
+pub use disk::Disk;
 pub use engine::{Engine, binary, images_dir, peer, target_dir};
 pub use host::Host;
 pub use libtest_mimic;
 pub use output::Output;
 pub use registry::{Registry, RegistryOptions};
 pub use running::Running;
+pub use steps::steps;
 pub use terminal::Terminal;
 pub use wait::{until, until_or_late};

@@ -1,0 +1,353 @@
+//! What is there: the worlds of all lanes as the engine, its records and the filesystem tell them, and what nobody owns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use store::{Paths, SnapshotRow, SnapshotState, Store, StoreError};
+use testkit::{Client, Engine, Output};
+
+use crate::model::{Content, Holder, Volume, World, token};
+
+pub(super) fn run(engine: &Engine, line: &str) -> Output {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    Client::Orlop.run(engine, &words)
+}
+
+/// Everything of one engine at one moment at which nobody does anything.
+#[derive(Debug)]
+pub(super) struct Sight {
+    worlds: BTreeMap<usize, World>,
+    /// What nobody owns, or what does not fit together.
+    pub(super) leaks: Vec<String>,
+    /// Ids of containers, running ones apart.
+    pub(super) running: usize,
+}
+
+/// `l<number>-…`.
+fn lane_of(name: &str) -> Option<usize> {
+    name.strip_prefix('l')?.split('-').next()?.parse().ok()
+}
+
+/// The files below a directory; what a container left that died while it wrote is none.
+fn content(directory: &Path) -> Content {
+    let mut content = Content::new();
+    gather(directory, "", &mut content);
+    content
+}
+
+fn gather(directory: &Path, prefix: &str, content: &mut Content) {
+    let entries =
+        fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    for entry in entries {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = format!("{prefix}{name}");
+        if entry.file_type().unwrap().is_dir() {
+            gather(&entry.path(), &format!("{path}/"), content);
+        } else if name != ".tmp" {
+            let bytes = fs::read(entry.path()).unwrap();
+            content.insert(path, token(&String::from_utf8_lossy(&bytes)));
+        }
+    }
+}
+
+fn names(directory: &Path) -> BTreeSet<String> {
+    fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+fn labels(value: &Value) -> BTreeMap<String, String> {
+    serde_json::from_value(value.clone()).unwrap_or_default()
+}
+
+fn string(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// What the database says that no answer does.
+struct Records {
+    snapshots: Vec<SnapshotRow>,
+    leaks: Vec<String>,
+}
+
+fn records(engine: &Engine, containers: &BTreeSet<String>) -> Records {
+    let paths = Paths::new(&engine.root).unwrap();
+    let store = Store::open(&paths).unwrap();
+    store
+        .read(|tx| {
+            let mut leaks = Vec::new();
+            for op in tx.ops()? {
+                leaks.push(format!("open operation {} on {}", op.kind, op.object));
+            }
+            for lease in tx.leases()? {
+                if !containers.contains(&lease.holder) {
+                    leaks.push(format!(
+                        "lease of {} on {}",
+                        lease.holder, lease.volume_name
+                    ));
+                }
+            }
+            for mount in tx.mount_counts()? {
+                if !containers.contains(&mount.holder) {
+                    leaks.push(format!("mount of {} for {}", mount.volume, mount.holder));
+                }
+            }
+            for key in tx.meta_with_prefix("quiesced/")? {
+                leaks.push(format!("containers are owed something: {key}"));
+            }
+            let snapshots = tx.snapshots_in_any_state()?;
+            for row in &snapshots {
+                if row.state != SnapshotState::Ready {
+                    leaks.push(format!("snapshot {} is {:?}", row.name, row.state));
+                }
+                if !tx.snapshot_holders(&row.id)?.is_empty() {
+                    leaks.push(format!("somebody holds snapshot {}", row.name));
+                }
+            }
+            Ok::<_, StoreError>(Records { snapshots, leaks })
+        })
+        .unwrap()
+}
+
+impl Sight {
+    /// The world of one lane.
+    pub(super) fn world(&self, lane: usize) -> World {
+        self.worlds.get(&lane).cloned().unwrap_or_default()
+    }
+
+    /// Looks at everything.
+    pub(super) fn take(engine: &Engine) -> Self {
+        let ids: BTreeSet<String> = run(engine, "ps -aq --no-trunc")
+            .ok()
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        let Records { snapshots, leaks } = records(engine, &ids);
+        let mut sight = Self {
+            worlds: BTreeMap::new(),
+            leaks,
+            running: 0,
+        };
+        let anonymous = sight.containers(engine, &ids);
+        let live = sight.volumes(engine, &snapshots, &anonymous);
+        let trash = sight.trash(engine, &snapshots);
+        sight.directories(engine, &ids, &live, &trash, &snapshots);
+        sight.host(engine, &ids);
+        sight
+    }
+
+    fn of(&mut self, name: &str) -> Option<&mut World> {
+        Some(self.worlds.entry(lane_of(name)?).or_default())
+    }
+
+    /// The anonymous volumes that containers have.
+    fn containers(&mut self, engine: &Engine, ids: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut anonymous = BTreeSet::new();
+        if ids.is_empty() {
+            return anonymous;
+        }
+        let listed: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let inspected = run(engine, &format!("inspect {}", listed.join(" "))).json();
+        for container in inspected.as_array().unwrap() {
+            let name = string(&container["Name"]).replace('/', "");
+            let running = container["State"]["Running"] == true;
+            self.running += usize::from(running);
+            let mut volume = String::new();
+            for mount in container["Mounts"].as_array().unwrap() {
+                if mount["Destination"] == "/d" {
+                    volume = string(&mount["Name"]);
+                } else {
+                    anonymous.insert(string(&mount["Name"]));
+                }
+            }
+            match self.of(&name) {
+                Some(world) => {
+                    world.holders.insert(name, Holder { volume, running });
+                }
+                None => self.leaks.push(format!("container {name}")),
+            }
+        }
+        anonymous
+    }
+
+    /// Ids of all volumes with their names.
+    fn volumes(
+        &mut self,
+        engine: &Engine,
+        snapshots: &[SnapshotRow],
+        anonymous: &BTreeSet<String>,
+    ) -> BTreeMap<String, String> {
+        let mut live = BTreeMap::new();
+        let listed = run(engine, "volume ls -q").ok().replace('\n', " ");
+        if listed.is_empty() {
+            return live;
+        }
+        let inspected = run(engine, &format!("volume inspect {listed}")).json();
+        for shown in inspected.as_array().unwrap() {
+            let name = string(&shown["Name"]);
+            let link = engine.root.join("volumes").join(&name);
+            let id = fs::read_link(&link)
+                .ok()
+                .and_then(|target| Some(target.file_name()?.to_string_lossy().into_owned()));
+            let Some(id) = id else {
+                self.leaks.push(format!("volume {name} has no link"));
+                continue;
+            };
+            let described = fs::read(engine.root.join("data").join(&id).join("volume.json"));
+            let described: Value = described
+                .ok()
+                .and_then(|text| serde_json::from_slice(&text).ok())
+                .unwrap_or_default();
+            if described["name"] != *name {
+                self.leaks
+                    .push(format!("the description of {name} says {described}"));
+            }
+            live.insert(id.clone(), name.clone());
+            if lane_of(&name).is_none() {
+                if !anonymous.contains(&name) {
+                    self.leaks.push(format!("volume {name}"));
+                }
+                continue;
+            }
+            let volume = Volume {
+                labels: labels(&shown["Labels"]),
+                protected: shown["Protected"] == true,
+                ..volume(engine, &id, snapshots)
+            };
+            self.of(&name).unwrap().volumes.insert(name, volume);
+        }
+        for name in anonymous {
+            if !live.values().any(|known| known == name) {
+                self.leaks
+                    .push(format!("a container's volume {name} is lost"));
+            }
+        }
+        live
+    }
+
+    /// Ids of the volumes in the trash.
+    fn trash(&mut self, engine: &Engine, snapshots: &[SnapshotRow]) -> BTreeSet<String> {
+        let mut ids = BTreeSet::new();
+        for shown in run(engine, "volume trash ls --json")
+            .json()
+            .as_array()
+            .unwrap()
+        {
+            let (id, name) = (string(&shown["ID"]), string(&shown["Name"]));
+            let volume = Volume {
+                labels: labels(&shown["Labels"]),
+                ..volume(engine, &id, snapshots)
+            };
+            if let Some(world) = self.of(&name)
+                && volume.has_files()
+            {
+                world.trash.push((name, volume));
+            }
+            ids.insert(id);
+        }
+        ids
+    }
+
+    /// Everything in the state directory has an owner.
+    fn directories(
+        &mut self,
+        engine: &Engine,
+        containers: &BTreeSet<String>,
+        live: &BTreeMap<String, String>,
+        trash: &BTreeSet<String>,
+        snapshots: &[SnapshotRow],
+    ) {
+        let root = &engine.root;
+        let mut same = |what: &str, known: &BTreeSet<String>| {
+            let there = names(&root.join(what));
+            for name in there.difference(known) {
+                self.leaks.push(format!("{what}/{name}"));
+            }
+            for name in known.difference(&there) {
+                self.leaks.push(format!("{what}/{name} is missing"));
+            }
+        };
+        same("containers", containers);
+        same("volumes", &live.values().cloned().collect());
+        let data: BTreeSet<String> = live.keys().chain(trash).cloned().collect();
+        same("data", &data);
+        same("staging", &BTreeSet::new());
+        same("trash", &BTreeSet::new());
+        for id in &data {
+            let mut expected: BTreeSet<String> = ["_data", "volume.json"].map(str::to_owned).into();
+            let there = names(&root.join("data").join(id));
+            if there.contains("snapshots") {
+                expected.insert("snapshots".to_owned());
+            }
+            same(&format!("data/{id}"), &expected);
+            let known = snapshots
+                .iter()
+                .filter(|row| row.volume.as_str() == id)
+                .map(|row| row.id.to_string())
+                .collect();
+            same(&format!("data/{id}/snapshots"), &known);
+        }
+    }
+
+    /// Mounts, cgroups, runtime directories and interfaces belong to containers that run.
+    fn host(&mut self, engine: &Engine, containers: &BTreeSet<String>) {
+        let root = engine.root.to_str().unwrap();
+        let tag = engine.tag();
+        for mount in fs::read_to_string("/proc/self/mountinfo").unwrap().lines() {
+            let at = mount.split(' ').nth(4).unwrap_or_default();
+            if (at.starts_with(root) && at != root) || mount.contains("/merged") {
+                self.leaks.push(format!("mount {mount}"));
+            }
+        }
+        for controller in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            let group = controller.path().join(format!("orlop-{tag}"));
+            for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if entry.path().is_dir() && !containers.contains(&name) {
+                    self.leaks
+                        .push(format!("cgroup {}", entry.path().display()));
+                }
+            }
+        }
+        for name in names(&Path::new("/run/orlop").join(&tag)) {
+            if name.len() == 64 && !containers.contains(&name) {
+                self.leaks.push(format!("runtime directory {name}"));
+            }
+        }
+        let bridge = format!("orl-{}", &tag[..8]);
+        let listed = Command::new("ip")
+            .args(["-o", "link", "show", "master", &bridge])
+            .output()
+            .unwrap();
+        let ports = String::from_utf8_lossy(&listed.stdout).lines().count();
+        if ports > self.running {
+            self.leaks
+                .push(format!("{ports} interfaces, {} running", self.running));
+        }
+    }
+}
+
+/// The bytes of a volume, live or in the trash.
+fn volume(engine: &Engine, id: &str, snapshots: &[SnapshotRow]) -> Volume {
+    let directory = engine.root.join("data").join(id);
+    let mut volume = Volume {
+        id: id.to_owned(),
+        content: content(&directory.join("_data")),
+        ..Volume::default()
+    };
+    for row in snapshots.iter().filter(|row| row.volume.as_str() == id) {
+        let content = content(&directory.join("snapshots").join(row.id.as_str()));
+        if row.reason == "before-restore" {
+            volume.kept.push((row.name.clone(), content));
+        } else {
+            volume.snapshots.insert(row.name.clone(), content);
+        }
+    }
+    volume
+}
