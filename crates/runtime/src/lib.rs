@@ -3,7 +3,7 @@
 //! [`start`] clones a process, which mounts the container's file tree in a mount namespace of its own and executes the
 //! program, while the caller makes cgroups and network. [`exec`] adds a process to a running container; [`kill_all`],
 //! [`pause`], [`unpause`], [`update`] act on all processes of one; [`clean`] takes away what is left of it.
-//! [`mount_view`] gives a look at the files of one that does not run.
+//! [`add_mount`] and [`take_mount`] change what a running one has mounted. [`mount_view`] gives a look at the files of one that does not run.
 //!
 //! Nothing is decided here: names, policies and defaults are the engine's. What is guaranteed:
 //! - Every path in the container's tree is resolved inside it, whatever links an image holds.
@@ -26,6 +26,7 @@ mod control;
 mod devices;
 mod exec;
 mod failure;
+mod grafts;
 mod held;
 mod init;
 mod network;
@@ -41,6 +42,7 @@ use shim_protocol::spec::RunSpec;
 
 pub use control::{clean, kill_all, oom_kills, pause, unpause, update};
 pub use exec::exec;
+pub use grafts::{add_mount, take_mount};
 pub use start::start;
 
 /// Streams of the first process.

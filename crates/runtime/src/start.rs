@@ -41,7 +41,7 @@ pub(crate) fn cgroup_failed(error: &CgroupError) -> StartError {
 /// The step that failed, in one sentence, with the exit code that the container gets.
 pub fn start(spec: &RunSpec, stdio: Stdio) -> Result<Running, StartError> {
     held::release(&spec.id);
-    sources::create(spec)?;
+    sources::create(&spec.mounts)?;
     let cgroup = Cgroup::of(spec).map_err(|error| cgroup_failed(&error))?;
     let plan = Plan {
         spec,

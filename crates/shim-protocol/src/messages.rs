@@ -16,7 +16,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Process, Resources, RestartPolicy, RunSpec};
+use crate::spec::{Mount, Process, Resources, RestartPolicy, RunSpec};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
@@ -71,6 +71,17 @@ pub enum Request {
     },
     /// Close the current log file and open it again (after the engine truncated or moved it).
     ReopenLog,
+    /// Mount into the running container; `keep` holds for restarts too. Where it has a mount already nothing happens.
+    Mount {
+        mount: Box<Mount>,
+        keep: bool,
+    },
+    /// Take a mount out of the running container, for restarts too. Where it has none nothing happens.
+    /// `lazy`: also one that is in use, or has others below; it goes when its last user does.
+    Unmount {
+        target: String,
+        lazy: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

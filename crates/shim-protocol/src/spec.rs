@@ -97,8 +97,17 @@ pub enum MountKind {
         propagation: Propagation,
         /// With `readonly`: what happens to mounts below.
         readonly_recursion: ReadonlyRecursion,
-        /// `Some(uid, gid, mode)`: make the source directory first when it is missing.
+        /// Make the source directory first when it is missing.
         create_source: bool,
+        /// With `create_source`: what is made belongs to the owner of the directory it is made in, not to root.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        create_as_owner: bool,
+        /// Owners of the source appear as others inside.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idmap: Option<IdMap>,
+        /// Directories below the source, each hidden by a memory filesystem that is empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        exclude: Vec<String>,
     },
     /// A fresh memory filesystem; `options` as for mount(8): `size=64m,mode=1777,noexec,…`.
     Tmpfs {
@@ -116,6 +125,30 @@ pub enum MountKind {
     Devpts,
     /// The minimal /dev (tmpfs with the usual nodes and links).
     Dev,
+}
+
+/// How owners on the source's filesystem appear through one mount, and are written back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdMap {
+    /// The owner of the source and `user` (in the form of [`Process::user`]; `None`: the container's) change places; all
+    /// others stay who they are.
+    MatchUser(Option<String>),
+    /// Only what is listed has an owner inside; all else belongs to nobody and cannot be written.
+    Ranges {
+        uids: Vec<IdRange>,
+        gids: Vec<IdRange>,
+    },
+}
+
+/// So many ids in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The first one on the filesystem.
+    pub source: u32,
+    /// As which it appears inside.
+    pub target: u32,
+    pub count: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

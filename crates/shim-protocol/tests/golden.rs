@@ -6,9 +6,9 @@ mod tests {
     use serde::de::DeserializeOwned;
     use shim_protocol::messages::{Notice, Request, Response};
     use shim_protocol::spec::{
-        Device, HealthCheck, Interface, LogConfig, Mount, MountKind, Namespaces, Network,
-        NetworkNs, NsMode, Process, Propagation, PublishedPort, ReadonlyRecursion, Resources,
-        RestartPolicy, Rlimit, RootFs, Seccomp,
+        Device, HealthCheck, IdMap, IdRange, Interface, LogConfig, Mount, MountKind, Namespaces,
+        Network, NetworkNs, NsMode, Process, Propagation, PublishedPort, ReadonlyRecursion,
+        Resources, RestartPolicy, Rlimit, RootFs, Seccomp,
     };
     use shim_protocol::{
         AttachSpec, ExecSpec, ExitRecord, HealthRecord, HealthStatus, ProbeRecord, RunSpec,
@@ -64,6 +64,9 @@ mod tests {
             propagation: Propagation::Rprivate,
             readonly_recursion: ReadonlyRecursion::IfPossible,
             create_source: false,
+            create_as_owner: false,
+            idmap: None,
+            exclude: Vec::new(),
         };
         let tmpfs = MountKind::Tmpfs {
             options: vec!["size=64m".into()],
@@ -92,6 +95,31 @@ mod tests {
         {"target":"/tmp","readonly":false,"kind":{"type":"tmpfs","options":["size=64m"]}},
         {"target":"/model","readonly":true,"kind":{"type":"image","lowers":["1/fs"],
         "subpath":null}},{"target":"/proc","readonly":false,"kind":{"type":"proc"}}]"#;
+
+    fn mapped() -> Mount {
+        Mount {
+            target: "/w".into(),
+            readonly: false,
+            kind: MountKind::Bind {
+                source: "/s".into(),
+                subpath: None,
+                recursive: true,
+                propagation: Propagation::Rprivate,
+                readonly_recursion: ReadonlyRecursion::IfPossible,
+                create_source: true,
+                create_as_owner: true,
+                idmap: Some(IdMap::Ranges {
+                    uids: vec![IdRange {
+                        source: 1000,
+                        target: 0,
+                        count: 1,
+                    }],
+                    gids: Vec::new(),
+                }),
+                exclude: vec!["a/b".into()],
+            },
+        }
+    }
 
     fn network() -> Network {
         Network {
@@ -377,6 +405,23 @@ mod tests {
                 r#"{"request":"exec_wait","exec":"ef"}"#,
             ),
             (Request::ReopenLog, r#"{"request":"reopen_log"}"#),
+            (
+                Request::Mount {
+                    mount: Box::new(mapped()),
+                    keep: true,
+                },
+                r#"{"request":"mount","mount":{"target":"/w","readonly":false,"kind":{"type":"bind","source":"/s",
+                "subpath":null,"recursive":true,"propagation":"rprivate","readonly_recursion":"if_possible",
+                "create_source":true,"create_as_owner":true,"idmap":{"ranges":{
+                "uids":[{"source":1000,"target":0,"count":1}],"gids":[]}},"exclude":["a/b"]}},"keep":true}"#,
+            ),
+            (
+                Request::Unmount {
+                    target: "/w".into(),
+                    lazy: false,
+                },
+                r#"{"request":"unmount","target":"/w","lazy":false}"#,
+            ),
         ] {
             golden(&request, json);
         }

@@ -32,6 +32,7 @@ mod health;
 mod json_line;
 mod lines;
 mod log;
+mod mounts;
 mod outbound;
 mod ports;
 mod records;

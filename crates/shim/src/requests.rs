@@ -95,6 +95,8 @@ impl Supervisor {
             } => self.resize_exec(&exec, rows, columns),
             Request::Update { resources, restart } => self.update(*resources, restart),
             Request::ReopenLog => self.log.reopen().map_err(|error| error.to_string()),
+            Request::Mount { mount, keep } => self.mount(*mount, keep),
+            Request::Unmount { target, lazy } => self.unmount(&target, lazy),
         };
         match result {
             Ok(()) => self.answer(number, &Response::Ok),

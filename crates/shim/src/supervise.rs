@@ -92,6 +92,8 @@ pub(crate) struct Supervisor {
     pub(crate) state: StateRecord,
     pub(crate) log: Log,
     pub(crate) ports: Ports,
+    /// Targets of mounts that the next start of the container does not make again.
+    pub(crate) passing_mounts: Vec<String>,
     pub(crate) epoll: Epoll,
     pub(crate) listener: Option<Watched>,
     pub(crate) lock: Option<FileLock>,
@@ -145,6 +147,7 @@ impl Supervisor {
             state,
             log,
             ports,
+            passing_mounts: Vec::new(),
             epoll,
             listener: Some(listener),
             lock: Some(lock),
@@ -174,6 +177,7 @@ impl Supervisor {
             stderr: true,
         };
         let (ends, theirs) = streams::prepare(wanted).map_err(|e| broken("stdio", &e))?;
+        self.passing_mounts.clear();
         let running = runtime::start(&self.spec, theirs)?;
         let pid_start = running.pid_start;
         let number = match self.adopt(running, ends, None) {

@@ -13,7 +13,7 @@ use shim_protocol::spec::{Mount, MountKind, Propagation, ReadonlyRecursion};
 use super::sources::{self, Tree};
 use super::target::{self, Shape, is_directory};
 use super::tmpfs::{self, Options};
-use super::{attach, dev};
+use super::{attach, dev, exclude};
 use crate::failure::{During as _, failed};
 
 /// `PROC_SUPER_MAGIC`.
@@ -46,6 +46,7 @@ pub(crate) fn mount(
                 propagation,
                 readonly_recursion,
                 recursive,
+                exclude,
                 ..
             },
             Some(tree),
@@ -59,9 +60,11 @@ pub(crate) fn mount(
             sources::set_propagation(tree.mount.as_fd(), *propagation).during("mount", || {
                 format!("cannot set the propagation of {}", mount.target)
             })?;
+            let hidden = exclude::places(mount, exclude, &tree)?;
             if mount.readonly {
                 make_read_only(mount, tree.mount.as_fd(), recursion)?;
             }
+            exclude::hide(mount, hidden)?;
             Ok(None)
         }
         (MountKind::Image { .. }, Some(tree)) => {

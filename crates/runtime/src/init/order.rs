@@ -26,7 +26,7 @@ use sys::namespace::Kinds;
 use super::cwd::Cwd;
 use super::sources::Tree;
 use super::{
-    attach, cgroup_view, cwd, dev, masks, mounts, pivot, program, root, sources, terminal,
+    attach, cgroup_view, cwd, dev, idmap, masks, mounts, pivot, program, root, sources, terminal,
 };
 use crate::Stdio;
 use crate::cgroup::Cgroup;
@@ -89,6 +89,7 @@ fn inside(plan: &Plan<'_>, channel: &Child) -> Result<(Option<OwnedFd>, Cwd), St
     };
     let mut later = Vec::new();
     for (mount, tree) in spec.mounts.iter().zip(trees) {
+        idmap::apply(top, mount, tree.as_ref(), &spec.process.user)?;
         let view = |place: BorrowedFd<'_>| {
             gate.pass()?;
             cgroup_view::mount(mount, place, plan.cgroup)

@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use shim_protocol::StartError;
-use shim_protocol::spec::{Mount, MountKind, Propagation, RunSpec};
+use shim_protocol::spec::{Mount, MountKind, Propagation};
 
 use super::attach;
 use super::target::is_directory;
@@ -23,38 +23,46 @@ pub(crate) struct Tree {
 }
 
 /// Makes the bind sources that the caller wants made. Before any namespace: they are the host's directories.
-pub(crate) fn create(spec: &RunSpec) -> Result<(), StartError> {
-    for mount in &spec.mounts {
+pub(crate) fn create(mounts: &[Mount]) -> Result<(), StartError> {
+    for mount in mounts {
         if let MountKind::Bind {
             source,
             create_source: true,
+            create_as_owner,
             ..
         } = &mount.kind
         {
+            let what = || {
+                format!(
+                    "error while creating mount source path '{}'",
+                    source.display()
+                )
+            };
             match rustix::fs::stat(source) {
                 Ok(_) => {}
-                Err(Errno::NOENT) => {
-                    use std::os::unix::fs::DirBuilderExt as _;
-                    std::fs::DirBuilder::new()
-                        .recursive(true)
-                        .mode(0o755)
-                        .create(source)
-                        .during("mount", || {
-                            format!(
-                                "error while creating mount source path '{}'",
-                                source.display()
-                            )
-                        })?;
-                }
-                Err(error) => {
-                    return Err(error).during("mount", || {
-                        format!(
-                            "error while creating mount source path '{}'",
-                            source.display()
-                        )
-                    });
-                }
+                Err(Errno::NOENT) => make(source, *create_as_owner).during("mount", what)?,
+                Err(error) => return Err(error).during("mount", what),
             }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory and those above it; each `as_owner` of the one it is made in, or root's.
+fn make(directory: &Path, as_owner: bool) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    let missing: Vec<&Path> = directory
+        .ancestors()
+        .take_while(|path| !path.exists())
+        .collect();
+    for path in missing.into_iter().rev() {
+        match std::fs::DirBuilder::new().mode(0o755).create(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+            other => other?,
+        }
+        if let (true, Some(parent)) = (as_owner, path.parent()) {
+            let owner = std::fs::metadata(parent)?;
+            std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()))?;
         }
     }
     Ok(())

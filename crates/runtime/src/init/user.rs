@@ -1,10 +1,12 @@
 //! Whom the process runs as, by the container's own /etc/passwd and /etc/group.
 
 use std::io::Read as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use shim_protocol::StartError;
 
+use super::target;
 use crate::failure::{During as _, failed};
 
 /// Numbers of a resolved user.
@@ -25,16 +27,31 @@ const LONGEST: u64 = 16 << 20;
 
 /// Looks up `name|uid[:group|gid]` and further groups in the file tree that this process lives in.
 pub(crate) fn look_up(user: &str, additional_groups: &[String]) -> Result<User, StartError> {
-    resolve(user, additional_groups, &read("/etc/passwd")?, || {
-        read("/etc/group")
+    let root = rustix::fs::open(
+        "/",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .during("user", || "cannot open the root".to_owned())?;
+    look_up_in(root.as_fd(), user, additional_groups)
+}
+
+/// As [`look_up`], in the tree of which `root` is the root.
+pub(crate) fn look_up_in(
+    root: BorrowedFd<'_>,
+    user: &str,
+    additional_groups: &[String],
+) -> Result<User, StartError> {
+    resolve(user, additional_groups, &read(root, "/etc/passwd")?, || {
+        read(root, "/etc/group")
     })
 }
 
 /// A missing file is an empty one. Anything but a plain file is not read: it could block or be endless.
-fn read(path: &str) -> Result<String, StartError> {
+fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, StartError> {
     let what = || format!("cannot read {path}");
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+    let file = match target::open_in(root, path, flags) {
         Ok(file) => file,
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
         Err(error) => return Err(error).during("user", what),

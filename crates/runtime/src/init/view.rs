@@ -5,12 +5,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use shim_protocol::StartError;
 use shim_protocol::spec::{Mount, RunSpec};
 
-use super::{mounts, order, root, sources};
+use super::{idmap, mounts, order, root, sources};
 use crate::failure::{During as _, failed};
 
 /// Builds the view in a new mount namespace of this process.
 pub(crate) fn build(spec: &RunSpec) -> Result<OwnedFd, StartError> {
-    sources::create(spec)?;
+    sources::create(&spec.mounts)?;
     sys::namespace::new_mounts()
         .during("namespaces", || "cannot make a mount namespace".to_owned())?;
     let files: Vec<Mount> = spec
@@ -28,6 +28,7 @@ pub(crate) fn build(spec: &RunSpec) -> Result<OwnedFd, StartError> {
         let no_cgroups = |_: std::os::fd::BorrowedFd<'_>| {
             Err(failed("mount", "control groups are not part of a view"))
         };
+        idmap::apply(top.as_fd(), mount, tree.as_ref(), &spec.process.user)?;
         mounts::mount(top.as_fd(), mount, tree, no_cgroups)?;
     }
     order::finish_root(spec, top.as_fd())?;

@@ -184,6 +184,9 @@ pub(crate) fn bind(source: &Path, target: &str) -> Mount {
             propagation: Propagation::Rprivate,
             readonly_recursion: ReadonlyRecursion::IfPossible,
             create_source: false,
+            create_as_owner: false,
+            idmap: None,
+            exclude: Vec::new(),
         },
     }
 }
