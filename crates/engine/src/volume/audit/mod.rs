@@ -14,8 +14,9 @@ use store::VolumeId;
 use super::Creator;
 use super::users::parse;
 use crate::containers::ContainerError;
-use crate::containers::find::Columns as _;
 use crate::engine::Engine;
+
+mod containers;
 
 /// How soon an end in the trash is worth a word.
 const SOON: i64 = 2 * 60 * 60;
@@ -274,66 +275,6 @@ impl Look<'_> {
         Ok(all.len())
     }
 
-    fn containers(&mut self, fast: bool) -> Result<(), ContainerError> {
-        let containers = &self.engine.containers;
-        let mut writers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for row in self.engine.store.read(|tx| tx.containers())? {
-            let active = row.status()?.is_active();
-            for mount in containers.stored_mounts(&row)? {
-                let point = &mount.point;
-                match point.kind.as_str() {
-                    "bind" => {
-                        if !fast && !mount.create_source && !Path::new(&point.source).exists() {
-                            self.found(
-                                "missing-bind",
-                                Weight::Medium,
-                                &row.name,
-                                format!(
-                                    "{} for {} does not exist",
-                                    point.source, point.destination
-                                ),
-                                "make it, or remove the container",
-                            );
-                        }
-                        if let Some((weight, why)) = doubtful(&point.source) {
-                            let mode = if point.rw { "writable" } else { "read-only" };
-                            self.found(
-                                "doubtful-mount",
-                                weight,
-                                &row.name,
-                                format!(
-                                    "{} is mounted {mode} at {}: {why}",
-                                    point.source, point.destination
-                                ),
-                                "mount less of it, or read-only, unless that is meant",
-                            );
-                        }
-                    }
-                    "volume" if active && point.rw => {
-                        let list = writers.entry(point.name.clone()).or_default();
-                        if list.last() != Some(&row.name) {
-                            list.push(row.name.clone());
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        for (volume, names) in writers.into_iter().filter(|(_, names)| names.len() > 1) {
-            self.found(
-                "several-writers",
-                Weight::Medium,
-                &volume,
-                format!("{} run and can write to it", names.join(", ")),
-                format!(
-                    "two databases on one volume destroy it: mount it read-only in all but one, or \
-                     `orlop volume label {volume} orlop.exclusive=true`"
-                ),
-            );
-        }
-        Ok(())
-    }
-
     fn trash(&mut self) -> Result<(), ContainerError> {
         let now = Timestamp::now();
         for trashed in self.engine.volumes.trash()? {
@@ -352,23 +293,6 @@ impl Look<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Sources that give a container power over the host.
-fn doubtful(source: &str) -> Option<(Weight, &'static str)> {
-    let name = Path::new(source).file_name().unwrap_or_default();
-    match source {
-        "/" => Some((Weight::High, "that is the whole host")),
-        _ if name == "docker.sock" || name == "containerd.sock" => {
-            Some((Weight::High, "who has the engine has the host"))
-        }
-        "/etc" | "/usr" | "/bin" | "/sbin" | "/lib" | "/boot" | "/root" | "/var" => Some((
-            Weight::Medium,
-            "the host's own files can be changed from inside",
-        )),
-        "/proc" | "/sys" | "/dev" => Some((Weight::Medium, "that reaches the host's kernel")),
-        _ => None,
     }
 }
 
@@ -401,22 +325,4 @@ fn names(directory: &Path) -> Result<Vec<String>, ContainerError> {
             action: format!("cannot list {}", directory.display()),
             source,
         })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn doubtful_sources() {
-        for (source, weight) in [
-            ("/", Some(Weight::High)),
-            ("/var/run/docker.sock", Some(Weight::High)),
-            ("/etc", Some(Weight::Medium)),
-            ("/etc/localtime", None),
-            ("/srv/data", None),
-        ] {
-            assert_eq!(doubtful(source).map(|found| found.0), weight, "{source}");
-        }
-    }
 }
