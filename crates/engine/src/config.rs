@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use crate::containers::mounts::sources::BindMissing;
+
 /// Settings of one engine. Everything else is in the state directory.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -21,4 +23,14 @@ pub struct EngineConfig {
     pub bridge_mtu: Option<u32>,
     /// Mirrors, and who needs no TLS.
     pub registries: registry::Settings,
+    pub care: CareSettings,
+}
+
+/// How much care is taken of data, where a request says nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CareSettings {
+    /// What becomes of the source of a `-v` that does not exist.
+    pub bind_missing: BindMissing,
+    /// A snapshot is made before risky steps.
+    pub safety_snapshots: bool,
 }

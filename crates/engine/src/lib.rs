@@ -35,7 +35,7 @@ pub mod volume;
 mod engine;
 mod progress;
 
-pub use config::EngineConfig;
+pub use config::{BindMissing, CareSettings, EngineConfig};
 pub use engine::{Engine, OpenError};
 pub use error::{ErrorKind, Fault};
 pub use progress::{Progress, Silent};

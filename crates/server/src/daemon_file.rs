@@ -1,4 +1,4 @@
-//! `daemon.json`: Docker's configuration file, of which this engine knows the keys about registries.
+//! `daemon.json`: Docker's configuration file, of which this engine knows the keys about registries, and its own about data.
 //!
 //! `<root>/daemon.json` goes before `/etc/orlop/daemon.json`; the two are not mixed. Other keys are left alone: people copy
 //! files that they have.
@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use engine::RegistrySettings;
+use engine::{BindMissing, CareSettings, RegistrySettings};
 use serde::Deserialize;
 
 const SYSTEM: &str = "/etc/orlop/daemon.json";
@@ -16,6 +16,16 @@ const SYSTEM: &str = "/etc/orlop/daemon.json";
 struct File {
     registry_mirrors: Vec<String>,
     insecure_registries: Vec<String>,
+    bind_missing: BindMissing,
+    safety_snapshots: Switch,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Switch {
+    On,
+    #[default]
+    Off,
 }
 
 /// Why a configuration file is of no use.
@@ -35,7 +45,7 @@ pub(crate) fn settings(
     root: &Path,
     mirrors: Vec<String>,
     insecure: Vec<String>,
-) -> Result<RegistrySettings, FileError> {
+) -> Result<(RegistrySettings, CareSettings), FileError> {
     let file = match read(root.join("daemon.json"))? {
         Some(file) => file,
         None => read(PathBuf::from(SYSTEM))?.unwrap_or_default(),
@@ -47,7 +57,11 @@ pub(crate) fn settings(
     };
     settings.mirrors.extend(mirrors);
     settings.insecure.extend(insecure);
-    Ok(settings)
+    let care = CareSettings {
+        bind_missing: file.bind_missing,
+        safety_snapshots: file.safety_snapshots == Switch::On,
+    };
+    Ok((settings, care))
 }
 
 fn read(path: PathBuf) -> Result<Option<File>, FileError> {
@@ -71,15 +85,20 @@ mod tests {
         let path = root.join("daemon.json");
         std::fs::write(
             &path,
-            r#"{"registry-mirrors":["https://m"],"insecure-registries":["a:1"],"debug":true}"#,
+            r#"{"registry-mirrors":["https://m"],"insecure-registries":["a:1"],"debug":true,
+                "bind-missing":"create-as-owner","safety-snapshots":"on"}"#,
         )
         .expect("written");
-        let both =
+        let (both, care) =
             settings(&root, vec!["http://n".to_owned()], vec!["b".to_owned()]).expect("read");
         assert_eq!(both.mirrors, ["https://m", "http://n"]);
         assert_eq!(both.insecure, ["a:1", "b"]);
-        std::fs::write(&path, "{").expect("written");
-        assert!(settings(&root, Vec::new(), Vec::new()).is_err());
+        assert_eq!(care.bind_missing, BindMissing::CreateAsOwner);
+        assert!(care.safety_snapshots);
+        for wrong in ["{", r#"{"bind-missing":"maybe"}"#] {
+            std::fs::write(&path, wrong).expect("written");
+            assert!(settings(&root, Vec::new(), Vec::new()).is_err(), "{wrong}");
+        }
         std::fs::remove_dir_all(&root).expect("removed");
     }
 }

@@ -84,8 +84,9 @@ pub fn serve(options: ServeOptions) -> i32 {
     let flags = flags("--registry-mirror", &options.mirrors)
         .chain(flags("--insecure-registry", &options.insecure));
     let wake_flags: Vec<OsString> = flags.collect();
-    let registries = match daemon_file::settings(&options.root, options.mirrors, options.insecure) {
-        Ok(registries) => registries,
+    let settings = daemon_file::settings(&options.root, options.mirrors, options.insecure);
+    let (registries, care) = match settings {
+        Ok(settings) => settings,
         Err(error) => {
             let text = errors::chain(&error);
             tracing::error!("{text}");
@@ -111,6 +112,7 @@ pub fn serve(options: ServeOptions) -> i32 {
         bridge_subnet: None,
         bridge_mtu: None,
         registries,
+        care,
     };
     let wake = std::iter::once(options.program.into_os_string())
         .chain(config.wake.clone())

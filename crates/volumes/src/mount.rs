@@ -51,6 +51,20 @@ impl Volumes {
         Ok(())
     }
 
+    /// Sets how often `holder` has the volume mounted, for a caller that knows and does not trust what was counted.
+    ///
+    /// # Errors
+    /// As [`Volumes::unmount`].
+    pub fn recount(&self, name: &str, holder: &str, count: u32) -> Result<(), VolumeError> {
+        let row = self.row(name)?;
+        if !self.is_counted(&row)? {
+            return Ok(());
+        }
+        self.store
+            .write(|tx| tx.set_mounts(&row.id, holder, count))?;
+        self.take_down_unused(&[row.id])
+    }
+
     /// [`Volumes::mount`] without telling anybody. The caller holds the name's lock.
     pub(crate) fn attach(&self, row: &VolumeRow, holder: &str) -> Result<PathBuf, VolumeError> {
         // Also tells of a volume whose directory has gone.

@@ -17,6 +17,7 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Result<Value, String> {
         ("tmpfs-", "TmpfsOptions", Map::new()),
         ("image-", "ImageOptions", Map::new()),
     ];
+    let mut excluding = false;
     for field in split(text)? {
         let (key, value) = match field.split_once('=') {
             Some((key, value)) => (key.to_ascii_lowercase(), Some(value)),
@@ -35,7 +36,16 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Result<Value, String> {
                 | "volume-exclusive"
                 | "bind-create-src"
                 | "bind-nonrecursive"
+                | "bind-require-device"
+                | "idmap"
+                | "bind-idmap"
         );
+        // Words behind a list go on with it: `bind-exclude=a,b`.
+        if value.is_none() && !flag && excluding {
+            exclude(&mut blocks[0].2, &field);
+            continue;
+        }
+        excluding = key == "bind-exclude";
         let value = match value {
             None if flag => "true",
             Some("") if key == "type" => return Err("type is required".to_owned()),
@@ -84,6 +94,16 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Result<Value, String> {
                         .to_owned(),
                 );
             }
+            "bind-missing" => set(&mut bind.2, "Missing", json!(value)),
+            "bind-require-device" => {
+                set(&mut bind.2, "RequireDevice", json!(boolean(&key, value)?));
+            }
+            "bind-exclude" => value.split(',').for_each(|path| exclude(&mut bind.2, path)),
+            "idmap" | "bind-idmap" => match value {
+                "true" | "1" => set(&mut mount, "IDMap", json!("match-user")),
+                "false" | "0" => {}
+                value => set(&mut mount, "IDMap", json!(value)),
+            },
             "volume-nocopy" => set(&mut volume.2, "NoCopy", json!(boolean(&key, value)?)),
             "volume-exclusive" => set(&mut volume.2, "Exclusive", json!(boolean(&key, value)?)),
             "volume-subpath" => set(&mut volume.2, "Subpath", json!(value)),
@@ -148,6 +168,14 @@ fn check(
         }
     }
     Ok(())
+}
+
+fn exclude(bind: &mut Map<String, Value>, path: &str) {
+    bind.entry("Exclude")
+        .or_insert_with(|| json!([]))
+        .as_array_mut()
+        .expect("just made as a list")
+        .push(json!(path));
 }
 
 fn set(map: &mut Map<String, Value>, key: &str, value: Value) {
@@ -239,6 +267,15 @@ mod tests {
             (
                 "type=bind,src=/a,dst=/b,bind-recursive=disabled",
                 json!({"Type": "bind", "Source": "/a", "Target": "/b", "BindOptions": {"NonRecursive": true}}),
+            ),
+            (
+                "type=bind,src=/a,dst=/b,bind-exclude=node_modules,target,ro,idmap,bind-missing=error",
+                json!({"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": true, "IDMap": "match-user",
+                    "BindOptions": {"Exclude": ["node_modules", "target"], "Missing": "error"}}),
+            ),
+            (
+                "source=v,target=/b,idmap=uids=1000-0-1;gids=100-0-1",
+                json!({"Type": "volume", "Source": "v", "Target": "/b", "IDMap": "uids=1000-0-1;gids=100-0-1"}),
             ),
         ] {
             assert_eq!(parsed(text), Ok(value), "{text}");

@@ -77,6 +77,9 @@ pub(super) fn bind(
             propagation: Propagation::Rprivate,
             readonly_recursion: ReadonlyRecursion::Never,
             create_source: false,
+            create_as_owner: false,
+            idmap: None,
+            exclude: Vec::new(),
         },
     }
 }

@@ -77,6 +77,12 @@ pub struct HostConfig {
     /// What becomes of the volumes that the image declares: `anonymous` (or nothing), `tmpfs`, `ignore`. Not Docker's.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image_volumes: String,
+    /// What becomes of bind sources that do not exist, where the mount itself says nothing. Not Docker's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub bind_missing: String,
+    /// `on`, `off`, or the engine's way: a snapshot of each volume that another image used last. Not Docker's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub safety_snapshot: String,
     pub network_mode: String,
     pub port_bindings: BTreeMap<String, Option<Vec<PortBinding>>>,
     pub publish_all_ports: bool,
@@ -154,6 +160,9 @@ pub struct MountRequest {
     pub read_only: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub consistency: String,
+    /// How owners of a bind's or volume's files appear inside. Not Docker's.
+    #[serde(rename = "IDMap", skip_serializing_if = "String::is_empty")]
+    pub idmap: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bind_options: Option<BindOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,6 +186,15 @@ pub struct BindOptions {
     pub read_only_non_recursive: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub read_only_force_recursive: bool,
+    /// `create`, `error`, `create-as-owner`: what becomes of a source that does not exist. Not Docker's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub missing: String,
+    /// Directories below the source that stay hidden. Not Docker's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// Start only while the source is on the filesystem that it was on. Not Docker's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_device: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,10 @@ use std::sync::{Arc, PoisonError};
 use jiff::Timestamp;
 use shim_protocol::{ExitRecord, StateRecord};
 
+use super::create::to_json;
 use super::find::Columns as _;
+use super::mounts::ResolvedMount;
+use super::mounts::attach::end_lease;
 use super::{ContainerError, Containers, RemoveRequest, Status, WaitCondition, WaitOutcome};
 use crate::volume::users::note_use;
 
@@ -41,9 +44,12 @@ impl Containers {
             row.finished_at.clone_from(&exit.finished_at);
             row.restart_count = exit.restart_count;
             row.error.clone_from(&exit.error);
+            row.mounts = to_json(&without_temporary(&mounts));
         };
-        let row =
-            self.change_state_and(id, change, |tx, row| note_use(tx, row, &mounts, "unmount"))?;
+        let row = self.change_state_and(id, change, |tx, row| {
+            note_use(tx, row, &mounts, "unmount")?;
+            end_temporary(tx, id, &mounts)
+        })?;
         sys::fault::step("container-exit:recorded");
         self.publish_death(&row, exit);
         let remove = row.auto_remove;
@@ -76,8 +82,15 @@ impl Containers {
         id: &str,
         exit: &ExitRecord,
     ) -> Result<(), ContainerError> {
-        let health = self.end_health(&self.find(id)?);
-        let row = self.change_state(id, |row| {
+        let live = self.live(id);
+        let teardown = live.teardown.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.find(id)?;
+        let mounts = self.stored_mounts(&found)?;
+        let health = self.end_health(&found);
+        let passing: Vec<ResolvedMount> = (mounts.iter().filter(|mount| mount.temporary))
+            .cloned()
+            .collect();
+        let change = |row: &mut store::ContainerRow| {
             row.health = health;
             row.status = Status::Restarting.as_str().to_owned();
             row.pid = 0;
@@ -86,7 +99,17 @@ impl Containers {
             row.finished_at.clone_from(&exit.finished_at);
             row.restart_count = exit.restart_count;
             row.error.clone_from(&exit.error);
+            if !passing.is_empty() {
+                row.mounts = to_json(&without_temporary(&mounts));
+            }
+        };
+        let row = self.change_state_and(id, change, |tx, row| {
+            note_use(tx, row, &passing, "unmount")?;
+            end_temporary(tx, id, &mounts)
         })?;
+        self.unmount_volumes(id, &passing);
+        self.publish_mounts(&row, &passing, "unmount");
+        drop(teardown);
         self.publish_death(&row, exit);
         self.tell(id, exit.code, None, |condition| {
             condition == WaitCondition::NextExit
@@ -191,4 +214,21 @@ impl Containers {
             });
         }
     }
+}
+
+fn without_temporary(mounts: &[ResolvedMount]) -> Vec<ResolvedMount> {
+    let kept = mounts.iter().filter(|mount| !mount.temporary);
+    kept.cloned().collect()
+}
+
+fn end_temporary(
+    tx: &store::WriteTx<'_>,
+    id: &str,
+    mounts: &[ResolvedMount],
+) -> Result<(), store::StoreError> {
+    let kept = without_temporary(mounts);
+    mounts
+        .iter()
+        .filter(|mount| mount.temporary)
+        .try_for_each(|mount| end_lease(tx, id, mount, &kept))
 }

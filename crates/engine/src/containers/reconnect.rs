@@ -65,6 +65,7 @@ impl Containers {
                 }
             }
         }
+        repaired.extend(self.recover_mounts()?);
         for sentence in self.network.reconcile(&running)? {
             repaired.push(sentence);
         }

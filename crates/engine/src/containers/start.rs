@@ -69,7 +69,10 @@ impl Containers {
     fn launch(self: &Arc<Self>, row: &mut ContainerRow) -> Result<(), ContainerError> {
         let config = row.config()?;
         let host = row.host_config()?;
-        let mounts = self.stored_mounts(row)?;
+        let mut mounts = self.stored_mounts(row)?;
+        // What is wrong with them was said at the creation.
+        drop(self.settle_sources(&mut mounts, &self.images.lowers(&row.image_id)?)?);
+        row.mounts = to_json(&mounts);
         let launched = self
             .claim_volumes(row, &mounts)
             .and_then(|()| self.launch_with(row, &config, &host, &mounts));
@@ -188,6 +191,11 @@ impl Containers {
         if let Err(error) = self.network.disconnect(id) {
             tracing::warn!(container = id, %error, "network of a stopped container could not be released");
         }
+        self.unmount_volumes(id, mounts);
+    }
+
+    /// Gives back the volumes of `mounts`.
+    pub(super) fn unmount_volumes(&self, id: &str, mounts: &[super::mounts::ResolvedMount]) {
         for name in volume_names(mounts) {
             if let Err(error) = self.volumes.unmount(name, id) {
                 tracing::warn!(container = id, volume = name, %error, "volume could not be unmounted");

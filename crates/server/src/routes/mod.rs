@@ -3,6 +3,7 @@
 use crate::dispatch::Route;
 
 pub(crate) mod build;
+pub(crate) mod container_mounts;
 pub(crate) mod containers;
 pub(crate) mod exec;
 pub(crate) mod extension;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
         system::ROUTES,
         build::ROUTES,
         extension::ROUTES,
+        container_mounts::ROUTES,
         volume_care::ROUTES,
         volume_files::ROUTES,
         snapshots::ROUTES,

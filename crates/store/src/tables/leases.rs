@@ -108,6 +108,24 @@ impl WriteTx<'_> {
         Ok(())
     }
 
+    /// Ends the lease of one destination.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn delete_lease(
+        &self,
+        volume: &VolumeId,
+        holder: &str,
+        destination: &str,
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "end a lease",
+            "DELETE FROM leases WHERE volume_id = ?1 AND holder = ?2 AND destination = ?3",
+            [volume.as_str(), holder, destination],
+        )?;
+        Ok(())
+    }
+
     /// Ends all leases of a holder.
     ///
     /// # Errors

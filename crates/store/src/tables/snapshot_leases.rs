@@ -33,6 +33,19 @@ impl WriteTx<'_> {
         Ok(())
     }
 
+    /// Ends one lease.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn release_snapshot(&self, snapshot: &SnapshotId, holder: &str) -> Result<(), StoreError> {
+        self.execute(
+            "end a lease of a snapshot",
+            "DELETE FROM snapshot_leases WHERE snapshot_id = ?1 AND holder = ?2",
+            [snapshot.as_str(), holder],
+        )?;
+        Ok(())
+    }
+
     /// Ends all leases of a holder.
     ///
     /// # Errors

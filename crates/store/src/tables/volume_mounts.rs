@@ -103,6 +103,23 @@ impl WriteTx<'_> {
         Ok(())
     }
 
+    /// Counts anew how often one holder has a volume mounted; 0 forgets it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_mounts(
+        &self,
+        volume: &VolumeId,
+        holder: &str,
+        count: u32,
+    ) -> Result<(), StoreError> {
+        self.drop_mounts_of(volume, holder)?;
+        for _ in 0..count {
+            self.add_mount(volume, holder)?;
+        }
+        Ok(())
+    }
+
     /// Forgets all uses that one holder has of a volume's mount.
     ///
     /// # Errors

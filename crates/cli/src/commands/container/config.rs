@@ -25,7 +25,7 @@ pub(super) fn all<T>(
     clippy::disallowed_methods,
     reason = "a person's relative path is relative to where the person is"
 )]
-fn here() -> Outcome<PathBuf> {
+pub(super) fn here() -> Outcome<PathBuf> {
     Ok(std::env::current_dir()?)
 }
 

@@ -13,6 +13,9 @@ pub(crate) struct Flags {
     /// Attach to STDIN, STDOUT or STDERR
     #[arg(short, long, value_name = "list")]
     pub(super) attach: Vec<String>,
+    /// What becomes of bind sources that do not exist ("create", "error", "create-as-owner")
+    #[arg(long, value_name = "string")]
+    pub(super) bind_missing: Option<String>,
     /// Block IO (relative weight), between 10 and 1000, or 0 to disable
     #[arg(long, value_name = "uint16")]
     pub(super) blkio_weight: Option<u16>,
@@ -262,6 +265,9 @@ pub(crate) struct Flags {
     /// Runtime to use for this container
     #[arg(long, value_name = "string")]
     pub(super) runtime: Option<String>,
+    /// Keep a snapshot of each volume that another image used last ("on", "off")
+    #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(super) safety_snapshot: Option<String>,
     /// Security Options
     #[arg(long, value_name = "list")]
     pub(super) security_opt: Vec<String>,

@@ -76,6 +76,14 @@ impl Flags {
             "Runtime": text(&self.runtime),
         });
         let map = config.as_object_mut().expect("made as an object");
+        for (key, policy) in [
+            ("BindMissing", &self.bind_missing),
+            ("SafetySnapshot", &self.safety_snapshot),
+        ] {
+            if let Some(policy) = policy {
+                map.insert(key.to_owned(), json!(policy));
+            }
+        }
         if let Some(policy) = &self.image_volumes {
             map.insert("ImageVolumes".to_owned(), json!(policy));
         }

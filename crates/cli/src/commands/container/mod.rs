@@ -19,6 +19,7 @@ mod host;
 mod lifecycle;
 mod logs;
 pub(crate) mod ls;
+mod mount;
 mod port;
 mod prune;
 mod rename;
@@ -94,8 +95,13 @@ pub(crate) enum Command {
     Ls(Lazy<ls::Args>),
     /// Display detailed information on one or more containers
     Inspect(Lazy<ls::InspectArgs>),
+    /// Mount something into a container that exists, be it running or not; without flags list its mounts
+    Mount(Lazy<mount::Args>),
     /// Remove all stopped containers
     Prune(Lazy<prune::Args>),
+    /// Take a mount out of a container
+    #[command(visible_alias = "umount")]
+    Unmount(Lazy<mount::UnmountArgs>),
 }
 
 impl Verb {
@@ -133,7 +139,9 @@ impl Command {
             Self::Verb(verb) => verb.run(client),
             Self::Ls(args) => args.run(client),
             Self::Inspect(args) => args.run(client),
+            Self::Mount(args) => args.run(client),
             Self::Prune(args) => args.run(client),
+            Self::Unmount(args) => args.run(client),
         }
     }
 }

@@ -12,6 +12,7 @@ use sys::dir::Stat;
 
 use super::image_volumes::ImageVolumes;
 use super::{CreateRequest, check, merge};
+use crate::containers::mounts::sources::BindMissing;
 use crate::containers::mounts::{ResolvedMount, clean};
 use crate::containers::{Config, ContainerError, Containers, HostConfig};
 
@@ -77,7 +78,9 @@ impl Containers {
         merge::image_into(&mut config, &image.config);
         merge::defaults(&mut host_config);
         let warnings = check::request(&config, &host_config)?;
-        let mounts = self.resolve_mounts(&config, &host_config)?;
+        let mut mounts = self.resolve_mounts(&config, &host_config)?;
+        let mut warnings = warnings;
+        warnings.extend(self.settle_sources(&mut mounts, &image.lowers)?);
         let before = host_config.tmpfs.clone().unwrap_or_default();
         policy.settle(&declared, &mounts, &mut host_config);
         let mut from = Vec::new();
@@ -178,6 +181,11 @@ impl Containers {
                     use std::os::unix::fs::MetadataExt as _;
                     Some((metadata.uid(), metadata.gid(), metadata.mode()))
                 }
+                Err(_) if mount.missing == BindMissing::CreateAsOwner => {
+                    let made = format!("the directory {}, owned as its parent", point.source);
+                    explained.creates.push(made);
+                    None
+                }
                 Err(_) => {
                     explained
                         .creates
@@ -196,7 +204,15 @@ impl Containers {
                 point.destination
             ));
         }
+        for hidden in &mount.exclude {
+            explained.creates.push(format!(
+                "an empty memory filesystem over {}/{hidden}",
+                point.destination
+            ));
+        }
+        // Whom a map shows as the owner is known when it is made.
         if let Some((uid, gid, mode)) = owner
+            && mount.idmap.is_none()
             && point.rw
             && !may_write(user, uid, gid, mode)
         {

@@ -60,10 +60,11 @@ impl Containers {
         check::platform(platform.as_deref(), &image, &config.image)?;
         merge::image_into(&mut config, &image.config);
         merge::defaults(&mut host_config);
-        let warnings = check::request(&config, &host_config)?;
+        let mut warnings = check::request(&config, &host_config)?;
         self.check_joined(&host_config)?;
         let mut mounts = self.resolve_mounts(&config, &host_config)?;
         policy.settle(&declared, &mounts, &mut host_config);
+        warnings.extend(self.settle_sources(&mut mounts, &image.lowers)?);
         Self::name_anonymous(&mut mounts);
 
         let id = store::ContainerId::random().to_string();

@@ -13,6 +13,7 @@ pub(super) struct Mode {
     pub(super) readonly: bool,
     pub(super) propagation: Option<String>,
     pub(super) nocopy: bool,
+    pub(super) idmap: Option<String>,
 }
 
 /// `None`: not a mode.
@@ -21,7 +22,7 @@ pub(super) fn parse_mode(text: &str) -> Option<Mode> {
     if text.is_empty() {
         return Some(mode);
     }
-    let mut seen = [false; 5];
+    let mut seen = [false; 6];
     for word in text.split(',') {
         let class = match word {
             "rw" => 0,
@@ -39,7 +40,14 @@ pub(super) fn parse_mode(text: &str) -> Option<Mode> {
                 3
             }
             "consistent" | "cached" | "delegated" => 4,
-            _ => return None,
+            "idmap" => {
+                mode.idmap = Some("match-user".to_owned());
+                5
+            }
+            word => {
+                mode.idmap = Some(word.strip_prefix("idmap=")?.to_owned());
+                5
+            }
         };
         if std::mem::replace(&mut seen[class], true) {
             return None;
@@ -68,6 +76,7 @@ pub(super) fn parse(raw: &str, volume_driver: &str) -> Result<ResolvedMount, Con
         source: source.to_owned(),
         target: target.to_owned(),
         read_only: mode.readonly,
+        idmap: mode.idmap.unwrap_or_default(),
         bind_options: mode.propagation.map(|propagation| BindOptions {
             propagation,
             ..BindOptions::default()
@@ -116,6 +125,8 @@ mod tests {
             ("name:/b:nocopy", "volume", "name", "/b", true),
             ("local/name:/tmp:rw", "volume", "local/name", "/tmp", true),
             ("/b", "volume", "", "/b", true),
+            ("/a:/b:idmap", "bind", "/a", "/b", true),
+            ("n:/b:ro,idmap=uids=5-0-1", "volume", "n", "/b", false),
         ] {
             let mount = parse(raw, "").unwrap_or_else(|error| panic!("{raw}: {error}"));
             let point = &mount.point;
@@ -157,6 +168,11 @@ mod tests {
                 "/a:/b:nocopy",
                 "invalid volume specification: '/a:/b:nocopy': invalid mount config for type \"bind\": field VolumeOptions must not be specified",
             ),
+            (
+                "/a:/b:idmap=me",
+                "invalid volume specification: '/a:/b:idmap=me': invalid mount config for type \"bind\": invalid idmap 'me': must be match-user, match-user:USER, or uids=SOURCE-TARGET-COUNT[#...][;gids=...]",
+            ),
+            ("/a:/b:idmap,idmap", "invalid mode: idmap,idmap"),
             (
                 "/a:/",
                 "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid specification: destination can't be '/'",

@@ -2,19 +2,24 @@
 //!
 //! 1. [`bind_spec`] reads the `-v` form, [`mount_spec`] checks the `--mount` form, [`volumes_from`] its namesake;
 //! 2. [`resolve`] puts them together by Docker's precedence, one entry for each destination;
-//! 3. [`prepare`] makes and leases the volumes and fills the empty ones from the image (at create);
+//! 3. [`sources`] judges the sources of binds, [`prepare`] makes and leases the volumes and fills the empty ones from the image (at create);
 //! 4. [`realise`] turns the stored list into mounts in mounting order (at every start).
+//!
+//! [`attach`] adds one to a container that exists, or takes one away.
 
 use serde::{Deserialize, Serialize};
 
 use super::config::TmpfsOptions;
 use super::inspect::MountPoint;
 
+pub mod attach;
 mod bind_spec;
+mod idmap;
 mod mount_spec;
 pub(crate) mod prepare;
 pub(crate) mod realise;
 pub(crate) mod resolve;
+pub mod sources;
 mod volumes_from;
 
 /// One mount of a container after resolution; stored in the container's row.
@@ -48,6 +53,18 @@ pub(crate) struct ResolvedMount {
     pub(crate) fresh: bool,
     /// Id of the image of an image mount.
     pub(crate) image: Option<String>,
+    /// Owners of the source appear as others inside, in the form of the request.
+    pub(crate) idmap: Option<String>,
+    /// Directories of a bind that stay hidden.
+    pub(crate) exclude: Vec<String>,
+    /// What becomes of a bind source that does not exist, where `create_source` allows to make one.
+    pub(crate) missing: sources::BindMissing,
+    /// Refuse to start when the source of a bind is on another filesystem than it was.
+    pub(crate) require_device: bool,
+    /// Where the source of a bind was.
+    pub(crate) noted: Option<sources::SourceNote>,
+    /// It was attached to a running container, and goes when that stops.
+    pub(crate) temporary: bool,
 }
 
 /// A snapshot that a container reads.

@@ -2,7 +2,8 @@
 
 use std::path::{Component, Path};
 
-use super::{ResolvedMount, clean};
+use super::sources::BindMissing;
+use super::{ResolvedMount, clean, idmap};
 use crate::containers::ContainerError;
 use crate::containers::config::{MountRequest, TmpfsOptions};
 use crate::containers::inspect::MountPoint;
@@ -29,6 +30,12 @@ fn verify(request: &MountRequest, source_must_exist: bool) -> Result<(), String>
         return Err("invalid specification: destination can't be '/'".to_owned());
     }
     must_be_absolute(&request.target)?;
+    if !request.idmap.is_empty() {
+        if !matches!(request.kind.as_str(), "bind" | "volume") {
+            return Err("field IDMap must not be specified".to_owned());
+        }
+        idmap::parse(&request.idmap)?;
+    }
     match request.kind.as_str() {
         "bind" => verify_bind(request, source_must_exist),
         "volume" => verify_volume(request),
@@ -65,8 +72,28 @@ fn verify_bind(request: &MountRequest, source_must_exist: bool) -> Result<(), St
             return Err("ReadOnlyForceRecursive requires Propagation to be rprivate".to_owned());
         }
     }
+    let missing = if options.missing.is_empty() {
+        None
+    } else {
+        Some(BindMissing::parse(&options.missing)?)
+    };
+    for path in &options.exclude {
+        let inside = must_be_local(path).is_ok() && !matches!(clean(path).as_str(), "." | "..");
+        if !inside {
+            return Err(format!(
+                "invalid exclude '{path}': must be a relative path of a directory below the source"
+            ));
+        }
+    }
+    let created = options.create_mountpoint || missing.is_some_and(|way| way != BindMissing::Error);
+    if options.require_device && !Path::new(&request.source).exists() {
+        return Err(format!(
+            "bind source path does not exist: {}: there is no device to require",
+            request.source
+        ));
+    }
     // symlink_metadata would call a dangling link present, although nothing can be mounted from it.
-    if source_must_exist && !options.create_mountpoint && !Path::new(&request.source).exists() {
+    if source_must_exist && !created && !Path::new(&request.source).exists() {
         return Err(format!(
             "bind source path does not exist: {}",
             request.source
@@ -194,13 +221,21 @@ pub(super) fn resolve(request: &MountRequest) -> ResolvedMount {
         rw: !request.read_only,
         ..MountPoint::default()
     };
-    let mut mount = ResolvedMount::default();
+    let mut mount = ResolvedMount {
+        idmap: (!request.idmap.is_empty()).then(|| request.idmap.clone()),
+        ..ResolvedMount::default()
+    };
     match request.kind.as_str() {
         "bind" => {
             let options = request.bind_options.clone().unwrap_or_default();
             point.source = clean(&request.source);
             point.propagation = options.propagation;
-            mount.create_source = options.create_mountpoint;
+            let missing = BindMissing::parse(&options.missing).ok();
+            mount.create_source =
+                options.create_mountpoint || missing.is_some_and(|way| way != BindMissing::Error);
+            mount.missing = missing.unwrap_or_default();
+            mount.exclude = options.exclude.iter().map(|path| clean(path)).collect();
+            mount.require_device = options.require_device;
             mount.non_recursive = options.non_recursive;
             mount.read_only_non_recursive = options.read_only_non_recursive;
             mount.read_only_force_recursive = options.read_only_force_recursive;

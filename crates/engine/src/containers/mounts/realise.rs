@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use shim_protocol::spec::{Mount, MountKind, Propagation, ReadonlyRecursion};
 
-use super::{ResolvedMount, clean, mount_spec};
+use super::sources::BindMissing;
+use super::{ResolvedMount, clean, idmap, mount_spec};
 use crate::containers::{ContainerError, Containers, HostConfig};
 
 /// Mounted volumes of one container, so that a failed start can give them back.
@@ -66,8 +67,11 @@ impl Containers {
         Ok(all)
     }
 
-    fn realise(&self, id: &str, mount: &ResolvedMount) -> Result<Mount, ContainerError> {
+    /// Brings one volume up, or says what else is mounted.
+    pub(super) fn realise(&self, id: &str, mount: &ResolvedMount) -> Result<Mount, ContainerError> {
         let point = &mount.point;
+        let map = mount.idmap.as_deref().map(idmap::parse).transpose();
+        let idmap = map.map_err(ContainerError::Invalid)?;
         let kind = match point.kind.as_str() {
             "bind" => MountKind::Bind {
                 source: PathBuf::from(&point.source),
@@ -81,7 +85,10 @@ impl Containers {
                 } else {
                     ReadonlyRecursion::IfPossible
                 },
-                create_source: mount.create_source,
+                create_source: mount.create_source && mount.missing != BindMissing::Error,
+                create_as_owner: mount.missing == BindMissing::CreateAsOwner,
+                idmap,
+                exclude: mount.exclude.clone(),
             },
             "volume" => MountKind::Bind {
                 source: match &mount.snapshot {
@@ -93,6 +100,9 @@ impl Containers {
                 propagation: Propagation::Rprivate,
                 readonly_recursion: ReadonlyRecursion::IfPossible,
                 create_source: false,
+                create_as_owner: false,
+                idmap,
+                exclude: Vec::new(),
             },
             "tmpfs" => MountKind::Tmpfs {
                 options: mount_spec::tmpfs_options(mount.tmpfs.as_ref(), !point.rw)
@@ -129,6 +139,9 @@ impl Containers {
                 propagation: Propagation::Rprivate,
                 readonly_recursion: ReadonlyRecursion::Never,
                 create_source: false,
+                create_as_owner: false,
+                idmap: None,
+                exclude: Vec::new(),
             },
         };
         let shm_size = if host.shm_size > 0 {
@@ -190,6 +203,9 @@ fn host_directory(path: &str) -> Mount {
             propagation: Propagation::Rprivate,
             readonly_recursion: ReadonlyRecursion::Never,
             create_source: false,
+            create_as_owner: false,
+            idmap: None,
+            exclude: Vec::new(),
         },
     }
 }

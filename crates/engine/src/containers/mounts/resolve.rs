@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::sources::BindMissing;
 use super::{ResolvedMount, bind_spec, clean, mount_spec};
+use crate::containers::config::MountRequest;
 use crate::containers::{Config, ContainerError, Containers, HostConfig};
 
 impl Containers {
@@ -40,16 +42,19 @@ impl Containers {
                 return Err(duplicate(&destination));
             }
             self.settle_propagation(&mut mount)?;
+            self.settle_missing(&mut mount, host, "")?;
             mounts.insert(destination, mount);
         }
         for request in host.mounts.iter().flatten() {
-            mount_spec::check(request, true)?;
+            let says = says_of_missing(request);
+            mount_spec::check(request, !says.is_empty() || host.bind_missing.is_empty())?;
             let mut mount = mount_spec::resolve(request);
             let destination = mount.point.destination.clone();
             if !taken.insert(destination.clone()) {
                 return Err(duplicate(&destination));
             }
             self.settle_propagation(&mut mount)?;
+            self.settle_missing(&mut mount, host, says)?;
             if mount.point.kind == "image" {
                 mount.image = Some(self.images.for_run(&mount.point.name)?.id);
             }
@@ -70,7 +75,7 @@ impl Containers {
             if mounts.contains_key(&destination) || tmpfs.contains(&destination) {
                 continue;
             }
-            let mut mount = mount_spec::resolve(&crate::containers::config::MountRequest {
+            let mut mount = mount_spec::resolve(&MountRequest {
                 kind: "volume".to_owned(),
                 target: destination.clone(),
                 ..Default::default()
@@ -82,8 +87,32 @@ impl Containers {
         Ok(mounts.into_values().collect())
     }
 
+    /// What becomes of a bind source that does not exist: as the mount says, else the container's flag, else the engine's
+    /// configuration where Docker would make a directory.
+    pub(super) fn settle_missing(
+        &self,
+        mount: &mut ResolvedMount,
+        host: &HostConfig,
+        says: &str,
+    ) -> Result<(), ContainerError> {
+        if mount.point.kind != "bind" || !says.is_empty() {
+            return Ok(());
+        }
+        if !host.bind_missing.is_empty() {
+            mount.missing =
+                BindMissing::parse(&host.bind_missing).map_err(ContainerError::Invalid)?;
+            mount.create_source = true;
+        } else if mount.create_source {
+            mount.missing = self.config.care.bind_missing;
+        }
+        Ok(())
+    }
+
     /// The default propagation of a bind, which differs where the source holds our own mounts.
-    fn settle_propagation(&self, mount: &mut ResolvedMount) -> Result<(), ContainerError> {
+    pub(super) fn settle_propagation(
+        &self,
+        mount: &mut ResolvedMount,
+    ) -> Result<(), ContainerError> {
         if mount.point.kind != "bind" {
             return Ok(());
         }
@@ -117,6 +146,14 @@ impl Containers {
     }
 }
 
-fn duplicate(destination: &str) -> ContainerError {
+/// What a mount itself says about its source being missing.
+pub(super) fn says_of_missing(request: &MountRequest) -> &str {
+    match &request.bind_options {
+        Some(options) if !options.missing.is_empty() => &options.missing,
+        _ => "",
+    }
+}
+
+pub(super) fn duplicate(destination: &str) -> ContainerError {
     ContainerError::Invalid(format!("Duplicate mount point: {destination}"))
 }

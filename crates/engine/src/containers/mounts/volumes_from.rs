@@ -13,7 +13,9 @@ fn parse(spec: &str) -> Result<(&str, bool), ContainerError> {
     }
     let (container, mode_text) = spec.split_once(':').unwrap_or((spec, ""));
     match parse_mode(mode_text) {
-        Some(mode) if mode.propagation.is_none() && !mode.nocopy => Ok((container, mode.readonly)),
+        Some(mode) if mode.propagation.is_none() && !mode.nocopy && mode.idmap.is_none() => {
+            Ok((container, mode.readonly))
+        }
         _ => Err(ContainerError::Invalid(format!(
             "invalid mode: {mode_text}"
         ))),
@@ -28,6 +30,7 @@ impl Containers {
             .find(container)
             .map_err(|error| ContainerError::Invalid(error.to_string()))?;
         let mut mounts = self.stored_mounts(&row)?;
+        mounts.retain(|mount| !mount.temporary);
         for mount in &mut mounts {
             mount.point.rw &= !readonly;
             mount.point.mode.clear();
