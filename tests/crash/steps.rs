@@ -101,6 +101,67 @@ const OPERATIONS: &[Operation] = &[
         },
     },
     Operation {
+        prefix: "container-mount",
+        prepare: |scene| {
+            scene.run("run -d --name it busybox sleep 1000").ok();
+        },
+        run: "container mount it -v named:/named",
+        check: |scene| {
+            // There and recorded, or neither.
+            let listed = scene.run("container mount it").ok().contains("/named");
+            let seen = scene.run("exec it grep -q /named /proc/mounts").code == 0;
+            assert_eq!(listed, seen);
+            scene.check_invariants();
+            if listed {
+                scene.run("volume rm named").fails(1, "in use");
+            } else {
+                scene.run("volume rm -f named").ok();
+                scene.run("container mount it -v named:/named").ok();
+            }
+            scene.run("exec it touch /named/x").ok();
+            scene.run("restart -t 0 it").ok();
+            scene.run("exec it ls /named/x").ok();
+            scene.run("rm -f it").ok();
+            gone(scene, "named");
+        },
+    },
+    Operation {
+        prefix: "container-mount",
+        prepare: |scene| {
+            scene.run("run -d --name it busybox sleep 1000").ok();
+        },
+        run: "container mount --temporary it -v /anonymous",
+        check: |scene| {
+            let listed = scene.run("container mount it").ok().contains("/anonymous");
+            let volumes = scene.run("volume ls -q").ok().lines().count();
+            assert_eq!(volumes, usize::from(listed), "no volume without its mount");
+            scene.run("rm -fv it").ok();
+        },
+    },
+    Operation {
+        prefix: "container-unmount",
+        prepare: |scene| {
+            scene
+                .run("run -d --name it -v named:/named busybox sleep 1000")
+                .ok();
+            scene.run("exec it touch /named/x").ok();
+        },
+        run: "container unmount it /named",
+        check: |scene| {
+            let listed = scene.run("container mount it").ok().contains("/named");
+            let seen = scene.run("exec it ls /named/x").code == 0;
+            assert_eq!(listed, seen);
+            scene.check_invariants();
+            if listed {
+                scene.run("container unmount it /named").ok();
+            }
+            scene.run("restart -t 0 it").ok();
+            scene.run("exec it ls /named/x").fails(1, "No such file");
+            gone(scene, "named");
+            scene.run("rm -f it").ok();
+        },
+    },
+    Operation {
         prefix: "layer",
         prepare: |_| {},
         run: "import IMAGE second",
@@ -555,7 +616,7 @@ pub(super) fn trials(tags: &Arc<Mutex<Vec<String>>>) -> Vec<Trial> {
         for operation in operations {
             let tags = Arc::clone(tags);
             let step = step.clone();
-            let verb: Vec<&str> = operation.run.split_whitespace().take(2).collect();
+            let verb: Vec<&str> = operation.run.split_whitespace().take(3).collect();
             trials.push(Trial::test(
                 format!("killed_at::{step}::{}", verb.join("_")),
                 move || {
@@ -569,9 +630,10 @@ pub(super) fn trials(tags: &Arc<Mutex<Vec<String>>>) -> Vec<Trial> {
 }
 
 fn die_at(step: &str, operation: &Operation, tags: &Arc<Mutex<Vec<String>>>) {
+    let verb: String = operation.run.split_whitespace().take(3).collect();
     let name = format!(
         "{step}-{}",
-        operation.run.split_whitespace().next().unwrap()
+        verb.replace(|sign: char| !sign.is_ascii_alphanumeric(), "")
     );
     let mut scene = Scene::new(&name, tags);
     (operation.prepare)(&scene);

@@ -28,6 +28,7 @@ mod files;
 mod health;
 mod images;
 mod limits;
+mod mount_care;
 mod mounts;
 mod networks;
 mod processes;
@@ -209,6 +210,7 @@ fn main() {
     arguments.test_threads.get_or_insert(4);
     let shared = [
         mounts::SCENARIOS,
+        mount_care::SCENARIOS,
         volume_commands::SCENARIOS,
         volume_care::SCENARIOS,
         data_containers::SCENARIOS,
@@ -232,6 +234,7 @@ fn main() {
         snapshots::OWN,
         volume_commands::OWN,
         volume_care::OWN,
+        mount_care::OWN,
         images::OWN,
         build::OWN,
     ]

@@ -28,7 +28,7 @@ pub(super) const OWN: &[Scenario] = &[
 ];
 
 /// A command of orlop's own, whichever client drives the scenario.
-fn own(scene: &Scene, line: &str) -> testkit::Output {
+pub(super) fn own(scene: &Scene, line: &str) -> testkit::Output {
     let own = Scene {
         client: testkit::Client::Orlop,
         ..scene.clone()
