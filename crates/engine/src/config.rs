@@ -21,6 +21,8 @@ pub struct EngineConfig {
     /// Address ranges and device of the default bridge, when not chosen automatically.
     pub bridge_subnet: Option<String>,
     pub bridge_mtu: Option<u32>,
+    /// From where networks without a subnet of their own get one, when not from Docker's ranges.
+    pub address_pools: Vec<crate::network::AddressPool>,
     /// Mirrors, and who needs no TLS.
     pub registries: registry::Settings,
     pub care: CareSettings,

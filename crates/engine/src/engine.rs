@@ -15,7 +15,7 @@ use crate::containers::{ContainerError, Containers};
 use crate::error::{ErrorKind, Fault};
 use crate::events::Events;
 use crate::images::{ImageError, Images};
-use crate::network::{Network, NetworkConfig, NetworkError};
+use crate::network::{Network, NetworkConfig, NetworkError, Networks};
 use crate::snapshot::{Snapshots, TurnBackError};
 
 /// Everything one engine owns. Dropping it stops nothing: containers belong to their shims.
@@ -28,6 +28,7 @@ pub struct Engine {
     pub volumes: Arc<Volumes>,
     pub images: Arc<Images>,
     pub network: Arc<Network>,
+    pub networks: Arc<Networks>,
     pub containers: Arc<Containers>,
     pub builder: Arc<Builder>,
     pub snapshots: Arc<Snapshots>,
@@ -103,7 +104,16 @@ impl Engine {
             state_file: paths.root().join("network.json"),
             subnet: config.bridge_subnet.clone(),
             mtu: config.bridge_mtu,
+            pools: config.address_pools.clone(),
         })?);
+        let (networks, sentences) = Networks::open(
+            Arc::clone(&store),
+            Arc::clone(&paths),
+            events.clone(),
+            Arc::clone(&network),
+        )?;
+        repaired.extend(sentences);
+        let networks = Arc::new(networks);
         let shim_program = sys::program::Program::open(&config.shim_program).map_err(|source| {
             ContainerError::Io {
                 action: format!("cannot open {}", config.shim_program.display()),
@@ -119,6 +129,7 @@ impl Engine {
             volumes: Arc::clone(&volumes),
             images: Arc::clone(&images),
             network: Arc::clone(&network),
+            networks: Arc::clone(&networks),
             live: Mutex::new(HashMap::new()),
             execs: Mutex::new(HashMap::new()),
             sweeper: crate::containers::Sweeper::start(Arc::clone(&store), Arc::clone(&paths))?,
@@ -145,6 +156,7 @@ impl Engine {
             volumes,
             images,
             network,
+            networks,
             containers,
             builder: Arc::new(builder),
             snapshots,

@@ -7,7 +7,7 @@
 //! * [`build`] - from a Dockerfile and a context to an image.
 //! * [`containers`] - life cycle, streams, files; `containers/mounts` is where containers and volumes meet.
 //! * [`images`] - local images: import, load, save, unpacked layers.
-//! * [`network`] - the default bridge, addresses, published ports.
+//! * [`network`] - bridges, addresses, published ports, the networks that users make.
 //! * [`snapshot`] - volumes as they were: kept, restored, cloned, by hand and by schedule.
 //! * [`events`] - what happened, as clients of `GET /events` see it.
 //! * [`volume`] - users, audit, pruning and copies of volumes.

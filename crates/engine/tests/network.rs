@@ -17,7 +17,9 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use engine::network::{Connected, Network, NetworkConfig, NetworkError, PortRequest};
+    use engine::network::{
+        Connected, Held, Network, NetworkConfig, NetworkError, PortRequest, Wish, predefined_id,
+    };
     use shim_protocol::spec::Interface;
     use sys::netlink::{
         VethSpec, attach_container, in_namespace, link_delete, link_exists, links, loopback_up,
@@ -75,6 +77,7 @@ mod tests {
                 state_file: self.state_file.clone(),
                 subnet: None,
                 mtu: None,
+                pools: Vec::new(),
             }
         }
 
@@ -125,6 +128,14 @@ mod tests {
         }
     }
 
+    /// On the default bridge, with these ports.
+    fn wish(ports: &[PortRequest]) -> Wish {
+        Wish {
+            ports: ports.to_vec(),
+            ..Wish::default()
+        }
+    }
+
     fn veth(interface: &Interface) -> VethSpec {
         VethSpec {
             bridge: interface.bridge.clone(),
@@ -136,6 +147,7 @@ mod tests {
             address6: interface.address6.clone(),
             gateway6: interface.gateway6.clone(),
             mtu: interface.mtu,
+            isolated: interface.isolated,
         }
     }
 
@@ -145,7 +157,7 @@ mod tests {
     }
 
     fn start(network: &Network, number: u32, ports: &[PortRequest]) -> Container {
-        let connected = network.connect(&id(number), ports).unwrap();
+        let connected = network.connect(&id(number), &wish(ports)).unwrap();
         let namespace = new_namespace().unwrap();
         loopback_up(namespace.as_fd()).unwrap();
         attach_container(&veth(&connected.interface), namespace.as_fd()).unwrap();
@@ -270,8 +282,8 @@ mod tests {
 
         drop((web, client));
         host.run(|| {
-            network.disconnect(&id(1)).unwrap();
-            network.disconnect(&id(2)).unwrap();
+            network.disconnect_all(&id(1)).unwrap();
+            network.disconnect_all(&id(2)).unwrap();
             network.shutdown().unwrap();
             assert_clean();
             network.shutdown().unwrap();
@@ -285,7 +297,7 @@ mod tests {
             let network = host.network();
             let web = start(&network, 1, &[port(None, 8080, 80)]);
             let error = network
-                .connect(&id(2), &[port(None, 8080, 80)])
+                .connect(&id(2), &wish(&[port(None, 8080, 80)]))
                 .unwrap_err();
             assert_eq!(
                 error.to_string(),
@@ -293,7 +305,7 @@ mod tests {
             );
             let foreign = TcpListener::bind("0.0.0.0:8082").unwrap();
             let wanted = [port(None, 8083, 80), port(None, 8082, 80)];
-            let error = network.connect(&id(2), &wanted).unwrap_err();
+            let error = network.connect(&id(2), &wish(&wanted)).unwrap_err();
             assert_eq!(
                 error.to_string(),
                 "failed to bind host port for 0.0.0.0:8082: address already in use"
@@ -319,7 +331,7 @@ mod tests {
                     let begin = Instant::now();
                     call("127.0.0.1:8080").unwrap();
                     let taken = begin.elapsed();
-                    network.disconnect(&id(number)).unwrap();
+                    network.disconnect_all(&id(number)).unwrap();
                     taken
                 })
                 .collect();
@@ -350,7 +362,7 @@ mod tests {
                 assert_eq!(buffer, number.to_ne_bytes());
                 server.send_to(b"back", from).unwrap();
                 assert_eq!(client.recv(&mut buffer).unwrap(), 4);
-                network.disconnect(&id(number)).unwrap();
+                network.disconnect_all(&id(number)).unwrap();
             }
         });
     }
@@ -382,8 +394,8 @@ mod tests {
             let seen = in_namespace(host.outside.as_fd(), || call("192.0.2.2:8080"));
             seen.unwrap().unwrap();
             drop((web, client));
-            network.disconnect(&id(1)).unwrap();
-            network.disconnect(&id(2)).unwrap();
+            network.disconnect_all(&id(1)).unwrap();
+            network.disconnect_all(&id(2)).unwrap();
             network.shutdown().unwrap();
             assert_clean();
         });
@@ -409,8 +421,8 @@ mod tests {
             let listed = run("iptables-legacy -S FORWARD", None);
             assert_eq!(listed.matches("orlop-abcdef012345").count(), 2, "{listed}");
             drop((container, second));
-            network.disconnect(&id(1)).unwrap();
-            network.disconnect(&id(2)).unwrap();
+            network.disconnect_all(&id(1)).unwrap();
+            network.disconnect_all(&id(2)).unwrap();
             network.shutdown().unwrap();
             assert!(!run("iptables-legacy -S FORWARD", None).contains("orlop"));
             assert_clean();
@@ -437,7 +449,14 @@ mod tests {
 
             let second = host.network();
             second
-                .restore(&id(1), &kept.connected.interface, &kept.connected.published)
+                .restore(Held {
+                    container: &id(1),
+                    name: "kept",
+                    network: &predefined_id("bridge"),
+                    endpoint: &kept.connected.endpoint,
+                    interface: &kept.connected.interface,
+                    published: &kept.connected.published,
+                })
                 .unwrap();
             let repaired = second.reconcile(&[id(1)]).unwrap();
             println!("{repaired:#?}");
@@ -452,14 +471,16 @@ mod tests {
                 "{rules}"
             );
             // The address and the port of the one that lives are not given away.
-            let taken = second.connect(&id(3), &[port(None, 8080, 80)]).unwrap_err();
+            let taken = second
+                .connect(&id(3), &wish(&[port(None, 8080, 80)]))
+                .unwrap_err();
             assert!(matches!(taken, NetworkError::PortAllocated { .. }));
-            let other = second.connect(&id(3), &[]).unwrap();
+            let other = second.connect(&id(3), &wish(&[])).unwrap();
             assert_ne!(other.ip, kept.connected.ip);
 
             // The tables vanish: the next start brings them back, with all ports.
             run("nft flush ruleset", None);
-            second.connect(&id(4), &[]).unwrap();
+            second.connect(&id(4), &wish(&[])).unwrap();
             assert!(call("127.0.0.1:8080").is_ok());
 
             drop(second);
@@ -485,18 +506,21 @@ mod tests {
                 (planned.subnet.as_str(), planned.gateway.as_str()),
                 ("172.19.0.0/16", "172.19.0.1")
             );
-            assert_eq!(network.connect(&id(1), &[]).unwrap().ip, "172.19.0.2");
-            network.disconnect(&id(1)).unwrap();
+            assert_eq!(
+                network.connect(&id(1), &wish(&[])).unwrap().ip,
+                "172.19.0.2"
+            );
+            network.disconnect_all(&id(1)).unwrap();
             network.shutdown().unwrap();
             link_delete("taken").unwrap();
             let again = host.network();
-            assert_eq!(again.connect(&id(1), &[]).unwrap().ip, "172.19.0.2");
-            again.disconnect(&id(1)).unwrap();
+            assert_eq!(again.connect(&id(1), &wish(&[])).unwrap().ip, "172.19.0.2");
+            again.disconnect_all(&id(1)).unwrap();
             again.shutdown().unwrap();
             // What was remembered is given up when somebody else has it now.
             run("ip route add 172.19.1.0/24 via 192.0.2.1", None);
             let moved = host.network();
-            assert_eq!(moved.connect(&id(1), &[]).unwrap().ip, "172.18.0.2");
+            assert_eq!(moved.connect(&id(1), &wish(&[])).unwrap().ip, "172.18.0.2");
         });
     }
 
@@ -522,11 +546,11 @@ mod tests {
             assert!(one.run(|| call("172.18.0.2:80")).is_err(), "isolated");
             assert!(one.run(|| call("192.0.2.2:8081")).is_ok(), "published");
             assert!(second.reconcile(&[id(1)]).unwrap().is_empty());
-            first.disconnect(&id(1)).unwrap();
+            first.disconnect_all(&id(1)).unwrap();
             first.shutdown().unwrap();
             assert!(call("127.0.0.1:8081").is_ok());
             drop((one, two));
-            second.disconnect(&id(1)).unwrap();
+            second.disconnect_all(&id(1)).unwrap();
             second.shutdown().unwrap();
             assert_clean();
         });
@@ -570,12 +594,12 @@ mod tests {
             })
             .unwrap();
             drop((one, two));
-            network.disconnect(&id(1)).unwrap();
-            network.disconnect(&id(2)).unwrap();
+            network.disconnect_all(&id(1)).unwrap();
+            network.disconnect_all(&id(2)).unwrap();
             network.shutdown().unwrap();
             assert_clean();
             write_setting("net/ipv6/conf/all/disable_ipv6", "1").unwrap();
-            let none = host.network().connect(&id(3), &[]).unwrap();
+            let none = host.network().connect(&id(3), &wish(&[])).unwrap();
             assert_eq!(none.ip6, None);
         });
     }
@@ -593,10 +617,10 @@ mod tests {
                 let connected = network
                     .connect(
                         &id(number),
-                        &[PortRequest {
+                        &wish(&[PortRequest {
                             host_ports: None,
                             ..port(None, 1, 80)
-                        }],
+                        }]),
                     )
                     .unwrap();
                 connects.push(start.elapsed());
@@ -610,7 +634,7 @@ mod tests {
             drop(running);
             for number in 0..200 {
                 let start = Instant::now();
-                network.disconnect(&id(number)).unwrap();
+                network.disconnect_all(&id(number)).unwrap();
                 disconnects.push(start.elapsed());
             }
             for (what, times) in [

@@ -43,6 +43,9 @@ use shim_protocol::spec::RunSpec;
 pub use control::{clean, kill_all, oom_kills, pause, unpause, update};
 pub use exec::exec;
 pub use grafts::{add_mount, take_mount};
+pub use network::{
+    RESOLVER, ResolverSockets, connect, disconnect, open_resolver, reroute, socket_inside,
+};
 pub use start::start;
 
 /// Streams of the first process.
@@ -66,6 +69,8 @@ pub struct Running {
     /// Start time in clock ticks since boot.
     pub pid_start: u64,
     pub pty: Option<OwnedFd>,
+    /// Of a container that is started with a resolver.
+    pub resolver: Option<ResolverSockets>,
 }
 
 /// A private view of the container's files, for `cp` and `export` with a stopped container.

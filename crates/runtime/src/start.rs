@@ -4,7 +4,7 @@
 //! 2. On cgroup v2: make the cgroup, to clone into it.
 //! 3. Clone. From here on the child mounts ([`crate::init::order`]) while this process
 //! 4. on v1 makes the cgroups, sets limits, and says so;
-//! 5. makes the network interface, and says so;
+//! 5. makes the network interfaces and the resolver's sockets, and says so;
 //! 6. waits until the program runs.
 //!
 //! When a step fails, the child is killed and reaped and the cgroups are removed; mounts, namespaces and the interface
@@ -100,13 +100,20 @@ fn clone_and_follow(plan: &Plan<'_>, stdio: Stdio) -> Result<Running, StartError
             make_cgroup()?;
         }
         parent.send(Go::Cgroups)?;
-        if let Some(interface) = network::wanted(plan.spec) {
-            network::attach(interface, process.pid)?;
+        let mut resolver = None;
+        if network::wanted(plan.spec) {
+            resolver = network::make(plan.spec, process.pid)?;
             parent.send(Go::Network)?;
         }
-        start_time(process.pid)
+        Ok((start_time(process.pid)?, resolver))
     };
-    finish(follow(), &parent, process)
+    let (followed, resolver) = match follow() {
+        Ok((start, resolver)) => (Ok(start), resolver),
+        Err(error) => (Err(error), None),
+    };
+    let mut running = finish(followed, &parent, process)?;
+    running.resolver = resolver;
+    Ok(running)
 }
 
 /// Waits for the program, after the parent's own work has gone well or not.
@@ -132,6 +139,7 @@ pub(crate) fn finish(
             pidfd: process.pidfd,
             pid_start,
             pty,
+            resolver: None,
         }),
         Err(error) => {
             end(&process);

@@ -1,4 +1,5 @@
-//! `daemon.json`: Docker's configuration file, of which this engine knows the keys about registries, and its own about data.
+//! `daemon.json`: Docker's configuration file, of which this engine knows the keys about registries and address pools, and its
+//! own about data.
 //!
 //! `<root>/daemon.json` goes before `/etc/orlop/daemon.json`; the two are not mixed. Other keys are left alone: people copy
 //! files that they have.
@@ -6,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use engine::network::AddressPool;
 use engine::{BindMissing, CareSettings, RegistrySettings};
 use serde::Deserialize;
 
@@ -18,6 +20,7 @@ struct File {
     insecure_registries: Vec<String>,
     bind_missing: BindMissing,
     safety_snapshots: Switch,
+    default_address_pools: Vec<Pool>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -26,6 +29,20 @@ enum Switch {
     On,
     #[default]
     Off,
+}
+
+#[derive(Debug, Deserialize)]
+struct Pool {
+    base: String,
+    size: u8,
+}
+
+/// What the file says, with what the command line says.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) registries: RegistrySettings,
+    pub(crate) care: CareSettings,
+    pub(crate) address_pools: Vec<AddressPool>,
 }
 
 /// Why a configuration file is of no use.
@@ -45,7 +62,7 @@ pub(crate) fn settings(
     root: &Path,
     mirrors: Vec<String>,
     insecure: Vec<String>,
-) -> Result<(RegistrySettings, CareSettings), FileError> {
+) -> Result<Settings, FileError> {
     let file = match read(root.join("daemon.json"))? {
         Some(file) => file,
         None => read(PathBuf::from(SYSTEM))?.unwrap_or_default(),
@@ -61,7 +78,14 @@ pub(crate) fn settings(
         bind_missing: file.bind_missing,
         safety_snapshots: file.safety_snapshots == Switch::On,
     };
-    Ok((settings, care))
+    let pools = file.default_address_pools.into_iter();
+    Ok(Settings {
+        registries: settings,
+        care,
+        address_pools: pools
+            .map(|Pool { base, size }| AddressPool { base, size })
+            .collect(),
+    })
 }
 
 fn read(path: PathBuf) -> Result<Option<File>, FileError> {
@@ -86,15 +110,17 @@ mod tests {
         std::fs::write(
             &path,
             r#"{"registry-mirrors":["https://m"],"insecure-registries":["a:1"],"debug":true,
-                "bind-missing":"create-as-owner","safety-snapshots":"on"}"#,
+                "bind-missing":"create-as-owner","safety-snapshots":"on",
+                "default-address-pools":[{"base":"10.10.0.0/16","size":24}]}"#,
         )
         .expect("written");
-        let (both, care) =
+        let both =
             settings(&root, vec!["http://n".to_owned()], vec!["b".to_owned()]).expect("read");
-        assert_eq!(both.mirrors, ["https://m", "http://n"]);
-        assert_eq!(both.insecure, ["a:1", "b"]);
-        assert_eq!(care.bind_missing, BindMissing::CreateAsOwner);
-        assert!(care.safety_snapshots);
+        assert_eq!(both.registries.mirrors, ["https://m", "http://n"]);
+        assert_eq!(both.registries.insecure, ["a:1", "b"]);
+        assert_eq!(both.care.bind_missing, BindMissing::CreateAsOwner);
+        assert!(both.care.safety_snapshots);
+        assert_eq!(both.address_pools[0].size, 24);
         for wrong in ["{", r#"{"bind-missing":"maybe"}"#] {
             std::fs::write(&path, wrong).expect("written");
             assert!(settings(&root, Vec::new(), Vec::new()).is_err(), "{wrong}");

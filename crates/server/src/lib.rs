@@ -84,8 +84,7 @@ pub fn serve(options: ServeOptions) -> i32 {
     let flags = flags("--registry-mirror", &options.mirrors)
         .chain(flags("--insecure-registry", &options.insecure));
     let wake_flags: Vec<OsString> = flags.collect();
-    let settings = daemon_file::settings(&options.root, options.mirrors, options.insecure);
-    let (registries, care) = match settings {
+    let settings = match daemon_file::settings(&options.root, options.mirrors, options.insecure) {
         Ok(settings) => settings,
         Err(error) => {
             let text = errors::chain(&error);
@@ -111,8 +110,9 @@ pub fn serve(options: ServeOptions) -> i32 {
         permanent: !options.embedded,
         bridge_subnet: None,
         bridge_mtu: None,
-        registries,
-        care,
+        address_pools: settings.address_pools,
+        registries: settings.registries,
+        care: settings.care,
     };
     let wake = std::iter::once(options.program.into_os_string())
         .chain(config.wake.clone())

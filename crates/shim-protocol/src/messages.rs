@@ -16,7 +16,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Mount, Process, Resources, RestartPolicy, RunSpec};
+use crate::spec::{Mount, Network, Process, Resources, RestartPolicy, RunSpec};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
@@ -81,6 +81,11 @@ pub enum Request {
     Unmount {
         target: String,
         lazy: bool,
+    },
+    /// The complete network from now on: interfaces, routes, resolver and ports are changed to agree with it. Repeating
+    /// it changes nothing. Ports that are new are bound by the shim. A refusal means that nothing has changed.
+    Network {
+        network: Box<Network>,
     },
 }
 

@@ -230,13 +230,72 @@ pub enum NetworkNs {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct Network {
     pub interface: Option<Interface>,
+    /// Further interfaces, of a container on several networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Interface>,
+    /// What the shim answers on 127.0.0.11; `None` for a container that is on no network with names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<Resolver>,
     /// Host ports this container publishes. The engine sends one listening socket for each TCP entry, and one bound
     /// socket for each UDP entry, in this order, beside the start request: the shim holds them as the reservation and
     /// serves what the firewall does not redirect (such as `[::1]`).
     pub ports: Vec<PublishedPort>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+impl Network {
+    /// All interfaces, the first one first.
+    pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interface.iter().chain(&self.more)
+    }
+}
+
+/// How a container's shim answers questions for names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolver {
+    /// Has a directory for each network, and in it a [`Member`] for each container, called by the container's id.
+    pub names: PathBuf,
+    /// In the order in which they are asked.
+    pub networks: Vec<ResolverNetwork>,
+    /// Who is asked for everything else, in order.
+    pub upstream: Vec<Upstream>,
+    /// False when no network leads out: nothing is passed on then.
+    pub forward: bool,
+    /// Names without a dot are passed on, too. False when the user set `ndots`: then the client tries them with its search
+    /// domains.
+    pub forward_single: bool,
+}
+
+/// A network of a container's, to be asked for names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolverNetwork {
+    pub id: String,
+    /// `web.NAME` is `web` on this network.
+    pub name: String,
+    /// Private names for others on this network: alias, then the other's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<(String, String)>,
+}
+
+/// A name server elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// IPv4 or IPv6, without a port.
+    pub address: String,
+    /// It is the host's and asked from there; otherwise the container asks it.
+    pub from_host: bool,
+}
+
+/// One container on one network, as its neighbours find it: the content of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The first one is what its address is called.
+    pub names: Vec<String>,
+    pub address: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address6: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Host bridge to which the host end is attached.
     pub bridge: String,
@@ -252,6 +311,9 @@ pub struct Interface {
     pub address6: Option<String>,
     pub gateway6: Option<String>,
     pub mtu: u32,
+    /// Reaches the bridge but none of the bridge's other ports.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub isolated: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -133,7 +133,10 @@ mod tests {
                 address6: None,
                 gateway6: None,
                 mtu: 1500,
+                isolated: false,
             }),
+            more: Vec::new(),
+            resolver: None,
             ports: vec![PublishedPort {
                 protocol: "tcp".into(),
                 host_ip: "0.0.0.0".into(),

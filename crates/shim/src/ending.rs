@@ -1,7 +1,7 @@
 //! The end of the container: exit record, restart, and leaving without a trace.
 //!
 //! Steps of an end for good, each done before the next: 1. all output is in the log and given to the clients (see
-//! [`Supervisor::settle`]); 2. the host's ports are free; 3. `exit.json` is written; 4. watchers are told; 5. the
+//! [`Supervisor::settle`]); 2. the host's ports and the container's names are free; 3. `exit.json` is written; 4. watchers are told; 5. the
 //! runtime cleans up, which may take its time; 6. the socket is removed and the lock given up, so that an engine may
 //! remove the container's directories; 7. if nobody was told, an engine is woken; 8. clients that have not taken all of
 //! the output yet are served until they have.
@@ -27,6 +27,7 @@ impl Supervisor {
     /// pid 1 has ended and its output is given out.
     pub(crate) fn container_ended(&mut self, process: &Process) {
         self.main = None;
+        self.close_dns();
         self.log.finish();
         if let Some(health) = &mut self.health {
             health.end();
@@ -95,6 +96,7 @@ impl Supervisor {
     /// Records and tells the end for good.
     fn conclude(&mut self, exit: ExitRecord) {
         self.ports.close();
+        self.forget_names(|_| true);
         self.record_exit(&exit);
         self.announce(&Notice::Exited {
             exit: exit.clone(),
@@ -158,6 +160,8 @@ impl Supervisor {
     /// The first start failed: removes what was made for it.
     pub(crate) fn abandon(mut self) {
         self.ports.close();
+        self.close_dns();
+        self.forget_names(|_| true);
         self.listener = None;
         for name in [records::SOCKET, records::STATE, records::EXIT] {
             // The engine removes the whole directory; this is tidiness.

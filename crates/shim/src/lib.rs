@@ -10,6 +10,7 @@
 //! * `detach`, `restart`, `records` - detach keys, restart policy, state and exit records.
 //! * `health` - the health check.
 //! * `ports`, `relay`, `datagrams` - published ports where the firewall does not redirect.
+//! * `network`, `dns` - networks that come and go while the container runs, and names on them.
 //! * `view` - a stopped container's files.
 //! * `sweep` - what a killed shim leaves.
 
@@ -26,6 +27,7 @@ mod begin;
 mod connection;
 mod datagrams;
 mod detach;
+mod dns;
 mod ending;
 mod exec;
 mod health;
@@ -33,6 +35,7 @@ mod json_line;
 mod lines;
 mod log;
 mod mounts;
+mod network;
 mod outbound;
 mod ports;
 mod records;

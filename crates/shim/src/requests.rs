@@ -97,6 +97,7 @@ impl Supervisor {
             Request::ReopenLog => self.log.reopen().map_err(|error| error.to_string()),
             Request::Mount { mount, keep } => self.mount(*mount, keep),
             Request::Unmount { target, lazy } => self.unmount(&target, lazy),
+            Request::Network { network } => self.change_network(*network),
         };
         match result {
             Ok(()) => self.answer(number, &Response::Ok),

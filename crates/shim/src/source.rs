@@ -14,6 +14,13 @@ pub(crate) enum Source {
     Input(u32),
     Output(u32, Stream),
     Port(u32),
+    /// Datagrams for the resolver.
+    Questions,
+    /// Connections to the resolver.
+    Callers,
+    Caller(u32),
+    /// A name server that the resolver has asked.
+    Upstream(u32),
 }
 
 impl Source {
@@ -26,6 +33,10 @@ impl Source {
             Self::Output(number, Stream::Stderr) => (5, number),
             Self::Output(number, _) => (4, number),
             Self::Port(number) => (6, number),
+            Self::Questions => (7, 0),
+            Self::Callers => (8, 0),
+            Self::Caller(number) => (9, number),
+            Self::Upstream(number) => (10, number),
         };
         kind << 32 | u64::from(number)
     }
@@ -40,6 +51,10 @@ impl Source {
             4 => Self::Output(number, Stream::Stdout),
             5 => Self::Output(number, Stream::Stderr),
             6 => Self::Port(number),
+            7 => Self::Questions,
+            8 => Self::Callers,
+            9 => Self::Caller(number),
+            10 => Self::Upstream(number),
             _ => return None,
         })
     }
@@ -59,6 +74,10 @@ mod tests {
             Source::Output(1, Stream::Stdout),
             Source::Output(1, Stream::Stderr),
             Source::Port(3),
+            Source::Questions,
+            Source::Callers,
+            Source::Caller(9),
+            Source::Upstream(u32::MAX),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

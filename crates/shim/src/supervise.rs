@@ -17,6 +17,7 @@ use sys::fd::{Epoll, Ready, Watched};
 use sys::lock::FileLock;
 
 use crate::connection::{Connection, Role};
+use crate::dns::Dns;
 use crate::health::{Capture, Monitor};
 use crate::log::Log;
 use crate::ports::Ports;
@@ -94,6 +95,10 @@ pub(crate) struct Supervisor {
     pub(crate) ports: Ports,
     /// Targets of mounts that the next start of the container does not make again.
     pub(crate) passing_mounts: Vec<String>,
+    /// Answers questions for names, of a container on a network that has some.
+    pub(crate) dns: Option<Dns>,
+    /// The last number that an earlier resolver gave.
+    pub(crate) dns_number: u32,
     pub(crate) epoll: Epoll,
     pub(crate) listener: Option<Watched>,
     pub(crate) lock: Option<FileLock>,
@@ -148,6 +153,8 @@ impl Supervisor {
             log,
             ports,
             passing_mounts: Vec::new(),
+            dns: None,
+            dns_number: 0,
             epoll,
             listener: Some(listener),
             lock: Some(lock),
@@ -178,8 +185,9 @@ impl Supervisor {
         };
         let (ends, theirs) = streams::prepare(wanted).map_err(|e| broken("stdio", &e))?;
         self.passing_mounts.clear();
-        let running = runtime::start(&self.spec, theirs)?;
-        let pid_start = running.pid_start;
+        let mut running = runtime::start(&self.spec, theirs)?;
+        let (pid, pid_start) = (running.pid, running.pid_start);
+        let resolver = running.resolver.take();
         let number = match self.adopt(running, ends, None) {
             Ok(number) => number,
             Err(error) => {
@@ -191,9 +199,17 @@ impl Supervisor {
         let process = self.processes.get_mut(&number).expect("just added");
         process.stdin_once = self.spec.stdin_once;
         process.takes_stdin = self.spec.open_stdin;
+        let pid_now = process.pid;
+        if let Some(sockets) = resolver {
+            let network = self.spec.network.clone();
+            if let Err(error) = self.open_dns(sockets, &network, pid) {
+                runtime::kill_all(&self.spec, 9).unwrap_or_default();
+                return Err(error);
+            }
+        }
         self.main = Some(number);
         self.oom_kills = 0;
-        self.state.pid = process.pid;
+        self.state.pid = pid_now;
         self.state.pid_start = pid_start;
         self.state.started_at = Timestamp::now().to_string();
         self.state.restart_count = self.restarts.count();
@@ -272,6 +288,12 @@ impl Supervisor {
                 Some(Source::Exit(_)) => reap = true,
                 Some(Source::Input(number)) => self.on_input(number),
                 Some(Source::Output(number, stream)) => self.on_output(number, stream),
+                Some(Source::Questions) => self.with_dns(Dns::on_questions),
+                Some(Source::Callers) => self.with_dns(Dns::on_callers),
+                Some(Source::Caller(number)) => self.with_dns(|dns| dns.on_caller(number, flags)),
+                Some(Source::Upstream(number)) => {
+                    self.with_dns(|dns| dns.on_upstream(number, flags));
+                }
                 Some(Source::Port(number)) => {
                     self.ports.ready(number);
                     reap = true;
@@ -292,6 +314,12 @@ impl Supervisor {
         // Others that wait are reported again.
         if let Ok(socket) = accept_with(listener.as_fd(), SocketFlags::CLOEXEC) {
             self.connect(socket, Role::Asking);
+        }
+    }
+
+    fn with_dns(&mut self, act: impl FnOnce(&mut Dns)) {
+        if let Some(dns) = &mut self.dns {
+            act(dns);
         }
     }
 
@@ -361,10 +389,12 @@ impl Supervisor {
             [rest, last].into_iter().flatten()
         });
         let health = self.health.as_ref().and_then(Monitor::due);
+        let dns = self.dns.as_ref().and_then(Dns::deadline);
         connections
             .chain(processes)
             .chain(self.restart_at)
             .chain(health)
+            .chain(dns)
             .min()
     }
 
@@ -412,6 +442,9 @@ impl Supervisor {
             if process.end.is_some() {
                 self.settle(number);
             }
+        }
+        if let Some(dns) = &mut self.dns {
+            dns.tick(now);
         }
         if self.restart_at.is_some_and(|at| at <= now) {
             self.restart_at = None;

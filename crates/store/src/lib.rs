@@ -38,6 +38,7 @@ pub use tables::images::{DigestRow, ImageRow, TagRow};
 pub use tables::layer_blobs::LayerBlobRow;
 pub use tables::layers::{LayerRow, LayerState};
 pub use tables::leases::LeaseRow;
+pub use tables::networks::{NetworkRow, NetworkState};
 pub use tables::ops::OpRow;
 pub use tables::snapshot_schedules::ScheduleRow;
 pub use tables::snapshots::{SnapshotRow, SnapshotState};

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0004_volume_care.sql"),
     include_str!("../migrations/0005_build_cache.sql"),
     include_str!("../migrations/0006_health.sql"),
+    include_str!("../migrations/0007_networks.sql"),
 ];
 
 /// The schema version this code knows.

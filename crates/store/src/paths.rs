@@ -19,6 +19,7 @@
 //!   staging/<op>/                  0700  what an operation builds before it publishes it
 //!   trash/<op>/                    0700  what an operation has taken away and is deleting
 //! /run/orlop/<tag>/<container id>/       shim.lock, shim.sock, state.json, exit.json; gone after a reboot
+//! /run/orlop/<tag>/names/<network id>/   one file for each container on the network: its names and addresses
 //! ```
 //!
 //! Users' names occur in one place, `volumes/<name>`, and only after [`crate::names::check_volume_name`].
@@ -323,6 +324,21 @@ impl Paths {
     /// Run directory of one container.
     pub fn run(&self, id: &str) -> PathBuf {
         self.run_root.join(id)
+    }
+
+    /// Who is called what on each network.
+    pub fn names(&self) -> PathBuf {
+        self.run_root.join("names")
+    }
+
+    /// Who is called what on one network.
+    pub fn network_names(&self, network: &str) -> PathBuf {
+        self.names().join(network)
+    }
+
+    /// What one container is called on one network.
+    pub fn container_names(&self, network: &str, container: &str) -> PathBuf {
+        self.network_names(network).join(container)
     }
 
     /// Held by the container's shim as long as it lives.

@@ -16,7 +16,7 @@ mod setting;
 pub(crate) mod socket;
 
 pub use address::{Address, Prefix, addresses};
-pub use attach::{VethSpec, attach_container};
+pub use attach::{VethSpec, attach_container, set_default_routes};
 pub use counters::{InterfaceCounters, interface_counters};
 pub use link::{
     Link, bridge_create, link_configure, link_delete, link_delete_index, link_exists, link_info,

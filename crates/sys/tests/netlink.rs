@@ -22,6 +22,7 @@ mod tests {
             address6: Some(format!("fd00:7::{number}/64")),
             gateway6: Some("fd00:7::1".to_owned()),
             mtu: 1400,
+            isolated: false,
         }
     }
 

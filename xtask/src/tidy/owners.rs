@@ -9,6 +9,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
     ("flate2", "archive"),
+    ("hickory-proto", "shim"),
     ("http-body-util", "server"),
     ("hyper", "server"),
     ("hyper-util", "server"),

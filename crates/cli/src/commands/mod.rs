@@ -22,6 +22,7 @@ pub(crate) use container::{
 };
 pub(crate) use image::prune::prune as image_prune;
 pub(crate) use image::pull::pull as image_pull;
+pub(crate) use network::prune::prune as network_prune;
 pub(crate) use volume::prune::prune as volume_prune;
 
 /// Containers that keep their data

@@ -7,6 +7,7 @@
 //! 3. its output is passed on until the last process has gone; who cancels the build kills it
 //! 4. the network is given back, and the record becomes the wish that the files go ([`super::sweep`])
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -88,9 +89,16 @@ impl Containers {
         let mut host = step.host.clone();
         super::create::merge::defaults(&mut host);
         "none".clone_into(&mut host.log_config.kind);
-        let row = row(id, &config, &host);
-        let (settings, connected) = self.connect_network(&row, &config, &host)?;
-        self.write_etc(&row, &config, &host, &settings)?;
+        let mut row = row(id, &config, &host);
+        let wanted = NetworkSettings {
+            mode: host.network_mode.clone(),
+            endpoints: self.choose_networks(&config, &mut host, BTreeMap::new())?,
+            ..NetworkSettings::default()
+        };
+        row.network = Some(to_json(&wanted));
+        let (settings, mut joined) = self.join_networks(&row, &config, &host)?;
+        let (_, resolving) = self.write_etc(&row, &config, &host, &settings)?;
+        joined.network.resolver = self.resolver(&settings, resolving)?;
         let mut mounts: Vec<Mount> = self.engine_mounts(id, &host);
         mounts.sort_by_key(|mount| is_late(&mount.target));
         let late = mounts
@@ -103,8 +111,7 @@ impl Containers {
         let prepared = Prepared {
             lowers: step.lowers.clone(),
             mounts,
-            interface: connected.map(|connected| connected.interface),
-            published: Vec::new(),
+            network: joined.network,
             link_env: Vec::new(),
         };
         let mut spec = self.run_spec(&row, &config, &host, prepared)?;
@@ -169,7 +176,7 @@ impl Containers {
 
     /// Step 4. Idempotent.
     fn end_build_step(&self, id: &str) -> Result<(), ContainerError> {
-        self.network.disconnect(id)?;
+        self.network.disconnect_all(id)?;
         self.store.write(|tx| {
             tx.delete_meta(&format!("{KEY}{id}"))?;
             discard(tx, id)

@@ -34,6 +34,8 @@ pub enum ContainerError {
     /// The container's process did not start.
     #[error("failed to create task for container: {message}")]
     Start { message: String, code: i32 },
+    #[error("container {container} is not connected to network {network}")]
+    NotConnected { container: String, network: String },
     #[error("{0}")]
     Unsupported(String),
     #[error("{action}")]
@@ -65,7 +67,10 @@ impl Fault for ContainerError {
             Self::Start {
                 code: 126 | 127, ..
             } => ErrorKind::Invalid,
-            Self::Start { .. } | Self::Io { .. } | Self::Shim(_) => ErrorKind::Internal,
+            // Docker answers 500 to the last one; clients look at the sentence.
+            Self::Start { .. } | Self::Io { .. } | Self::Shim(_) | Self::NotConnected { .. } => {
+                ErrorKind::Internal
+            }
             Self::Unsupported(_) => ErrorKind::Unsupported,
             Self::Store(error) => error.kind(),
             Self::Volume(error) => error.kind(),

@@ -13,7 +13,7 @@ use store::ContainerRow;
 use super::config::{Config, HostConfig};
 use super::find::Columns as _;
 use super::{ContainerError, Containers, NetworkSettings, Status};
-use crate::network::{HostsInput, ResolvInput, hosts, resolv_conf};
+use crate::network::{HostsInput, ResolvInput, Resolving, hosts, resolv_conf};
 
 /// A running container on the bridge, as others may call it.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ impl Containers {
         config: &Config,
         host: &HostConfig,
         settings: &NetworkSettings,
-    ) -> Result<Vec<String>, ContainerError> {
+    ) -> Result<(Vec<String>, Resolving), ContainerError> {
         let files = |file: &str| self.paths.container_file(&row.id, file);
         write(&files("hostname"), &format!("{}\n", config.hostname))?;
         if let Some(other) = host.network_mode.strip_prefix("container:") {
@@ -42,18 +42,32 @@ impl Containers {
                     .unwrap_or_default();
                 write(&files(file), &text)?;
             }
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Resolving::default()));
         }
+        let resolving = self.write_files(row, config, host, settings)?;
+        Ok((self.link_environment(row, host, settings)?, resolving))
+    }
+
+    /// The two files that depend on the networks; what a resolver has to know.
+    pub(super) fn write_files(
+        &self,
+        row: &ContainerRow,
+        config: &Config,
+        host: &HostConfig,
+        settings: &NetworkSettings,
+    ) -> Result<Resolving, ContainerError> {
         let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
-        let resolv = resolv_conf(&ResolvInput {
+        let resolving = resolv_conf(&ResolvInput {
             host_network: host.network_mode == "host",
+            resolver: settings.named().next().is_some(),
             nameservers: list(&host.dns),
             search: list(&host.dns_search),
             options: list(&host.dns_options),
         });
-        write(&files("resolv.conf"), &resolv)?;
+        let file = self.paths.container_file(&row.id, "resolv.conf");
+        write(&file, &resolving.text)?;
         self.write_hosts(row, config, host, settings, &self.neighbours()?)?;
-        self.link_environment(row, host)
+        Ok(resolving)
     }
 
     fn write_hosts(
@@ -66,7 +80,7 @@ impl Containers {
     ) -> Result<(), ContainerError> {
         let links = self.links(host)?;
         let mut others: Vec<(String, Vec<String>)> = Vec::new();
-        if host.network_mode == "bridge" {
+        if settings.on_bridge().is_some() {
             for (alias, target) in &links {
                 if let Some(neighbour) = neighbours
                     .iter()
@@ -93,11 +107,20 @@ impl Containers {
         }
         let text = hosts(&HostsInput {
             host_network: host.network_mode == "host",
-            ip: settings.ip.clone(),
-            ip6: settings.ip6.clone(),
+            addresses: settings
+                .endpoints
+                .iter()
+                .flat_map(|endpoint| [endpoint.ip.clone(), endpoint.ip6.clone()])
+                .filter(|address| !address.is_empty())
+                .collect(),
             hostname: config.hostname.clone(),
             domainname: config.domainname.clone(),
-            gateway: settings.gateway.clone(),
+            gateway: settings
+                .endpoints
+                .iter()
+                .find(|endpoint| !endpoint.gateway.is_empty())
+                .map(|endpoint| endpoint.gateway.clone())
+                .unwrap_or_default(),
             extra: host.extra_hosts.clone().unwrap_or_default(),
             others,
         })
@@ -133,7 +156,10 @@ impl Containers {
                 let settings = row.network()?;
                 Ok(Neighbour {
                     hostname: row.config()?.hostname,
-                    ip: settings.ip,
+                    ip: settings
+                        .on_bridge()
+                        .map(|endpoint| endpoint.ip.clone())
+                        .unwrap_or_default(),
                     id: row.id,
                     name: row.name,
                 })
@@ -169,8 +195,13 @@ impl Containers {
         &self,
         row: &ContainerRow,
         host: &HostConfig,
+        settings: &NetworkSettings,
     ) -> Result<Vec<String>, ContainerError> {
         let mut variables = Vec::new();
+        // Elsewhere a link is only a name.
+        if settings.on_bridge().is_none() {
+            return Ok(variables);
+        }
         for (alias, target) in self.links(host)? {
             if target.status()? != Status::Running {
                 return Err(ContainerError::Conflict(format!(
@@ -179,7 +210,11 @@ impl Containers {
                 )));
             }
             let prefix = alias.to_uppercase().replace('-', "_");
-            let ip = target.network()?.ip;
+            let ip = target
+                .network()?
+                .on_bridge()
+                .map(|endpoint| endpoint.ip.clone())
+                .unwrap_or_default();
             let config = target.config()?;
             let ports: BTreeMap<u16, String> = config
                 .exposed_ports

@@ -55,6 +55,7 @@ impl Containers {
         let remove = row.auto_remove;
         self.tell_exit(id, exit.code, None);
         self.give_back(id, &mounts);
+        self.publish_networks(&row, "disconnect");
         self.publish_mounts(&row, &mounts, "unmount");
         self.forget_execs(id);
         self.nudge_followers(&row);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::ContainerRow;
 
 use super::find::Columns as _;
+use super::networking::Endpoint;
 use super::{Config, ContainerError, Containers, HostConfig, Status};
 
 /// One entry of `.Mounts`; also the form in which resolved mounts are stored.
@@ -45,23 +46,10 @@ pub struct StateDetail {
 pub struct NetworkSettings {
     /// `bridge`, `host`, `none`, `container:<id>`.
     pub mode: String,
-    pub ip: String,
-    pub prefix_len: u8,
-    pub gateway: String,
-    pub mac: String,
-    pub ip6: String,
-    pub prefix_len6: u8,
-    pub gateway6: String,
+    /// In the order of preference: the way out first.
+    pub endpoints: Vec<Endpoint>,
     /// `80/tcp` → host addresses and ports; `None`: exposed but not published.
     pub ports: BTreeMap<String, Option<Vec<super::config::PortBinding>>>,
-    /// What the network gave for the present run; an engine that finds the container again hands it back.
-    pub endpoint: Option<Endpoint>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Endpoint {
-    pub interface: shim_protocol::spec::Interface,
-    pub published: Vec<shim_protocol::spec::PublishedPort>,
 }
 
 #[derive(Debug, Clone)]
@@ -170,6 +158,7 @@ impl Containers {
             return Ok(settings);
         }
         Ok(NetworkSettings {
+            endpoints: settings.endpoints.iter().map(Endpoint::at_rest).collect(),
             mode: settings.mode,
             ..NetworkSettings::default()
         })

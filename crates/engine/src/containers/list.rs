@@ -274,7 +274,12 @@ impl Containers {
                     mount.name == volume || mount.source == volume || mount.destination == volume
                 })
             })
-            && filters.any("network", |name| network.mode == name)
+            && filters.any("network", |name| {
+                network
+                    .endpoints
+                    .iter()
+                    .any(|endpoint| endpoint.name == name || endpoint.network.starts_with(name))
+            })
             && filters.any("expose", exposed)
             && filters.any("publish", published);
         if !fits {

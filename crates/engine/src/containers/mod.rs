@@ -15,7 +15,7 @@ use volumes::Volumes;
 use crate::config::EngineConfig;
 use crate::events::Events;
 use crate::images::Images;
-use crate::network::Network;
+use crate::network::{Network, Networks};
 
 pub mod config;
 mod error;
@@ -35,6 +35,7 @@ pub mod kill;
 pub mod list;
 pub mod logs;
 pub mod mounts;
+pub mod networking;
 pub mod pause;
 pub mod prune;
 pub mod reconnect;
@@ -89,6 +90,7 @@ pub struct Containers {
     pub(crate) volumes: Arc<Volumes>,
     pub(crate) images: Arc<Images>,
     pub(crate) network: Arc<Network>,
+    pub(crate) networks: Arc<Networks>,
     /// One entry for each container that exists; locked while a verb changes that container.
     pub(crate) live: Mutex<HashMap<String, Arc<live::Live>>>,
     pub(crate) execs: Mutex<HashMap<String, exec::Exec>>,

@@ -49,14 +49,8 @@ impl Containers {
                         if !status.is_active() {
                             repaired.push(format!("container {short} was found running"));
                         }
-                        if let Some(endpoint) = row.network()?.endpoint {
-                            self.network.restore(
-                                &row.id,
-                                &endpoint.interface,
-                                &endpoint.published,
-                            )?;
-                        }
-                        running.push(row.id);
+                        self.restore_networks(&row)?;
+                        running.push(row);
                     } else if status.is_active() {
                         died.push(row);
                     } else if status == Status::Exited && row.manually_stopped {
@@ -66,8 +60,13 @@ impl Containers {
             }
         }
         repaired.extend(self.recover_mounts()?);
-        for sentence in self.network.reconcile(&running)? {
+        let live: Vec<String> = running.iter().map(|row| row.id.clone()).collect();
+        for sentence in self.network.reconcile(&live)? {
             repaired.push(sentence);
+        }
+        self.sweep_names(&live)?;
+        for row in &running {
+            self.repeat_network(row);
         }
         for row in died {
             let host = row.host_config()?;

@@ -41,6 +41,8 @@ impl Containers {
         })?;
         self.publish(&row, "rename", &[("oldName", &format!("/{old}"))]);
         if row.status()?.is_active() {
+            self.network.rename(&row.id, &row.name);
+            self.rewrite_names(&row)?;
             self.refresh_hosts();
         }
         Ok(())

@@ -18,11 +18,10 @@ use store::ContainerRow;
 use super::config::{Config, HostConfig, PortBinding};
 use super::create::to_json;
 use super::find::Columns as _;
-use super::inspect::Endpoint;
 use super::mounts::realise::volume_names;
 use super::spec::Prepared;
-use super::{ContainerError, Containers, NetworkSettings, Status};
-use crate::network::{Connected, PortRequest};
+use super::{ContainerError, Containers, Status};
+use crate::network::PortRequest;
 use crate::volume::users::note_use;
 
 impl Containers {
@@ -91,25 +90,17 @@ impl Containers {
         mounts: &[super::mounts::ResolvedMount],
     ) -> Result<(), ContainerError> {
         let id = row.id.clone();
-        let (settings, mut connected) = self.connect_network(row, config, host)?;
-        let link_env = self.write_etc(row, config, host, &settings)?;
+        let (settings, mut joined) = self.join_networks(row, config, host)?;
+        let (link_env, resolving) = self.write_etc(row, config, host, &settings)?;
+        joined.network.resolver = self.resolver(&settings, resolving)?;
         let prepared = Prepared {
             lowers: self.images.lowers(&row.image_id)?,
             mounts: self.realise_mounts(&id, mounts, host)?,
-            interface: connected
-                .as_ref()
-                .map(|connected| connected.interface.clone()),
-            published: connected
-                .as_ref()
-                .map(|c| c.published.clone())
-                .unwrap_or_default(),
+            network: joined.network,
             link_env,
         };
         let spec = self.run_spec(row, config, host, prepared)?;
-        let sockets = connected
-            .as_mut()
-            .map(|c| std::mem::take(&mut c.sockets))
-            .unwrap_or_default();
+        let sockets = joined.sockets;
         let attached = std::mem::take(
             &mut *self
                 .live(&id)
@@ -117,6 +108,8 @@ impl Containers {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         );
+        // Before the first byte of its output somebody may ask for it.
+        self.write_names(row, config, &settings)?;
         sys::fault::step("container-start:shim");
         let (state, notices) = self.spawn_shim(&spec, sockets, attached)?;
         sys::fault::step("container-start:running");
@@ -135,60 +128,21 @@ impl Containers {
             Ok::<_, ContainerError>(tx.update_container(row)?)
         })?;
         self.publish_mounts(row, mounts, "mount");
+        self.publish_networks(row, "connect");
         self.publish(row, "start", &[]);
         self.refresh_hosts();
         self.hear(&id, notices);
         Ok(())
     }
 
-    /// Takes an address and the published ports; nothing for other network modes.
-    pub(super) fn connect_network(
-        &self,
-        row: &ContainerRow,
-        config: &Config,
-        host: &HostConfig,
-    ) -> Result<(NetworkSettings, Option<Connected>), ContainerError> {
-        let mut settings = NetworkSettings {
-            mode: host.network_mode.clone(),
-            ..Default::default()
-        };
-        if host.network_mode != "bridge" {
-            return Ok((settings, None));
-        }
-        let requests = port_requests(config, host)?;
-        let connected = self.network.connect(&row.id, &requests)?;
-        for port in config.exposed_ports.iter().flatten().map(|(port, _)| port) {
-            settings.ports.insert(with_protocol(port), None);
-        }
-        for port in &connected.published {
-            let key = format!("{}/{}", port.container_port, port.protocol);
-            settings
-                .ports
-                .entry(key)
-                .or_default()
-                .get_or_insert_default()
-                .push(PortBinding {
-                    host_ip: port.host_ip.clone(),
-                    host_port: port.host_port.to_string(),
-                });
-        }
-        settings.ip.clone_from(&connected.ip);
-        settings.prefix_len = connected.prefix_len;
-        settings.gateway.clone_from(&connected.gateway);
-        settings.mac.clone_from(&connected.mac);
-        settings.ip6 = connected.ip6.clone().unwrap_or_default();
-        settings.prefix_len6 = connected.prefix_len6.unwrap_or_default();
-        settings.gateway6 = connected.gateway6.clone().unwrap_or_default();
-        settings.endpoint = Some(Endpoint {
-            interface: connected.interface.clone(),
-            published: connected.published.clone(),
-        });
-        Ok((settings, Some(connected)))
-    }
-
     /// After a failed start or an exit: network and volumes are free again.
     pub(crate) fn give_back(&self, id: &str, mounts: &[super::mounts::ResolvedMount]) {
-        if let Err(error) = self.network.disconnect(id) {
+        match self.find(id).and_then(|row| row.network()) {
+            Ok(settings) => self.remove_names(id, &settings),
+            // What runs for a build has no names.
+            Err(error) => tracing::debug!(container = id, %error, "no names to take away"),
+        }
+        if let Err(error) = self.network.disconnect_all(id) {
             tracing::warn!(container = id, %error, "network of a stopped container could not be released");
         }
         self.unmount_volumes(id, mounts);
@@ -240,7 +194,7 @@ impl Containers {
 }
 
 /// `80` or `80/tcp` to `80/tcp`.
-fn with_protocol(port: &str) -> String {
+pub(super) fn with_protocol(port: &str) -> String {
     if port.contains('/') {
         port.to_owned()
     } else {

@@ -38,7 +38,7 @@ impl Network {
             };
             link_configure(name, &prefixes(&layout))
                 .map_err(NetworkError::device(format!("configure bridge {name}")))?;
-            self.settings(&layout)?;
+            Self::settings(name, &layout)?;
             return Ok(layout);
         }
         let held = lock()?;
@@ -58,7 +58,7 @@ impl Network {
         )
         .map_err(NetworkError::device(format!("create bridge {name}")))?;
         drop(held);
-        self.settings(&layout)?;
+        Self::settings(name, &layout)?;
         Ok(layout)
     }
 
@@ -73,7 +73,7 @@ impl Network {
         let taken = taken(&self.names.bridge)?;
         match known {
             Some(layout) if is_free(layout.subnet(), &taken) => Ok(layout),
-            _ => choose(&taken),
+            _ => choose(&self.config.pools, &taken),
         }
     }
 
@@ -101,6 +101,34 @@ impl Network {
         Ok(layout)
     }
 
+    /// A bridge of this name with these addresses is there and up.
+    pub(super) fn make_bridge(
+        &self,
+        name: &str,
+        layout: &Layout,
+        mtu: Option<u32>,
+    ) -> Result<(), NetworkError> {
+        let link =
+            link_info(name).map_err(NetworkError::device(format!("look up bridge {name}")))?;
+        match link {
+            Some(link) if link.kind != "bridge" => {
+                return Err(NetworkError::NameTaken(name.to_owned()));
+            }
+            Some(_) => link_configure(name, &prefixes(layout))
+                .map_err(NetworkError::device(format!("configure bridge {name}")))?,
+            None => {
+                let mtu = match mtu {
+                    Some(mtu) => mtu,
+                    None => self.mtu()?,
+                };
+                let mac = Some(ipam::mac(layout.gateway));
+                bridge_create(name, mac, mtu, &prefixes(layout))
+                    .map_err(NetworkError::device(format!("create bridge {name}")))?;
+            }
+        }
+        Self::settings(name, layout)
+    }
+
     /// The configured MTU, else that of the device that the default route leaves by.
     pub(super) fn mtu(&self) -> Result<u32, NetworkError> {
         if let Some(mtu) = self.config.mtu {
@@ -116,8 +144,7 @@ impl Network {
     }
 
     /// Settings of the kernel without which the rules have no effect.
-    fn settings(&self, layout: &Layout) -> Result<(), NetworkError> {
-        let bridge = &self.names.bridge;
+    fn settings(bridge: &str, layout: &Layout) -> Result<(), NetworkError> {
         set("net/ipv4/ip_forward", "1")?;
         // Connections from the host's loopback to published ports leave through the bridge.
         set(&format!("net/ipv4/conf/{bridge}/route_localnet"), "1")?;

@@ -1,4 +1,4 @@
-//! Giving a container its place on the network, and taking it back.
+//! Giving a container its place on a network, and taking it back.
 //!
 //! Steps of [`Network::connect`]:
 //! 1. The bridge, the firewall tables and the accepting rules are there and current.
@@ -9,7 +9,7 @@
 //! A failed step undoes the earlier ones; a crash leaves at most published ports that lead nowhere, which
 //! [`Network::reconcile`] removes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
@@ -18,16 +18,53 @@ use sys::netlink::{link_delete_index, link_exists, link_info};
 use sys::nftables::{Family, Netfilter, NftablesError};
 
 use super::bridge::with_length;
-use super::firewall::{Element, Firewall};
+use super::firewall::{Element, Firewall, Ground};
 use super::forward::Accept;
 use super::ipam::{Addresses, mac_text};
-use super::layout::{LENGTH6, Layout};
+use super::layout::Layout;
 use super::ports::{PortRequest, Ports};
-use super::{Network, NetworkError};
+use super::segment::Segment;
+use super::{Network, NetworkError, predefined_id};
+
+/// How a container wants to be on a network.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Id of the network.
+    pub network: String,
+    /// What the container is called, for people.
+    pub name: String,
+    pub address: Option<Ipv4Addr>,
+    pub address6: Option<Ipv6Addr>,
+    /// `02:42:…`
+    pub mac: Option<String>,
+    /// Name of the interface inside: `eth0`.
+    pub device: String,
+    /// The way out leads through this network.
+    pub gateway: bool,
+    pub ports: Vec<PortRequest>,
+}
+
+impl Default for Wish {
+    /// On the default bridge, as its only network.
+    fn default() -> Self {
+        Self {
+            network: predefined_id("bridge"),
+            name: String::new(),
+            address: None,
+            address6: None,
+            mac: None,
+            device: "eth0".to_owned(),
+            gateway: true,
+            ports: Vec::new(),
+        }
+    }
+}
 
 /// What a container was given.
 #[derive(Debug)]
 pub struct Connected {
+    /// 64 hex digits.
+    pub endpoint: String,
     /// For the runtime.
     pub interface: Interface,
     /// One entry for each host address and port.
@@ -36,6 +73,7 @@ pub struct Connected {
     pub sockets: Vec<OwnedFd>,
     pub ip: String,
     pub prefix_len: u8,
+    /// Empty when the network leads nowhere.
     pub gateway: String,
     pub mac: String,
     pub ip6: Option<String>,
@@ -43,9 +81,14 @@ pub struct Connected {
     pub gateway6: Option<String>,
 }
 
-/// What one container has.
+/// What one container has on one network.
 #[derive(Debug, Clone)]
 pub(super) struct Lease {
+    pub(super) container: String,
+    pub(super) network: String,
+    pub(super) name: String,
+    pub(super) endpoint: String,
+    pub(super) mac: String,
     pub(super) address: Ipv4Addr,
     pub(super) address6: Option<Ipv6Addr>,
     pub(super) published: Vec<PublishedPort>,
@@ -59,16 +102,23 @@ impl Lease {
     }
 }
 
+/// A container and a network.
+pub(super) type Key = (String, String);
+
 /// What changes while the engine runs.
 #[derive(Debug)]
 pub(super) struct State {
-    /// The file's until the bridge was seen; then the bridge's.
+    /// Of the default bridge. The file's until the bridge was seen; then the bridge's.
     pub(super) layout: Option<Layout>,
-    /// The bridge and the tables were made or checked by this process.
+    /// The default bridge was made or checked by this process.
     pub(super) seen: bool,
     pub(super) addresses: Option<Addresses>,
+    /// Networks that users made, by id.
+    pub(super) segments: BTreeMap<String, Segment>,
+    /// Those of them whose bridges were made or checked by this process.
+    pub(super) raised: BTreeSet<String>,
     pub(super) ports: Ports,
-    pub(super) leases: BTreeMap<String, Lease>,
+    pub(super) leases: BTreeMap<Key, Lease>,
 }
 
 impl State {
@@ -77,6 +127,8 @@ impl State {
             layout,
             seen: false,
             addresses: None,
+            segments: BTreeMap::new(),
+            raised: BTreeSet::new(),
             ports: Ports::new(),
             leases: BTreeMap::new(),
         }
@@ -88,7 +140,13 @@ impl State {
             .collect()
     }
 
-    /// Adopts a layout; addresses start anew when it is another one.
+    /// Whether somebody is on the default bridge.
+    pub(super) fn default_in_use(&self) -> bool {
+        let id = predefined_id("bridge");
+        self.leases.values().any(|lease| lease.network == id)
+    }
+
+    /// Adopts a layout of the default bridge; addresses start anew when it is another one.
     pub(super) fn set_layout(&mut self, layout: Layout) -> &mut Addresses {
         let same = self
             .layout
@@ -101,19 +159,47 @@ impl State {
             .get_or_insert_with(|| Addresses::new(&layout))
     }
 
-    fn forget(&mut self, container: &str) -> Option<Lease> {
-        self.ports.release(container);
-        let lease = self.leases.remove(container)?;
-        if let Some(addresses) = &mut self.addresses {
-            addresses.release(lease.address);
+    pub(super) fn forget(&mut self, key: &Key) -> Option<Lease> {
+        let lease = self.leases.remove(key)?;
+        if !lease.published.is_empty() {
+            self.ports.release(&lease.container);
+        }
+        match self.segments.get_mut(&lease.network) {
+            Some(segment) => {
+                segment.addresses.release(lease.address);
+                if let Some(address) = lease.address6 {
+                    segment.taken6.remove(&address);
+                }
+            }
+            None => {
+                if let Some(addresses) = &mut self.addresses {
+                    addresses.release(lease.address);
+                }
+            }
         }
         Some(lease)
     }
+
+    fn keys_of(&self, container: &str) -> Vec<Key> {
+        let keys = self.leases.keys();
+        keys.filter(|(holder, _)| holder == container)
+            .cloned()
+            .collect()
+    }
+}
+
+/// A network that somebody is going to be on.
+struct Place {
+    bridge: String,
+    layout: Layout,
+    internal: bool,
+    isolated: bool,
+    host_binding: Option<String>,
 }
 
 impl Network {
     /// The socket to the firewall, opened once.
-    fn netfilter(&self) -> Result<&Netfilter, NftablesError> {
+    pub(super) fn netfilter(&self) -> Result<&Netfilter, NftablesError> {
         if let Some(netfilter) = self.netfilter.get() {
             return Ok(netfilter);
         }
@@ -125,37 +211,73 @@ impl Network {
         Ok(Firewall {
             netfilter: self.netfilter()?,
             table: &self.names.table,
-            bridge: &self.names.bridge,
         })
     }
 
-    pub(super) fn accept(&self) -> Result<Accept<'_>, NftablesError> {
+    fn accept<'a>(&'a self, bridges: Vec<&'a str>) -> Result<Accept<'a>, NftablesError> {
         Ok(Accept {
             netfilter: self.netfilter()?,
-            bridge: &self.names.bridge,
+            bridges,
             comment: &self.names.table,
         })
     }
 
-    /// Step 1: everything that all containers share.
+    /// The networks that are there, as the firewall sees them.
+    fn grounds(&self, state: &State) -> Vec<Ground> {
+        let default = state.layout.filter(|_| state.seen).map(|layout| Ground {
+            bridge: self.names.bridge.clone(),
+            subnet: layout.subnet(),
+            subnet6: layout.subnet6(),
+            internal: false,
+            masquerade: true,
+        });
+        let raised = state.raised.iter();
+        let segments = raised.filter_map(|id| state.segments.get(id));
+        default
+            .into_iter()
+            .chain(segments.map(Segment::ground))
+            .collect()
+    }
+
+    /// The tables and the accepting rules agree with the networks that are there.
+    pub(super) fn refresh_rules(&self, state: &State) -> Result<(), NetworkError> {
+        let grounds = self.grounds(state);
+        self.firewall()?.ensure(&grounds, &state.elements())?;
+        let bridges = grounds.iter().map(|ground| ground.bridge.as_str());
+        let accept = self.accept(bridges.collect())?;
+        for family in [Family::Ip, Family::Ip6] {
+            let v6 = grounds.iter().any(|ground| ground.subnet6.is_some());
+            if family == Family::Ip6 && !v6 {
+                continue;
+            }
+            // A foreign firewall that cannot be changed may still let everything pass.
+            if let Err(error) = accept.ensure(family) {
+                tracing::warn!(error = %Chain(&error), "forwarding may be blocked by the host's firewall");
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the tables and the accepting rules. Returns whether there were any.
+    pub(super) fn remove_rules(&self) -> Result<bool, NetworkError> {
+        let mut found = self.firewall()?.remove()?;
+        for family in [Family::Ip, Family::Ip6] {
+            found |= self.accept(Vec::new())?.remove(family)?;
+        }
+        Ok(found)
+    }
+
+    /// Step 1 for the default bridge.
     pub(super) fn ensure(&self, state: &mut State) -> Result<Layout, NetworkError> {
-        let keep = !state.leases.is_empty();
-        let again = state.seen;
-        let layout = if again || keep {
+        let keep = state.default_in_use();
+        let layout = if state.seen || keep {
             self.ensure_bridge(state.layout, keep)?
         } else {
             self.first_bridge(state)?
         };
         state.set_layout(layout);
         state.seen = true;
-        let renewed = self.firewall()?.ensure(&layout, &state.elements())?;
-        if renewed && again {
-            tracing::warn!(
-                table = self.names.table,
-                "firewall tables were gone or changed"
-            );
-        }
-        self.accept_forwarding(&layout)?;
+        self.refresh_rules(state)?;
         Ok(layout)
     }
 
@@ -168,134 +290,290 @@ impl Network {
         self.ensure_bridge(state.layout.filter(|_| !exists), false)
     }
 
-    /// A foreign firewall that cannot be changed may still let everything pass, so this does not fail.
-    fn accept_forwarding(&self, layout: &Layout) -> Result<(), NftablesError> {
-        let accept = self.accept()?;
-        for family in [Family::Ip, Family::Ip6] {
-            if family == Family::Ip6 && layout.gateway6.is_none() {
-                continue;
-            }
-            if let Err(error) = accept.ensure(family) {
-                tracing::warn!(error = %Chain(&error), "forwarding may be blocked by the host's firewall");
-            }
+    /// Step 1.
+    fn place(&self, state: &mut State, network: &str) -> Result<Place, NetworkError> {
+        if network == predefined_id("bridge") {
+            let layout = self.ensure(state)?;
+            return Ok(Place {
+                bridge: self.names.bridge.clone(),
+                layout,
+                internal: false,
+                isolated: false,
+                host_binding: None,
+            });
         }
-        Ok(())
+        self.ensure_segment(state, network)?;
+        let segment = state.segments.get(network).expect("it was just ensured");
+        Ok(Place {
+            bridge: segment.plan.bridge.clone(),
+            layout: segment.layout,
+            internal: segment.plan.internal,
+            isolated: segment.plan.isolated,
+            host_binding: segment.plan.host_binding.clone(),
+        })
     }
 
-    /// Prepares everything for a container's start. Connecting again first takes back what it had.
-    ///
-    /// # Errors
-    /// Among others [`NetworkError::PortAllocated`] and [`NetworkError::Bind`]. Nothing is kept then.
-    pub fn connect(
+    /// Step 2.
+    fn take_address(
         &self,
-        container_id: &str,
-        ports: &[PortRequest],
-    ) -> Result<Connected, NetworkError> {
-        let mut state = self.state();
-        self.take_back(&mut state, container_id)?;
-        let layout = self.ensure(&mut state)?;
-        let address =
-            state
-                .set_layout(layout)
+        state: &mut State,
+        wish: &Wish,
+        place: &Place,
+    ) -> Result<(Ipv4Addr, Option<Ipv6Addr>), NetworkError> {
+        let layout = place.layout;
+        let addresses = match state.segments.get_mut(&wish.network) {
+            Some(segment) => &mut segment.addresses,
+            None => state.set_layout(layout),
+        };
+        let address = match wish.address {
+            Some(wanted) if addresses.reserve(wanted) => wanted,
+            Some(_) => return Err(NetworkError::AddressTaken),
+            None => addresses
                 .allocate()
                 .ok_or_else(|| NetworkError::NoFreeAddress {
-                    bridge: self.names.bridge.clone(),
+                    bridge: place.bridge.clone(),
                     subnet: layout.subnet().to_string(),
-                })?;
-        let lease = Lease {
-            address,
-            address6: layout.address6(address),
-            published: Vec::new(),
-            elements: Vec::new(),
+                })?,
         };
-        state.leases.insert(container_id.to_owned(), lease);
-        let published = self.publish(&mut state, container_id, address, ports);
-        match published {
-            Ok((published, sockets)) => {
-                drop(state);
-                Ok(self.describe(container_id, &layout, address, published, sockets))
-            }
+        let Some(segment) = state.segments.get_mut(&wish.network) else {
+            return Ok((address, layout.address6(address)));
+        };
+        match segment.take6(wish.address6, address) {
+            Ok(address6) => Ok((address, address6)),
             Err(error) => {
-                state.forget(container_id);
+                segment.addresses.release(address);
                 Err(error)
             }
         }
     }
 
-    /// Steps 3 and 4.
+    /// Prepares everything for a container's place on a network. Connecting again first takes back what it had there.
+    ///
+    /// # Errors
+    /// Among others [`NetworkError::PortAllocated`] and [`NetworkError::Bind`]. Nothing is kept then.
+    pub fn connect(&self, container: &str, wish: &Wish) -> Result<Connected, NetworkError> {
+        let mut state = self.state();
+        let key = (container.to_owned(), wish.network.clone());
+        self.take_back(&mut state, &key)?;
+        let place = self.place(&mut state, &wish.network)?;
+        let (address, address6) = self.take_address(&mut state, wish, &place)?;
+        let mac = wish.mac.clone().unwrap_or_else(|| mac_text(address));
+        let lease = Lease {
+            container: container.to_owned(),
+            network: wish.network.clone(),
+            name: wish.name.clone(),
+            endpoint: store::ContainerId::random().to_string(),
+            mac,
+            address,
+            address6,
+            published: Vec::new(),
+            elements: Vec::new(),
+        };
+        state.leases.insert(key.clone(), lease.clone());
+        let requests = if place.internal { &[][..] } else { &wish.ports };
+        match self.publish(&mut state, &key, &bound_to(requests, &place)) {
+            Ok(sockets) => {
+                let published = state.leases[&key].published.clone();
+                drop(state);
+                Ok(self.describe(&lease, wish, &place, published, sockets))
+            }
+            Err(error) => {
+                state.forget(&key);
+                Err(error)
+            }
+        }
+    }
+
+    /// Steps 3 and 4; the lease knows the ports afterwards.
     fn publish(
         &self,
         state: &mut State,
-        container_id: &str,
-        address: Ipv4Addr,
+        key: &Key,
         requests: &[PortRequest],
-    ) -> Result<(Vec<PublishedPort>, Vec<OwnedFd>), NetworkError> {
-        let reserved = state.ports.reserve(container_id, address, requests)?;
-        let elements = elements(&reserved.published)?;
-        if !elements.is_empty() {
-            self.firewall()?.publish(&elements)?;
+    ) -> Result<Vec<OwnedFd>, NetworkError> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
         }
-        if let Some(lease) = state.leases.get_mut(container_id) {
-            lease.published.clone_from(&reserved.published);
+        let address = state.leases[key].address;
+        let reserved = state.ports.reserve(&key.0, address, requests)?;
+        let published = elements(&reserved.published).and_then(|elements| {
+            if !elements.is_empty() {
+                self.firewall()?.publish(&elements)?;
+            }
+            Ok(elements)
+        });
+        let elements = match published {
+            Ok(elements) => elements,
+            Err(error) => {
+                state.ports.release(&key.0);
+                return Err(error);
+            }
+        };
+        if let Some(lease) = state.leases.get_mut(key) {
+            lease.published = reserved.published;
             lease.elements = elements;
             self.forget_flows(lease)?;
         }
-        Ok((reserved.published, reserved.sockets))
+        Ok(reserved.sockets)
+    }
+
+    /// Makes a running container's ports lead to it through `network`, or through none: those that it has are kept, with
+    /// their numbers; `requests` are for when it has none yet. Whoever holds the sockets learns of it from the result.
+    ///
+    /// # Errors
+    /// As [`Network::connect`]; the ports are then as they were.
+    pub fn carry_ports(
+        &self,
+        container: &str,
+        network: Option<&str>,
+        requests: &[PortRequest],
+    ) -> Result<Vec<PublishedPort>, NetworkError> {
+        let mut state = self.state();
+        let target = network.map(|network| (container.to_owned(), network.to_owned()));
+        let target = target.filter(|key| {
+            state.leases.contains_key(key)
+                && !state
+                    .segments
+                    .get(&key.1)
+                    .is_some_and(|segment| segment.plan.internal)
+        });
+        let carrier = state
+            .keys_of(container)
+            .into_iter()
+            .find(|key| !state.leases[key].published.is_empty());
+        let Some(target) = target else {
+            if let Some(carrier) = carrier {
+                self.unpublish(&mut state, &carrier)?;
+                state.ports.release(container);
+            }
+            return Ok(Vec::new());
+        };
+        let Some(carrier) = carrier else {
+            let host_binding = state
+                .segments
+                .get(&target.1)
+                .and_then(|segment| segment.plan.host_binding.clone());
+            let requests = with_host(requests, host_binding.as_deref());
+            // The shim binds them again by itself.
+            drop(self.publish(&mut state, &target, &requests)?);
+            return Ok(state.leases[&target].published.clone());
+        };
+        if carrier == target {
+            return Ok(state.leases[&target].published.clone());
+        }
+        let address = state.leases[&target].address.to_string();
+        let mut published = state.leases[&carrier].published.clone();
+        for port in &mut published {
+            port.container_ip.clone_from(&address);
+        }
+        let new = elements(&published)?;
+        self.unpublish(&mut state, &carrier)?;
+        self.firewall()?.publish(&new)?;
+        if let Some(lease) = state.leases.get_mut(&target) {
+            lease.published.clone_from(&published);
+            lease.elements = new;
+            self.forget_flows(lease)?;
+        }
+        Ok(published)
+    }
+
+    /// The lease has no ports any more; who holds them is not touched.
+    fn unpublish(&self, state: &mut State, key: &Key) -> Result<(), NetworkError> {
+        let Some(lease) = state.leases.get_mut(key) else {
+            return Ok(());
+        };
+        if !lease.elements.is_empty() {
+            self.firewall()?.unpublish(lease.address)?;
+        }
+        let old = lease.clone();
+        lease.published.clear();
+        lease.elements.clear();
+        Ok(self.forget_flows(&old)?)
     }
 
     fn describe(
         &self,
-        container_id: &str,
-        layout: &Layout,
-        address: Ipv4Addr,
+        lease: &Lease,
+        wish: &Wish,
+        place: &Place,
         published: Vec<PublishedPort>,
         sockets: Vec<OwnedFd>,
     ) -> Connected {
-        let ip6 = layout.address6(address).map(|address| address.to_string());
-        let gateway6 = layout.gateway6.map(|address| address.to_string());
+        let layout = &place.layout;
+        let ip6 = lease.address6.map(|address| address.to_string());
+        let open = !place.internal;
+        let gateway = open.then(|| layout.gateway.to_string());
+        let gateway6 = layout
+            .gateway6
+            .filter(|_| open)
+            .map(|address| address.to_string());
         let interface = Interface {
-            bridge: self.names.bridge.clone(),
-            host_name: self.names.veth(container_id),
-            name: "eth0".to_owned(),
-            mac: mac_text(address),
-            address: with_length(address, layout.length),
-            gateway: Some(layout.gateway.to_string()),
-            address6: ip6.as_ref().map(|address| format!("{address}/{LENGTH6}")),
-            gateway6: gateway6.clone(),
-            mtu: self.bridge_mtu(),
+            bridge: place.bridge.clone(),
+            host_name: self.names.veth(&lease.container, &lease.network),
+            name: wish.device.clone(),
+            mac: lease.mac.clone(),
+            address: with_length(lease.address, layout.length),
+            gateway: gateway.clone().filter(|_| wish.gateway),
+            address6: ip6
+                .as_ref()
+                .map(|address| format!("{address}/{}", layout.length6)),
+            gateway6: gateway6.clone().filter(|_| wish.gateway),
+            mtu: self.mtu_of(&place.bridge),
+            isolated: place.isolated,
         };
         Connected {
+            endpoint: lease.endpoint.clone(),
             published,
             sockets,
-            ip: address.to_string(),
+            ip: lease.address.to_string(),
             prefix_len: layout.length,
-            gateway: layout.gateway.to_string(),
+            gateway: gateway.unwrap_or_default(),
             mac: interface.mac.clone(),
-            prefix_len6: ip6.as_ref().map(|_| LENGTH6),
+            prefix_len6: ip6.as_ref().map(|_| layout.length6),
             ip6,
             gateway6,
             interface,
         }
     }
 
-    /// Takes back a container's address and ports. It is not an error that it has none.
+    /// Takes back a container's address and ports on one network. It is not an error that it has none.
     ///
     /// The veth pair goes with the container's namespace; when that is kept alive by somebody, the pair is deleted here,
     /// in the background, because deleting takes the kernel tens of milliseconds.
-    pub fn disconnect(&self, container_id: &str) -> Result<(), NetworkError> {
-        let result = self.take_back(&mut self.state(), container_id);
-        self.delete_veth(&self.names.veth(container_id));
+    pub fn disconnect(&self, container: &str, network: &str) -> Result<(), NetworkError> {
+        let key = (container.to_owned(), network.to_owned());
+        let result = self.take_back(&mut self.state(), &key);
+        self.delete_veth(&self.names.veth(container, network));
         result
     }
 
-    fn take_back(&self, state: &mut State, container_id: &str) -> Result<(), NetworkError> {
-        let Some(lease) = state.leases.get(container_id).cloned() else {
+    /// [`Network::disconnect`] from every network.
+    pub fn disconnect_all(&self, container: &str) -> Result<(), NetworkError> {
+        let keys = self.state().keys_of(container);
+        let mut result = Ok(());
+        for (_, network) in keys {
+            result = result.and(self.disconnect(container, &network));
+        }
+        result
+    }
+
+    /// What people call a connected container from now on.
+    pub fn rename(&self, container: &str, name: &str) {
+        for lease in self.state().leases.values_mut() {
+            if lease.container == container {
+                name.clone_into(&mut lease.name);
+            }
+        }
+    }
+
+    fn take_back(&self, state: &mut State, key: &Key) -> Result<(), NetworkError> {
+        let Some(lease) = state.leases.get(key).cloned() else {
             return Ok(());
         };
         if !lease.elements.is_empty() {
             self.firewall()?.unpublish(lease.address)?;
         }
-        state.forget(container_id);
+        state.forget(key);
         self.forget_flows(&lease)?;
         Ok(())
     }
@@ -338,6 +616,21 @@ impl Network {
             tracing::warn!(%error, "no thread to delete a network device");
         }
     }
+}
+
+fn bound_to(requests: &[PortRequest], place: &Place) -> Vec<PortRequest> {
+    with_host(requests, place.host_binding.as_deref())
+}
+
+/// The requests, those without a host address on `host`.
+fn with_host(requests: &[PortRequest], host: Option<&str>) -> Vec<PortRequest> {
+    let mut requests = requests.to_vec();
+    for request in &mut requests {
+        if request.host_ip.is_none() {
+            request.host_ip = host.map(str::to_owned);
+        }
+    }
+    requests
 }
 
 /// The elements of what is published on IPv4.

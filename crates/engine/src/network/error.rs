@@ -7,7 +7,7 @@ use sys::nftables::NftablesError;
 
 use crate::error::{ErrorKind, Fault};
 
-/// An error of the default bridge network.
+/// An error of a network.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     #[error("Bind for {host} failed: port is already allocated")]
@@ -42,6 +42,40 @@ pub enum NetworkError {
     InvalidSubnet(String),
     #[error("invalid interface address `{0}`")]
     InvalidInterface(String),
+    #[error("invalid default address pool: {0}")]
+    InvalidPool(String),
+    #[error("network {0} not found")]
+    NotFound(String),
+    #[error("network {name} is ambiguous ({count} matches found based on ID prefix)")]
+    Ambiguous { name: String, count: usize },
+    #[error("network with name {0} already exists")]
+    NameExists(String),
+    /// Docker's sentence ends with a blank.
+    #[error("operation is not permitted on predefined {0} network ")]
+    Predefined(String),
+    #[error("{0} is a pre-defined network and cannot be removed")]
+    CannotRemove(String),
+    #[error("error while removing network: network {name} has active endpoints ({endpoints})")]
+    ActiveEndpoints { name: String, endpoints: String },
+    #[error("invalid pool request: Pool overlaps with other one on this address space")]
+    Overlap,
+    #[error("Address already in use")]
+    AddressTaken,
+    /// The request contradicts itself or names something impossible.
+    #[error("{0}")]
+    Request(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("could not find plugin {0} in v1 plugin registry: plugin \"{0}\" not found")]
+    NoDriver(String),
+    #[error("bridge name {0} is taken by a device of the host")]
+    BridgeTaken(String),
+    #[error("a prune operation is already running")]
+    PruneRunning,
+    #[error("stored {column} of network {id} cannot be read")]
+    Unreadable { id: String, column: &'static str },
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
     #[error("network device {0} exists and is not a bridge")]
     NameTaken(String),
     #[error("cannot read {}", path.display())]
@@ -98,7 +132,20 @@ impl Fault for NetworkError {
             | Self::InvalidProtocol(_)
             | Self::InvalidExtraHost(_)
             | Self::NoHostGateway
-            | Self::InvalidSubnet(_) => ErrorKind::Invalid,
+            | Self::InvalidSubnet(_)
+            | Self::InvalidPool(_)
+            | Self::Ambiguous { .. }
+            | Self::Request(_) => ErrorKind::Invalid,
+            Self::NotFound(_) | Self::NoDriver(_) => ErrorKind::NotFound,
+            Self::NameExists(_) | Self::BridgeTaken(_) | Self::PruneRunning => ErrorKind::Conflict,
+            Self::Predefined(_)
+            | Self::CannotRemove(_)
+            | Self::ActiveEndpoints { .. }
+            | Self::Overlap
+            | Self::AddressTaken
+            | Self::Refused(_) => ErrorKind::Denied,
+            Self::Store(error) => error.kind(),
+            Self::Unreadable { .. } => ErrorKind::Corrupt,
             Self::UnsupportedProtocol(_) => ErrorKind::Unsupported,
             Self::NoFreeAddress { .. } | Self::NoFreeSubnet => ErrorKind::NoSpace,
             Self::NameTaken(_) => ErrorKind::Conflict,

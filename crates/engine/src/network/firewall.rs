@@ -1,6 +1,6 @@
-//! The network's own firewall tables: published ports, translation on the way out, isolation.
+//! The networks' own firewall tables: published ports, translation on the way out, isolation.
 //!
-//! The rules never change while the bridge lives; publishing a port only adds an element to one of two maps. Every rule
+//! The rules change only when a bridge comes or goes; publishing a port only adds an element to one of two maps. Every rule
 //! carries a comment with a digest of what all rules were made from, so that one listing tells whether they are
 //! complete and current. If not, the tables are replaced as a whole, elements included, in one step.
 
@@ -15,11 +15,10 @@ use sys::nftables::{
 };
 
 use super::NetworkError;
-use super::layout::Layout;
 use super::ports::Protocol;
 
 /// Changes whenever the rules below change, so that an upgraded engine replaces them.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// `(protocol, port)` to `(address, port)`, for ports that are published on all addresses.
 const ANY_ADDRESS: &str = "ports";
@@ -117,23 +116,38 @@ pub(super) struct Synchronised {
     pub(super) added: Vec<String>,
 }
 
-/// The tables of one network.
+/// A network as the rules see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ground {
+    pub(super) bridge: String,
+    pub(super) subnet: Prefix,
+    pub(super) subnet6: Option<Prefix>,
+    /// Nothing of it leaves the host, or enters it.
+    pub(super) internal: bool,
+    /// What leaves the host has the host's address.
+    pub(super) masquerade: bool,
+}
+
+/// The tables of one engine.
 #[derive(Debug)]
 pub(super) struct Firewall<'a> {
     pub(super) netfilter: &'a Netfilter,
     pub(super) table: &'a str,
-    pub(super) bridge: &'a str,
 }
 
 impl Firewall<'_> {
     /// Makes sure that the tables are there and current. `all` are the elements to put into new tables.
     ///
     /// Returns whether they had to be made.
-    pub(super) fn ensure(&self, layout: &Layout, all: &[Element]) -> Result<bool, NftablesError> {
+    pub(super) fn ensure(
+        &self,
+        grounds: &[Ground],
+        all: &[Element],
+    ) -> Result<bool, NftablesError> {
         let mut batch = Batch::new();
         for family in [Family::Ip, Family::Ip6] {
-            let wanted = self.rules(family, layout);
-            let comment = self.comment(layout);
+            let wanted = rules(family, grounds);
+            let comment = self.comment(grounds);
             let found = self.netfilter.rules(family, self.table, None)?;
             let current = found.len() == wanted.len()
                 && found
@@ -188,97 +202,14 @@ impl Firewall<'_> {
         }
     }
 
-    fn comment(&self, layout: &Layout) -> String {
-        let source = format!("{VERSION} {} {layout:?}", self.bridge);
+    fn comment(&self, grounds: &[Ground]) -> String {
+        let source = format!("{VERSION} {grounds:?}");
         let digest = Sha256::digest(source.as_bytes());
         let digest: String = digest[..4]
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
         format!("{} {digest}", self.table)
-    }
-
-    /// All rules of a family, chain by chain.
-    fn rules(&self, family: Family, layout: &Layout) -> Vec<(BaseChain<'static>, Rule)> {
-        match (family, layout.subnet6()) {
-            (Family::Ip, _) => self.rules4(layout.subnet()),
-            (Family::Ip6, Some(subnet)) => self.rules6(subnet),
-            (Family::Ip6, None) => Vec::new(),
-        }
-    }
-
-    fn rules4(&self, subnet: Prefix) -> Vec<(BaseChain<'static>, Rule)> {
-        let bridge = self.bridge;
-        let loopback = Prefix {
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            length: 8,
-        };
-        let published = |key, map| Rule::new().destination_is_local().redirect_by(key, map);
-        let mut all = vec![
-            // The bridge routes 127.0.0.0/8 (answers to the host's own connections need it): containers must not use
-            // that to reach what listens on the host's loopback.
-            (
-                RAW,
-                Rule::new().input_is(bridge).destination_in(loopback).drop(),
-            ),
-            // Neighbours of the host that send to 127.0.0.1 by force do not reach ports published there.
-            (PREROUTING, Rule::new().destination_in(loopback).leave()),
-        ];
-        for chain in [PREROUTING, OUTPUT] {
-            all.push((chain, published(PortMapKey::AddressAndPort, ONE_ADDRESS)));
-            all.push((chain, published(PortMapKey::Port, ANY_ADDRESS)));
-        }
-        all.extend(self.isolation());
-        all.extend([
-            (
-                POSTROUTING,
-                Rule::new()
-                    .source_in(subnet)
-                    .output_is_not(bridge)
-                    .masquerade(),
-            ),
-            (
-                POSTROUTING,
-                Rule::new()
-                    .source_in(loopback)
-                    .output_is(bridge)
-                    .masquerade(),
-            ),
-            // A container that calls a published port, its own or a neighbour's, must get the answer from the address
-            // that it called.
-            (
-                POSTROUTING,
-                Rule::new()
-                    .source_in(subnet)
-                    .output_is(bridge)
-                    .connection_is(Natted::Destination)
-                    .masquerade(),
-            ),
-        ]);
-        all
-    }
-
-    fn rules6(&self, subnet: Prefix) -> Vec<(BaseChain<'static>, Rule)> {
-        let mut all = self.isolation();
-        all.push((
-            POSTROUTING,
-            Rule::new()
-                .source_in(subnet)
-                .output_is_not(self.bridge)
-                .masquerade(),
-        ));
-        all
-    }
-
-    /// From elsewhere to a container only what was published, and answers.
-    fn isolation(&self) -> Vec<(BaseChain<'static>, Rule)> {
-        let into = || Rule::new().output_is(self.bridge);
-        vec![
-            (FORWARD, into().input_is(self.bridge).accept()),
-            (FORWARD, into().connection_is_known().accept()),
-            (FORWARD, into().connection_is(Natted::Destination).accept()),
-            (FORWARD, into().drop()),
-        ]
     }
 
     /// Publishes ports; whatever else the same host ports led to is replaced.
@@ -355,6 +286,90 @@ impl Firewall<'_> {
         batch.commit(self.netfilter)?;
         Ok(found)
     }
+}
+
+/// All rules of a family, chain by chain.
+fn rules(family: Family, grounds: &[Ground]) -> Vec<(BaseChain<'static>, Rule)> {
+    match family {
+        Family::Ip if !grounds.is_empty() => rules4(grounds),
+        Family::Ip => Vec::new(),
+        Family::Ip6 => rules6(grounds),
+    }
+}
+
+fn rules4(grounds: &[Ground]) -> Vec<(BaseChain<'static>, Rule)> {
+    let loopback = Prefix {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        length: 8,
+    };
+    let published = |key, map| Rule::new().destination_is_local().redirect_by(key, map);
+    // Bridges route 127.0.0.0/8 (answers to the host's own connections need it): containers must not use that to reach
+    // what listens on the host's loopback.
+    let mut all: Vec<_> = grounds
+        .iter()
+        .map(|ground| {
+            let from = Rule::new().input_is(&ground.bridge);
+            (RAW, from.destination_in(loopback).drop())
+        })
+        .collect();
+    // Neighbours of the host that send to 127.0.0.1 by force do not reach ports published there.
+    all.push((PREROUTING, Rule::new().destination_in(loopback).leave()));
+    for chain in [PREROUTING, OUTPUT] {
+        all.push((chain, published(PortMapKey::AddressAndPort, ONE_ADDRESS)));
+        all.push((chain, published(PortMapKey::Port, ANY_ADDRESS)));
+    }
+    all.extend(isolation(grounds));
+    for Ground { bridge, subnet, .. } in grounds.iter().filter(|ground| ground.masquerade) {
+        let from = Rule::new().source_in(*subnet);
+        all.push((POSTROUTING, from.output_is_not(bridge).masquerade()));
+    }
+    for Ground { bridge, subnet, .. } in grounds {
+        let from = Rule::new().source_in(loopback);
+        all.push((POSTROUTING, from.output_is(bridge).masquerade()));
+        // A container that calls a published port, its own or a neighbour's, must get the answer from the address that it
+        // called.
+        let from = Rule::new().source_in(*subnet).output_is(bridge);
+        let called = from.connection_is(Natted::Destination);
+        all.push((POSTROUTING, called.masquerade()));
+    }
+    all
+}
+
+fn rules6(grounds: &[Ground]) -> Vec<(BaseChain<'static>, Rule)> {
+    let with: Vec<Ground> = grounds
+        .iter()
+        .filter(|ground| ground.subnet6.is_some())
+        .cloned()
+        .collect();
+    let mut all = isolation(&with);
+    for ground in with.iter().filter(|ground| ground.masquerade) {
+        let subnet = ground.subnet6.expect("only those are left");
+        let from = Rule::new().source_in(subnet);
+        all.push((POSTROUTING, from.output_is_not(&ground.bridge).masquerade()));
+    }
+    all
+}
+
+/// From elsewhere to a container only what was published, and answers; nothing at all where a network is internal.
+fn isolation(grounds: &[Ground]) -> Vec<(BaseChain<'static>, Rule)> {
+    let mut all: Vec<_> = grounds
+        .iter()
+        .map(|Ground { bridge, .. }| {
+            let inside = Rule::new().output_is(bridge).input_is(bridge);
+            (FORWARD, inside.accept())
+        })
+        .collect();
+    for Ground { bridge, .. } in grounds.iter().filter(|ground| ground.internal) {
+        all.push((FORWARD, Rule::new().input_is(bridge).drop()));
+        all.push((FORWARD, Rule::new().output_is(bridge).drop()));
+    }
+    for Ground { bridge, .. } in grounds.iter().filter(|ground| !ground.internal) {
+        let into = || Rule::new().output_is(bridge);
+        all.push((FORWARD, into().connection_is_known().accept()));
+        all.push((FORWARD, into().connection_is(Natted::Destination).accept()));
+        all.push((FORWARD, into().drop()));
+    }
+    all
 }
 
 fn pairs<'a>(all: impl Iterator<Item = &'a Element>) -> Vec<MapElement> {

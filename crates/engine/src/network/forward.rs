@@ -1,7 +1,7 @@
-//! Accepting the bridge's traffic in the host's own forwarding rules.
+//! Accepting the bridges' traffic in the host's own forwarding rules.
 //!
 //! Docker and other firewalls drop what is forwarded unless a rule of theirs accepts it, and no table of ours can
-//! overrule that. So two rules with our comment go to the top of the chain that is meant for it: `DOCKER-USER` where
+//! overrule that. So two rules for each bridge, with our comment, go to the top of the chain that is meant for it: `DOCKER-USER` where
 //! there is one, else `FORWARD`. They are written as `iptables-nft` would write them, because it must be able to read
 //! them. Tables of the old iptables cannot be reached that way; there, and only there, the old program is run.
 
@@ -14,12 +14,12 @@ const TABLE: &str = "filter";
 const FOR_USERS: &str = "DOCKER-USER";
 const FORWARD: &str = "FORWARD";
 
-/// The accepting rules of one network.
+/// The accepting rules of all networks.
 #[derive(Debug)]
 pub(super) struct Accept<'a> {
     pub(super) netfilter: &'a Netfilter,
-    pub(super) bridge: &'a str,
-    /// By which the rules are found again.
+    pub(super) bridges: Vec<&'a str>,
+    /// With which the comments begin by which the rules are found again.
     pub(super) comment: &'a str,
 }
 
@@ -51,7 +51,11 @@ impl Accept<'_> {
 
     fn ours(&self, family: Family, name: &str) -> Result<Vec<RuleInfo>, NftablesError> {
         let mut found = self.netfilter.rules(family, TABLE, Some(name))?;
-        found.retain(|rule| rule.comment.as_deref() == Some(self.comment));
+        found.retain(|rule| {
+            rule.comment
+                .as_deref()
+                .is_some_and(|comment| comment.starts_with(self.comment))
+        });
         Ok(found)
     }
 
@@ -73,40 +77,61 @@ impl Accept<'_> {
             }
             FORWARD
         };
-        let wanted = [
-            Rule::new().input_is(self.bridge).counted().accept(),
-            Rule::new().output_is(self.bridge).counted().accept(),
-        ];
+        let wanted: Vec<(String, Rule)> = self
+            .bridges
+            .iter()
+            .flat_map(|bridge| {
+                let comment = self.comment_of(bridge);
+                [
+                    (
+                        comment.clone(),
+                        Rule::new().input_is(bridge).counted().accept(),
+                    ),
+                    (comment, Rule::new().output_is(bridge).counted().accept()),
+                ]
+            })
+            .collect();
         let found = self.ours(family, name)?;
-        if found.len() == wanted.len() {
+        let complete = found.len() == wanted.len()
+            && wanted.iter().all(|(comment, _)| {
+                found
+                    .iter()
+                    .any(|rule| rule.comment.as_deref() == Some(comment))
+            });
+        if complete {
             return Ok(());
         }
         let mut batch = Batch::new();
         for rule in found {
             batch.delete_rule(family, TABLE, name, rule.handle);
         }
-        for rule in &wanted {
-            batch.add_rule(family, TABLE, name, Place::First, rule, self.comment);
+        for (comment, rule) in &wanted {
+            batch.add_rule(family, TABLE, name, Place::First, rule, comment);
         }
         batch.commit(self.netfilter)
+    }
+
+    fn comment_of(&self, bridge: &str) -> String {
+        format!("{} {bridge}", self.comment)
     }
 
     fn ensure_legacy(&self, programs: [&'static str; 2]) {
         let Some((program, name, listing)) = legacy_chain(programs) else {
             return;
         };
-        for side in ["-i", "-o"] {
-            if listing.lines().any(|line| self.is_ours(line, side)) {
-                continue;
-            }
-            let done = run(program, &self.legacy_rule("-I", name, side));
-            if !done.is_ok_and(|output| output.status.success()) {
-                tracing::warn!(
-                    program,
-                    chain = name,
-                    bridge = self.bridge,
-                    "rule not added"
-                );
+        for bridge in &self.bridges {
+            for side in ["-i", "-o"] {
+                let there = |line: &str| {
+                    line.contains(self.comment) && line.contains(&format!("{side} {bridge} "))
+                };
+                if listing.lines().any(there) {
+                    continue;
+                }
+                let comment = self.comment_of(bridge);
+                let done = run(program, &legacy_rule("-I", name, side, bridge, &comment));
+                if !done.is_ok_and(|output| output.status.success()) {
+                    tracing::warn!(program, chain = name, bridge, "rule not added");
+                }
             }
         }
     }
@@ -116,41 +141,45 @@ impl Accept<'_> {
         let Some((program, name, listing)) = legacy_chain(programs) else {
             return found;
         };
-        for side in ["-i", "-o"] {
-            for _ in listing.lines().filter(|line| self.is_ours(line, side)) {
-                found = true;
-                let done = run(program, &self.legacy_rule("-D", name, side));
-                if !done.is_ok_and(|output| output.status.success()) {
-                    tracing::warn!(
-                        program,
-                        chain = name,
-                        bridge = self.bridge,
-                        "rule not removed"
-                    );
-                }
+        for line in listing.lines().filter(|line| line.contains(self.comment)) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let Some(at) = words.iter().position(|word| ["-i", "-o"].contains(word)) else {
+                continue;
+            };
+            let Some(&[side, bridge]) = words.get(at..at + 2).and_then(<[&str]>::first_chunk)
+            else {
+                continue;
+            };
+            found = true;
+            let comment = self.comment_of(bridge);
+            let done = run(program, &legacy_rule("-D", name, side, bridge, &comment));
+            if !done.is_ok_and(|output| output.status.success()) {
+                tracing::warn!(program, chain = name, bridge, "rule not removed");
             }
         }
         found
     }
+}
 
-    fn is_ours(&self, line: &str, side: &str) -> bool {
-        line.contains(self.comment) && line.contains(&format!("{side} {} ", self.bridge))
-    }
-
-    fn legacy_rule<'a>(&'a self, action: &'a str, name: &'a str, side: &'a str) -> [&'a str; 10] {
-        [
-            action,
-            name,
-            side,
-            self.bridge,
-            "-m",
-            "comment",
-            "--comment",
-            self.comment,
-            "-j",
-            "ACCEPT",
-        ]
-    }
+fn legacy_rule<'a>(
+    action: &'a str,
+    name: &'a str,
+    side: &'a str,
+    bridge: &'a str,
+    comment: &'a str,
+) -> [&'a str; 10] {
+    [
+        action,
+        name,
+        side,
+        bridge,
+        "-m",
+        "comment",
+        "--comment",
+        comment,
+        "-j",
+        "ACCEPT",
+    ]
 }
 
 /// Programs for the old tables, when this namespace has an old filter table.

@@ -21,10 +21,8 @@ ff02::2\tip6-allrouters
 pub struct HostsInput {
     /// The container shares the host's network, and so the host's file.
     pub host_network: bool,
-    /// Empty without a network.
-    pub ip: String,
-    /// Empty without IPv6.
-    pub ip6: String,
+    /// Its own, of all its networks.
+    pub addresses: Vec<String>,
     pub hostname: String,
     pub domainname: String,
     /// What `host-gateway` stands for; empty without a network.
@@ -71,8 +69,9 @@ fn compose(host: Option<&str>, input: &HostsInput) -> Result<String, NetworkErro
         } else {
             &[&full, &input.hostname]
         };
-        line(&mut text, &input.ip, names);
-        line(&mut text, &input.ip6, names);
+        for address in &input.addresses {
+            line(&mut text, address, names);
+        }
     }
     Ok(text)
 }
@@ -112,7 +111,7 @@ mod tests {
 
     fn input() -> HostsInput {
         HostsInput {
-            ip: "172.17.0.2".to_owned(),
+            addresses: vec!["172.17.0.2".to_owned()],
             hostname: "web".to_owned(),
             gateway: "172.17.0.1".to_owned(),
             ..HostsInput::default()
@@ -122,7 +121,7 @@ mod tests {
     #[test]
     fn own_name_others_and_extra_hosts() {
         let input = HostsInput {
-            ip6: "fd00::2".to_owned(),
+            addresses: vec!["172.17.0.2".to_owned(), "fd00::2".to_owned()],
             domainname: "example.com".to_owned(),
             extra: [
                 "db:10.0.0.5",
@@ -150,7 +149,7 @@ mod tests {
     #[test]
     fn without_a_network_there_is_only_localhost() {
         let input = HostsInput {
-            ip: String::new(),
+            addresses: Vec::new(),
             gateway: String::new(),
             ..input()
         };

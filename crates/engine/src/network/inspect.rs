@@ -1,19 +1,18 @@
-//! What `network inspect` shows.
+//! What `network inspect` shows of the host's side.
 
 use sys::netlink::link_info;
 
 use super::bridge::with_length;
-use super::ipam::mac_text;
-use super::layout::{LENGTH6, write};
+use super::layout::{Layout, write};
 use super::subnet::lock;
-use super::{Network, NetworkError};
+use super::{Network, NetworkError, predefined_id};
 
 /// What an interface has when its bridge cannot be asked.
 const USUAL_MTU: u32 = 1500;
 
-/// The network as users see it.
+/// The default bridge as users see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkInfo {
+pub struct BridgeInfo {
     /// Name of the device.
     pub bridge: String,
     /// `172.17.0.0/16`
@@ -22,14 +21,15 @@ pub struct NetworkInfo {
     pub subnet6: Option<String>,
     pub gateway6: Option<String>,
     pub mtu: u32,
-    /// By id.
     pub containers: Vec<ConnectedContainer>,
 }
 
-/// A container on the network.
+/// A container on a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectedContainer {
     pub id: String,
+    pub name: String,
+    pub endpoint: String,
     pub mac: String,
     /// `172.17.0.2/16`
     pub address: String,
@@ -37,44 +37,64 @@ pub struct ConnectedContainer {
 }
 
 impl Network {
-    /// The network's addresses and who is on it. Before the first container connects, a subnet is chosen and
+    /// The default bridge's addresses and who is on it. Before the first container connects, a subnet is chosen and
     /// remembered, but nothing is made on the host.
-    pub fn info(&self) -> Result<NetworkInfo, NetworkError> {
-        let mut state = self.state();
-        let layout = match state.layout {
-            Some(layout) => layout,
-            None => {
-                let _held = lock()?;
-                let layout = self.plan(None, false)?;
-                write(&self.config.state_file, &layout)?;
-                state.set_layout(layout);
-                layout
-            }
-        };
-        let containers = state.leases.iter().map(|(id, lease)| ConnectedContainer {
-            id: id.clone(),
-            mac: mac_text(lease.address),
-            address: with_length(lease.address, layout.length),
-            address6: lease.address6.map(|address| format!("{address}/{LENGTH6}")),
-        });
-        Ok(NetworkInfo {
+    pub fn info(&self) -> Result<BridgeInfo, NetworkError> {
+        let layout = self.default_layout()?;
+        Ok(BridgeInfo {
             bridge: self.names.bridge.clone(),
             subnet: layout.subnet().to_string(),
             gateway: layout.gateway.to_string(),
             subnet6: layout.subnet6().map(|prefix| prefix.to_string()),
             gateway6: layout.gateway6.map(|address| address.to_string()),
-            mtu: self.bridge_mtu(),
-            containers: containers.collect(),
+            mtu: self.mtu_of(&self.names.bridge),
+            containers: self.connected(&predefined_id("bridge")),
         })
     }
 
-    /// The bridge's MTU, else what it would get.
-    pub(super) fn bridge_mtu(&self) -> u32 {
-        match link_info(&self.names.bridge) {
+    pub(super) fn default_layout(&self) -> Result<Layout, NetworkError> {
+        let mut state = self.state();
+        if let Some(layout) = state.layout {
+            return Ok(layout);
+        }
+        let _held = lock()?;
+        let layout = self.plan(None, false)?;
+        write(&self.config.state_file, &layout)?;
+        state.set_layout(layout);
+        Ok(layout)
+    }
+
+    /// Who is on a network, by its id.
+    pub fn connected(&self, network: &str) -> Vec<ConnectedContainer> {
+        let state = self.state();
+        let segment = state.segments.get(network).map(|segment| segment.layout);
+        let Some(layout) = segment.or(state.layout) else {
+            return Vec::new();
+        };
+        let on = state
+            .leases
+            .values()
+            .filter(|lease| lease.network == network);
+        on.map(|lease| ConnectedContainer {
+            id: lease.container.clone(),
+            name: lease.name.clone(),
+            endpoint: lease.endpoint.clone(),
+            mac: lease.mac.clone(),
+            address: with_length(lease.address, layout.length),
+            address6: lease
+                .address6
+                .map(|address| format!("{address}/{}", layout.length6)),
+        })
+        .collect()
+    }
+
+    /// A bridge's MTU, else what it would get.
+    pub(super) fn mtu_of(&self, bridge: &str) -> u32 {
+        match link_info(bridge) {
             Ok(Some(link)) => link.mtu,
             Ok(None) => self.mtu().unwrap_or(USUAL_MTU),
             Err(error) => {
-                tracing::debug!(%error, "mtu of the bridge");
+                tracing::debug!(%error, "mtu of a bridge");
                 USUAL_MTU
             }
         }

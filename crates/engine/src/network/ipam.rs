@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+use sys::netlink::Prefix;
+
 use super::layout::Layout;
 
 /// The addresses of one subnet.
@@ -14,6 +16,8 @@ use super::layout::Layout;
 pub(super) struct Addresses {
     first: u32,
     last: u32,
+    /// From which addresses are handed out that nobody chose.
+    pool: (u32, u32),
     gateway: u32,
     /// The bridge's address is always among them.
     taken: BTreeSet<u32>,
@@ -26,21 +30,46 @@ impl Addresses {
             unreachable!("a layout's subnet is IPv4");
         };
         let network = network.to_bits();
+        let (first, last) = (network + 1, (network | (u32::MAX >> layout.length)) - 1);
         Self {
-            first: network + 1,
-            last: (network | (u32::MAX >> layout.length)) - 1,
+            first,
+            last,
+            pool: (first, last),
             gateway: layout.gateway.to_bits(),
             taken: BTreeSet::from([layout.gateway.to_bits()]),
             latest: network,
         }
     }
 
+    /// Only addresses of `range` are handed out, and none of `reserved`.
+    pub(super) fn narrowed(
+        mut self,
+        range: Option<Prefix>,
+        reserved: impl Iterator<Item = Ipv4Addr>,
+    ) -> Self {
+        if let Some(Prefix {
+            address: IpAddr::V4(start),
+            length,
+        }) = range
+        {
+            let end = start.to_bits() | u32::MAX.checked_shr(u32::from(length)).unwrap_or(0);
+            self.pool = (start.to_bits().max(self.first), end.min(self.last));
+            self.latest = self.pool.0.saturating_sub(1);
+        }
+        self.taken.extend(reserved.map(Ipv4Addr::to_bits));
+        self
+    }
+
     /// Takes a free address; `None` when there is none.
     pub(super) fn allocate(&mut self) -> Option<Ipv4Addr> {
-        let after = self.latest.saturating_add(1).clamp(self.first, self.last);
+        let (first, last) = self.pool;
+        if first > last {
+            return None;
+        }
+        let after = self.latest.saturating_add(1).clamp(first, last);
         let found = self
-            .free_in(after, self.last)
-            .or_else(|| self.free_in(self.first, after))?;
+            .free_in(after, last)
+            .or_else(|| self.free_in(first, after))?;
         self.taken.insert(found);
         self.latest = found;
         Some(Ipv4Addr::from_bits(found))
@@ -63,7 +92,9 @@ impl Addresses {
         if !(self.first..=self.last).contains(&bits) || !self.taken.insert(bits) {
             return false;
         }
-        self.latest = self.latest.max(bits);
+        if (self.pool.0..=self.pool.1).contains(&bits) {
+            self.latest = self.latest.max(bits);
+        }
         true
     }
 
@@ -118,6 +149,19 @@ mod tests {
             .map(|address| address.octets()[3])
             .collect();
         assert_eq!(rest, [4, 5, 6, 2]);
+    }
+
+    #[test]
+    fn a_range_is_kept_to() {
+        let range = "10.1.0.64/29".parse().unwrap();
+        let reserved = [Ipv4Addr::new(10, 1, 0, 66)];
+        let mut pool = addresses("10.1.0.0/24").narrowed(Some(range), reserved.into_iter());
+        assert!(pool.reserve(Ipv4Addr::new(10, 1, 0, 200)));
+        assert!(!pool.reserve(reserved[0]));
+        let all: Vec<u8> = std::iter::from_fn(|| pool.allocate())
+            .map(|address| address.octets()[3])
+            .collect();
+        assert_eq!(all, [64, 65, 67, 68, 69, 70, 71]);
     }
 
     /// Every sequence of takes and gives hands out only usable addresses, none twice, and all before it refuses.

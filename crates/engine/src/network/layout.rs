@@ -21,11 +21,12 @@ pub(super) struct Layout {
     /// Address of the bridge and prefix of the network.
     pub(super) gateway: Ipv4Addr,
     pub(super) length: u8,
-    /// The bridge's IPv6 address; its prefix is 64 long.
+    /// The bridge's IPv6 address.
     pub(super) gateway6: Option<Ipv6Addr>,
+    pub(super) length6: u8,
 }
 
-/// Length of the IPv6 prefix.
+/// Length of an IPv6 prefix that nobody chose.
 pub(super) const LENGTH6: u8 = 64;
 
 impl Layout {
@@ -39,7 +40,7 @@ impl Layout {
     pub(super) fn bridge_address6(&self) -> Option<Prefix> {
         Some(Prefix {
             address: IpAddr::V6(self.gateway6?),
-            length: LENGTH6,
+            length: self.length6,
         })
     }
 
@@ -56,7 +57,7 @@ impl Layout {
         let address = self.bridge_address6()?;
         Some(Prefix {
             address: address.network(),
-            length: LENGTH6,
+            length: self.length6,
         })
     }
 
@@ -75,13 +76,14 @@ impl Layout {
     pub(super) fn with_ipv6(self, tag: &str, on: bool) -> Self {
         Self {
             gateway6: on.then(|| gateway6(tag)),
+            length6: LENGTH6,
             ..self
         }
     }
 }
 
-/// The bridge's address in a unique local prefix (RFC 4193) derived from the tag.
-fn gateway6(tag: &str) -> Ipv6Addr {
+/// A bridge's address in a unique local prefix (RFC 4193) derived from a tag.
+pub(super) fn gateway6(tag: &str) -> Ipv6Addr {
     let digest = Sha256::digest(tag.as_bytes());
     let mut octets = [0; 16];
     octets[0] = 0xfd;
@@ -111,6 +113,7 @@ pub(super) fn around(prefix: Prefix) -> Option<Layout> {
         gateway,
         length: prefix.length,
         gateway6: None,
+        length6: LENGTH6,
     })
 }
 

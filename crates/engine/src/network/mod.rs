@@ -1,6 +1,7 @@
-//! The default bridge: addresses, published ports, names, and their removal.
+//! Networks: bridges, addresses, published ports, names, and their removal.
 //!
-//! [`Network`] belongs to one engine. [`Network::connect`] prepares everything that a container needs before it starts:
+//! [`Networks`] knows which networks users made, in the store; [`Network`] is what there is of them, and of the default
+//! bridge, on the host. Both belong to one engine. [`Network::connect`] prepares everything that a container needs before it starts:
 //! the bridge, the firewall, an address, the host ports. The container's shim then makes the veth pair itself, from the
 //! [`shim_protocol::spec::Interface`] it is given, also when it restarts the container while no engine is there.
 //!
@@ -35,22 +36,27 @@ mod hosts;
 mod inspect;
 mod ipam;
 mod layout;
+pub mod named;
 mod ports;
 mod recover;
 mod resolv;
+mod segment;
 mod subnet;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use sha2::{Digest as _, Sha256};
 use sys::nftables::Netfilter;
 
-pub use connect::Connected;
+pub use connect::{Connected, Wish};
 pub use error::NetworkError;
 pub use hosts::{HostsInput, hosts};
-pub use inspect::{ConnectedContainer, NetworkInfo};
+pub use inspect::{BridgeInfo, ConnectedContainer};
+pub use named::Networks;
 pub use ports::PortRequest;
-pub use resolv::{ResolvInput, resolv_conf};
+pub use recover::Held;
+pub use resolv::{ResolvInput, Resolving, resolv_conf};
 
 use connect::State;
 
@@ -68,9 +74,33 @@ pub struct NetworkConfig {
     pub subnet: Option<String>,
     /// Instead of the default route's.
     pub mtu: Option<u32>,
+    /// From where networks without a subnet of their own get one, instead of Docker's ranges.
+    pub pools: Vec<AddressPool>,
 }
 
-/// The default bridge network of one engine.
+/// A range of addresses that is cut into subnets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressPool {
+    /// `10.10.0.0/16`
+    pub base: String,
+    /// Prefix length of each subnet.
+    pub size: u8,
+}
+
+/// The id of `bridge`, `host` or `none`: the same everywhere, for these networks are part of every engine.
+pub fn predefined_id(name: &str) -> String {
+    let mut state: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut text = String::new();
+    for round in 0..4_u8 {
+        for byte in name.bytes().chain([round]) {
+            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        text.push_str(&format!("{state:016x}"));
+    }
+    text
+}
+
+/// The networks of one engine, on the host.
 #[derive(Debug)]
 pub struct Network {
     config: NetworkConfig,
@@ -103,9 +133,13 @@ impl Names {
         }
     }
 
-    /// The host end of a container's veth pair: 14 bytes, one less than the kernel allows.
-    fn veth(&self, container: &str) -> String {
-        let short = container.get(..8).unwrap_or(container);
+    /// The host end of a container's veth pair on a network: 14 bytes, one less than the kernel allows.
+    fn veth(&self, container: &str, network: &str) -> String {
+        let digest = Sha256::digest(format!("{container}{network}").as_bytes());
+        let short: String = digest[..4]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         format!("{}{short}", self.veth_prefix)
     }
 }
@@ -120,6 +154,7 @@ impl Network {
         if let Some(text) = &config.subnet {
             layout::from_config(text)?;
         }
+        subnet::check_pools(&config.pools)?;
         let remembered = layout::read(&config.state_file)?;
         Ok(Self {
             names: Names::new(&config),
@@ -127,6 +162,11 @@ impl Network {
             config,
             netfilter: OnceLock::new(),
         })
+    }
+
+    /// From where subnets come.
+    fn pools(&self) -> &[AddressPool] {
+        &self.config.pools
     }
 
     /// A panic elsewhere leaves the state whole: every change is finished before anything can fail.

@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use shim_protocol::spec::Upstream;
+
 const HOST_FILE: &str = "/etc/resolv.conf";
 const BEHIND_SYSTEMD: &str = "/run/systemd/resolve/resolv.conf";
 const SYSTEMD_STUB: &str = "127.0.0.53";
@@ -17,6 +19,8 @@ const FALLBACK6: [&str; 2] = ["2001:4860:4860::8888", "2001:4860:4860::8844"];
 pub struct ResolvInput {
     /// The container shares the host's network: its loopback nameservers work.
     pub host_network: bool,
+    /// The container is on a network with names: it asks its own resolver, which asks the others.
+    pub resolver: bool,
     /// `--dns`: instead of the host's.
     pub nameservers: Vec<String>,
     /// `--dns-search`: instead of the host's; `.` alone means none.
@@ -25,15 +29,73 @@ pub struct ResolvInput {
     pub options: Vec<String>,
 }
 
-/// The file's content; an unreadable file of the host counts as empty.
-pub fn resolv_conf(input: &ResolvInput) -> String {
+/// Content of the file, and what a resolver inside has to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolving {
+    pub text: String,
+    /// Whom the resolver asks.
+    pub upstream: Vec<Upstream>,
+    /// Names without a dot are passed on, too.
+    pub forward_single: bool,
+}
+
+/// Where a container on a network with names asks.
+const RESOLVER: &str = "127.0.0.11";
+
+/// An unreadable file of the host counts as empty.
+pub fn resolv_conf(input: &ResolvInput) -> Resolving {
     let mut host = std::fs::read_to_string(HOST_FILE).unwrap_or_default();
     if nameservers(&host) == [SYSTEMD_STUB] && !input.host_network {
         // Without the other file the stub is all there is; it is left out below.
         host = std::fs::read_to_string(BEHIND_SYSTEMD).unwrap_or(host);
     }
     let ipv6 = super::bridge::ipv6_usable().unwrap_or(false);
-    compose(&host, input, ipv6)
+    if input.resolver {
+        return behind(&host, input, ipv6);
+    }
+    Resolving {
+        text: compose(&host, input, ipv6),
+        ..Resolving::default()
+    }
+}
+
+/// The resolver reaches the host's name servers, on loopback, too; those of the user's choice are the container's to reach.
+fn behind(host: &str, input: &ResolvInput, ipv6: bool) -> Resolving {
+    let upstream = |address: &str, from_host| Upstream {
+        address: address.to_owned(),
+        from_host,
+    };
+    let given = input.nameservers.iter();
+    let mut servers: Vec<Upstream> = given.map(|server| upstream(server, false)).collect();
+    if servers.is_empty() {
+        let hosts = nameservers(host).into_iter();
+        servers.extend(hosts.map(|server| upstream(server, true)));
+    }
+    let text = compose(
+        host,
+        &ResolvInput {
+            nameservers: vec![RESOLVER.to_owned()],
+            ..input.clone()
+        },
+        ipv6,
+    );
+    let options = |line: &str| line.strip_prefix("options ").map(str::to_owned);
+    let known = text.lines().find_map(options).unwrap_or_default();
+    let ndots = known
+        .split_whitespace()
+        .find_map(|option| option.strip_prefix("ndots:"));
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    if ndots.is_none() {
+        match lines.iter_mut().find(|line| line.starts_with("options ")) {
+            Some(line) => line.push_str(" ndots:0"),
+            None => lines.push("options ndots:0".to_owned()),
+        }
+    }
+    Resolving {
+        text: lines.iter().map(|line| format!("{line}\n")).collect(),
+        upstream: servers,
+        forward_single: ndots.is_none_or(|ndots| ndots == "0"),
+    }
 }
 
 fn directive(line: &str) -> Option<(&str, &str)> {
@@ -176,12 +238,36 @@ mod tests {
             nameservers: strings(&["127.0.0.1", "1.1.1.1"]),
             search: strings(&["."]),
             options: strings(&["timeout:1", "rotate"]),
-            host_network: false,
+            ..ResolvInput::default()
         };
         let expected = "nameserver 127.0.0.1\nnameserver 1.1.1.1\noptions timeout:1 rotate\n";
         assert_eq!(compose(host, &input, false), expected);
         input.search = strings(&["x.test", "y.test"]);
         assert!(compose(host, &input, false).contains("search x.test y.test\n"));
+    }
+
+    #[test]
+    fn a_resolver_of_the_containers_own_asks_the_others() {
+        let mut input = ResolvInput {
+            resolver: true,
+            ..ResolvInput::default()
+        };
+        let host = "nameserver 127.0.0.1\nnameserver 10.0.0.1\nsearch a\n";
+        let found = behind(host, &input, false);
+        assert_eq!(
+            found.text,
+            "nameserver 127.0.0.11\nsearch a\noptions ndots:0\n"
+        );
+        let asked: Vec<(&str, bool)> = (found.upstream.iter())
+            .map(|server| (server.address.as_str(), server.from_host))
+            .collect();
+        assert_eq!(asked, [("127.0.0.1", true), ("10.0.0.1", true)]);
+        assert!(found.forward_single);
+        input.nameservers = strings(&["1.1.1.1"]);
+        input.options = strings(&["ndots:2", "rotate"]);
+        let found = behind(host, &input, false);
+        assert!(found.text.contains("options ndots:2 rotate\n"));
+        assert!(!found.forward_single && !found.upstream[0].from_host);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::path::Path;
 use sys::lock::FileLock;
 use sys::netlink::{Prefix, addresses, links, routes};
 
-use super::NetworkError;
 use super::layout::{Layout, around};
+use super::{AddressPool, NetworkError};
 
 /// Engines of different roots choose one after the other; between choosing and making the bridge the lock is held.
 const LOCK: &str = "/run/lock/orlop-subnets.lock";
@@ -67,12 +67,62 @@ pub(super) fn is_free(subnet: Prefix, taken: &[Prefix]) -> bool {
     !taken.iter().any(|other| other.overlaps(&subnet))
 }
 
-/// The first of Docker's pools that is free.
-pub(super) fn choose(taken: &[Prefix]) -> Result<Layout, NetworkError> {
-    candidates()
+/// The first subnet of the configured pools, or else of Docker's, that is free.
+pub(super) fn choose(pools: &[AddressPool], taken: &[Prefix]) -> Result<Layout, NetworkError> {
+    let configured = pools.iter().filter_map(pieces).flatten();
+    let usual = candidates().filter(|_| pools.is_empty());
+    configured
+        .chain(usual)
         .find(|candidate| is_free(*candidate, taken))
         .and_then(around)
         .ok_or(NetworkError::NoFreeSubnet)
+}
+
+/// The subnets that an IPv4 pool is cut into; `None` when it cannot be.
+fn pieces(pool: &AddressPool) -> Option<impl Iterator<Item = Prefix>> {
+    let base: Prefix = pool.base.parse().ok()?;
+    let IpAddr::V4(start) = base.network() else {
+        return None;
+    };
+    let length = pool.size;
+    if length < base.length
+        || around(Prefix {
+            address: base.network(),
+            length,
+        })
+        .is_none()
+    {
+        return None;
+    }
+    let count = 1_u64 << (length - base.length);
+    let step = 1_u64 << (32 - length);
+    Some((0..count).filter_map(move |number| {
+        let bits = u64::from(start.to_bits()) + number * step;
+        Some(Prefix {
+            address: IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits).ok()?)),
+            length,
+        })
+    }))
+}
+
+/// # Errors
+/// [`NetworkError::InvalidPool`] for one that gives no subnet.
+pub(super) fn check_pools(pools: &[AddressPool]) -> Result<(), NetworkError> {
+    let v6 = |pool: &AddressPool| {
+        let base = pool.base.parse::<Prefix>();
+        // Networks have an IPv6 prefix of their own when nobody chose one.
+        base.is_ok_and(|base| base.address.is_ipv6() && pool.size >= base.length)
+    };
+    match pools
+        .iter()
+        .find(|pool| pieces(pool).is_none() && !v6(pool))
+    {
+        Some(pool) => Err(NetworkError::InvalidPool(format!(
+            "{} size {}",
+            pool.base, pool.size
+        ))),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -95,9 +145,45 @@ mod tests {
         ];
         for (taken, expected) in table {
             let taken: Vec<Prefix> = taken.iter().map(|text| text.parse().unwrap()).collect();
-            let chosen = choose(&taken).ok();
+            let chosen = choose(&[], &taken).ok();
             let chosen = chosen.map(|layout| layout.subnet().to_string());
             assert_eq!(chosen.as_deref(), expected, "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn configured_pools() {
+        let pool = |base: &str, size| AddressPool {
+            base: base.to_owned(),
+            size,
+        };
+        let pools = [pool("10.10.0.0/23", 24), pool("10.20.0.0/16", 20)];
+        check_pools(&pools).unwrap();
+        let mut taken = Vec::new();
+        let mut chosen = Vec::new();
+        for _ in 0..4 {
+            let layout = choose(&pools, &taken).unwrap();
+            chosen.push(layout.subnet().to_string());
+            taken.push(layout.subnet());
+        }
+        assert_eq!(
+            chosen,
+            [
+                "10.10.0.0/24",
+                "10.10.1.0/24",
+                "10.20.0.0/20",
+                "10.20.16.0/20"
+            ]
+        );
+        for wrong in [
+            pool("10.0.0.0/16", 8),
+            pool("x", 24),
+            pool("10.0.0.0/16", 31),
+        ] {
+            assert!(
+                check_pools(std::slice::from_ref(&wrong)).is_err(),
+                "{wrong:?}"
+            );
         }
     }
 }

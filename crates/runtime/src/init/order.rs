@@ -100,7 +100,7 @@ fn inside(plan: &Plan<'_>, channel: &Child) -> Result<(Option<OwnedFd>, Cwd), St
     let cwd = cwd::prepare(top, &spec.process.cwd)?;
 
     gate.pass()?;
-    if network::wanted(spec).is_some() {
+    if network::wanted(spec) {
         channel.wait(Go::Network)?;
     }
     name_host(spec)?;

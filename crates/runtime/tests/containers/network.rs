@@ -24,6 +24,7 @@ fn interface() -> Interface {
         address6: None,
         gateway6: None,
         mtu: 1400,
+        isolated: false,
     }
 }
 

@@ -6,9 +6,9 @@ use engine::containers::health::status_word;
 use engine::containers::{ContainerDetail, ContainerSummary, NetworkSettings, Sample, Status};
 use serde_json::{Map, Value, json};
 
+use crate::convert::network;
 use crate::errors::Refusal;
 use crate::request::Request;
-use crate::routes::networks;
 
 /// `h` and `w` of a resize.
 pub(crate) fn size(request: &Request) -> Result<(u16, u16), Refusal> {
@@ -80,36 +80,10 @@ pub(crate) fn gated(mut host: Value, version: ApiVersion) -> Result<Value, Refus
     Ok(host)
 }
 
-/// `.Networks`: the one network of the container.
-fn endpoints(network: &NetworkSettings) -> Value {
-    let name = match network.mode.as_str() {
-        "bridge" | "host" | "none" => network.mode.as_str(),
-        _ => return json!({}),
-    };
-    json!({
-        name: {
-            "IPAMConfig": null,
-            "Links": null,
-            "Aliases": null,
-            "MacAddress": network.mac,
-            "DriverOpts": null,
-            "GwPriority": 0,
-            "NetworkID": networks::id(name),
-            "EndpointID": "",
-            "Gateway": network.gateway,
-            "IPAddress": network.ip,
-            "IPPrefixLen": network.prefix_len,
-            "IPv6Gateway": network.gateway6,
-            "GlobalIPv6Address": network.ip6,
-            "GlobalIPv6PrefixLen": network.prefix_len6,
-            "DNSNames": null,
-        }
-    })
-}
-
 pub(crate) fn detail(detail: &ContainerDetail, paths: &Paths) -> Value {
     let state = &detail.state;
-    let network = &detail.network;
+    let settings = &detail.network;
+    let bridge = network::on_bridge(settings);
     let is = |status: Status| state.status == status;
     let upper = paths.container_upper(&detail.id);
     let mut host = serde_json::to_value(&detail.host_config).expect("a configuration serialises");
@@ -163,21 +137,21 @@ pub(crate) fn detail(detail: &ContainerDetail, paths: &Paths) -> Value {
             "Bridge": "",
             "SandboxID": "",
             "SandboxKey": if state.pid > 0 { format!("/proc/{}/ns/net", state.pid) } else { String::new() },
-            "Ports": ports_map(network),
+            "Ports": ports_map(settings),
             "HairpinMode": false,
             "LinkLocalIPv6Address": "",
             "LinkLocalIPv6PrefixLen": 0,
             "SecondaryIPAddresses": null,
             "SecondaryIPv6Addresses": null,
-            "EndpointID": "",
-            "Gateway": network.gateway,
-            "GlobalIPv6Address": network.ip6,
-            "GlobalIPv6PrefixLen": network.prefix_len6,
-            "IPAddress": network.ip,
-            "IPPrefixLen": network.prefix_len,
-            "IPv6Gateway": network.gateway6,
-            "MacAddress": network.mac,
-            "Networks": endpoints(network),
+            "EndpointID": bridge.id,
+            "Gateway": bridge.gateway,
+            "GlobalIPv6Address": bridge.ip6,
+            "GlobalIPv6PrefixLen": bridge.prefix_len6,
+            "IPAddress": bridge.ip,
+            "IPPrefixLen": bridge.prefix_len,
+            "IPv6Gateway": bridge.gateway6,
+            "MacAddress": bridge.mac,
+            "Networks": network::endpoints(settings, |one| network::dns_names(detail, one)),
         },
     });
     if let Some(health) = &state.health {
@@ -271,7 +245,7 @@ pub(crate) fn summary(container: &ContainerSummary) -> Value {
         "State": container.status.as_str(),
         "Status": container.status_text,
         "HostConfig": { "NetworkMode": container.network.mode },
-        "NetworkSettings": { "Networks": endpoints(&container.network) },
+        "NetworkSettings": { "Networks": network::endpoints(&container.network, |_| None) },
         "Mounts": container.mounts,
     });
     if let Some(size) = container.size_rw {

@@ -144,12 +144,6 @@ fn parse(request: &Request) -> Result<BuildRequest, Refusal> {
 
 fn host(request: &Request) -> Result<HostConfig, Refusal> {
     let network = request.text("networkmode").unwrap_or_default();
-    if !matches!(
-        network.as_str(),
-        "" | "default" | "bridge" | "none" | "host"
-    ) {
-        return Err(Refusal::invalid(format!("network {network} not found")));
-    }
     let ulimits: Vec<UlimitRequest> = document(request, "ulimits")?;
     let hosts: Vec<String> = request
         .all("extrahosts")

@@ -1,5 +1,9 @@
 //! `/containers`: life cycle and looking.
 
+use std::collections::BTreeMap;
+
+use api::version::ApiVersion;
+use engine::containers::networking::EndpointRequest;
 use engine::containers::{
     Config, CreateRequest, HostConfig, ListRequest, RemoveRequest, UpdateRequest, WaitCondition,
 };
@@ -85,14 +89,46 @@ pub(super) async fn create_request(request: Request) -> Result<(Bridge, CreateRe
     let invalid = |error: serde_json::Error| Refusal::invalid(format!("invalid JSON: {error}"));
     let config: Config = serde_json::from_value(Value::Object(fields)).map_err(invalid)?;
     let host_config: HostConfig = serde_json::from_value(host).map_err(invalid)?;
-    drop(networking);
+    let networks = endpoints(networking, version)?;
     let create = CreateRequest {
         name,
         config,
         host_config,
+        networks,
         platform,
     };
     Ok((bridge, create))
+}
+
+/// `NetworkingConfig.EndpointsConfig`.
+fn endpoints(
+    networking: Option<Value>,
+    version: ApiVersion,
+) -> Result<BTreeMap<String, EndpointRequest>, Refusal> {
+    let wanted = networking.and_then(|mut one| one.get_mut("EndpointsConfig").map(Value::take));
+    let wanted = match wanted {
+        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        Some(Value::Object(wanted)) => wanted,
+        Some(_) => return Err(Refusal::invalid("invalid JSON: EndpointsConfig")),
+    };
+    if wanted.len() > 1 && version < ApiVersion::v1(44) {
+        let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
+        return Err(Refusal::invalid(format!(
+            "Container cannot be connected to network endpoints: {}",
+            names.join(", ")
+        )));
+    }
+    wanted
+        .into_iter()
+        .map(|(name, value)| {
+            let request = match value {
+                Value::Null => EndpointRequest::default(),
+                value => serde_json::from_value(super::networks::without_nulls(value))
+                    .map_err(|error| Refusal::invalid(format!("invalid JSON: {error}")))?,
+            };
+            Ok((name, request))
+        })
+        .collect()
 }
 
 async fn prune(request: Request) -> Answer {

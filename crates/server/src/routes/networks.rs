@@ -1,9 +1,14 @@
-//! `/networks`: the three that are always there.
+//! `/networks`.
 
+use engine::containers::networking::EndpointRequest;
+use engine::network::named::{NetworkInfo, NetworkRequest};
+use hyper::StatusCode;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::ok;
+use super::{json as answer_json, no_content, ok};
 use crate::bridge::Class;
+use crate::convert::network as convert;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
 use crate::filters;
@@ -11,118 +16,165 @@ use crate::request::Request;
 
 route_table! {
     GET "/networks" => list,
-    POST "/networks/create" => unsupported,
+    POST "/networks/create" => create,
     POST "/networks/prune" => prune,
     GET "/networks/{}" => inspect,
     DELETE "/networks/{}" => remove,
-    POST "/networks/{}/connect" => unsupported,
-    POST "/networks/{}/disconnect" => unsupported,
+    POST "/networks/{}/connect" => connect,
+    POST "/networks/{}/disconnect" => disconnect,
 }
 
-/// The same id for the same name, everywhere: these networks are part of every engine.
-pub(crate) fn id(name: &str) -> String {
-    let mut state: u64 = 0xcbf2_9ce4_8422_2325;
-    let mut text = String::new();
-    for round in 0..4_u8 {
-        for byte in name.bytes().chain([round]) {
-            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        text.push_str(&format!("{state:016x}"));
-    }
-    text
-}
+const FILTERS: [&str; 7] = ["dangling", "driver", "id", "label", "name", "scope", "type"];
 
-async fn all(request: &Request) -> Result<Vec<Value>, Refusal> {
-    let info = request
-        .bridge
-        .call(Class::Quick, |engine| engine.network.info())
-        .await?;
-    let plain = |name: &str, driver: &str| {
-        json!({
-            "Name": name,
-            "Id": id(name),
-            "Created": "0001-01-01T00:00:00Z",
-            "Scope": "local",
-            "Driver": driver,
-            "EnableIPv4": true,
-            "EnableIPv6": false,
-            "IPAM": { "Driver": "default", "Options": null, "Config": null },
-            "Internal": false,
-            "Attachable": false,
-            "Ingress": false,
-            "ConfigFrom": { "Network": "" },
-            "ConfigOnly": false,
-            "Containers": {},
-            "Options": {},
-            "Labels": {},
-        })
-    };
-    let mut bridge = plain("bridge", "bridge");
-    crate::convert::network::bridge(&mut bridge, &info);
-    Ok(vec![bridge, plain("host", "host"), plain("none", "null")])
-}
+/// What Go reads as a boolean.
+const BOOLEANS: [&str; 13] = [
+    "", "0", "1", "t", "f", "T", "F", "true", "false", "True", "False", "TRUE", "FALSE",
+];
 
 async fn list(request: Request) -> Answer {
     let filters = filters::parse(request.get("filters"))?;
-    if let Some(unknown) = filters.0.keys().find(|key| {
-        !matches!(
-            key.as_str(),
-            "driver" | "id" | "label" | "name" | "scope" | "type" | "dangling"
-        )
-    }) {
+    let unknown = filters
+        .0
+        .keys()
+        .find(|key| !FILTERS.contains(&key.as_str()));
+    if let Some(unknown) = unknown {
         return Err(Refusal::invalid(format!("invalid filter '{unknown}'")));
     }
-    let fits = |network: &Value| {
-        let text = |key: &str| network[key].as_str().unwrap_or_default().to_owned();
-        let any = |key: &str, test: &dyn Fn(&str) -> bool| {
-            filters
-                .0
-                .get(key)
-                .is_none_or(|values| values.iter().any(|value| test(value)))
-        };
-        any("name", &|value| text("Name").contains(value))
-            && any("id", &|value| text("Id").starts_with(value))
-            && any("driver", &|value| text("Driver") == value)
-            && any("scope", &|value| value == "local")
-            && any("type", &|value| value == "builtin")
-            && any("label", &|_| false)
-            && any("dangling", &|value| matches!(value, "false" | "0"))
+    let mut kinds = filters.0.get("type").into_iter().flatten();
+    if let Some(kind) = kinds.find(|kind| !matches!(kind.as_str(), "custom" | "builtin")) {
+        return Err(Refusal::invalid(format!("invalid filter: 'type'='{kind}'")));
+    }
+    let dangling = filters::flag(&filters, "dangling")?;
+    let networks = request
+        .bridge
+        .call(Class::Quick, |engine| engine.networks.list())
+        .await?;
+    let any = |key: &str, fits: &dyn Fn(&str) -> bool| {
+        let values = filters.0.get(key).filter(|values| !values.is_empty());
+        values.is_none_or(|values| values.iter().any(|value| fits(value)))
     };
-    let networks: Vec<Value> = all(&request).await?.into_iter().filter(fits).collect();
-    ok(&networks)
+    let fits = |network: &&NetworkInfo| {
+        let kind = if network.predefined {
+            "builtin"
+        } else {
+            "custom"
+        };
+        // One of the engine's own is never left over.
+        let unused = !network.predefined && network.containers.is_empty();
+        any("name", &|value| network.name.contains(value))
+            && any("id", &|value| network.id.starts_with(value))
+            && any("driver", &|value| network.driver == value)
+            && any("scope", &|value| value == "local")
+            && any("type", &|value| value == kind)
+            && filters.labels_match(&network.labels)
+            && dangling.is_none_or(|dangling| dangling == unused)
+    };
+    let shown: Vec<Value> = networks
+        .iter()
+        .filter(fits)
+        .map(|network| convert::network(network, false))
+        .collect();
+    ok(&shown)
 }
 
 async fn inspect(request: Request) -> Answer {
-    let wanted = request.name();
-    let found = all(&request).await?.into_iter().find(|network| {
-        network["Name"] == *wanted
-            || network["Id"]
-                .as_str()
-                .is_some_and(|id| id.starts_with(&wanted))
-    });
-    match found {
-        Some(network) => ok(&network),
-        None => Err(Refusal::not_found(format!("network {wanted} not found"))),
+    let (name, scope) = (request.name(), request.text("scope"));
+    let verbose = request.get("verbose").unwrap_or_default();
+    if !BOOLEANS.contains(&verbose) {
+        return Err(Refusal::invalid(format!(
+            "invalid value for verbose: {verbose}"
+        )));
     }
+    if scope.is_some_and(|scope| !matches!(scope.as_str(), "" | "local")) {
+        return Err(Refusal::not_found(format!("network {name} not found")));
+    }
+    let network = request
+        .bridge
+        .call(Class::Quick, move |engine| engine.networks.inspect(&name))
+        .await?;
+    ok(&convert::network(&network, true))
+}
+
+async fn create(request: Request) -> Answer {
+    let bridge = request.bridge.clone();
+    let wanted: NetworkRequest = read(request.json().await?)?;
+    let id = bridge
+        .call(Class::Disk, move |engine| engine.networks.create(wanted))
+        .await?;
+    answer_json(StatusCode::CREATED, &json!({ "Id": id, "Warning": "" }))
 }
 
 async fn remove(request: Request) -> Answer {
     let name = request.name();
-    if matches!(name.as_str(), "bridge" | "host" | "none") {
-        return Err(Refusal::new(
-            hyper::StatusCode::FORBIDDEN,
-            format!("{name} is a pre-defined network and cannot be removed"),
-        ));
+    request
+        .bridge
+        .call(Class::Disk, move |engine| engine.networks.remove(&name))
+        .await?;
+    no_content()
+}
+
+async fn prune(request: Request) -> Answer {
+    let filters = filters::parse(request.get("filters"))?;
+    let pruned = request
+        .bridge
+        .call(Class::Long, move |engine| engine.networks.prune(&filters))
+        .await?;
+    let deleted = (!pruned.names.is_empty()).then_some(pruned.names);
+    ok(&json!({ "NetworksDeleted": deleted }))
+}
+
+async fn connect(request: Request) -> Answer {
+    let (bridge, network) = (request.bridge.clone(), request.name());
+    let mut body = request.json().await?;
+    let container = container(&body)?;
+    let wanted: EndpointRequest = match body.get_mut("EndpointConfig").map(Value::take) {
+        None | Some(Value::Null) => EndpointRequest::default(),
+        Some(value) => read(value)?,
+    };
+    bridge
+        .call(Class::Disk, move |engine| {
+            engine.containers.connect(&network, &container, wanted)
+        })
+        .await?;
+    ok(&json!({}))
+}
+
+async fn disconnect(request: Request) -> Answer {
+    let (bridge, network) = (request.bridge.clone(), request.name());
+    let body = request.json().await?;
+    let container = container(&body)?;
+    let force = body["Force"].as_bool().unwrap_or(false);
+    bridge
+        .call(Class::Disk, move |engine| {
+            engine.containers.disconnect(&network, &container, force)
+        })
+        .await?;
+    ok(&json!({}))
+}
+
+fn container(body: &Value) -> Result<String, Refusal> {
+    match &body["Container"] {
+        Value::String(name) => Ok(name.clone()),
+        Value::Null => Ok(String::new()),
+        _ => Err(Refusal::invalid("invalid JSON: Container: not a string")),
     }
-    Err(Refusal::not_found(format!("network {name} not found")))
 }
 
-async fn prune(_request: Request) -> Answer {
-    ok(&json!({ "NetworksDeleted": null }))
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, Refusal> {
+    serde_json::from_value(without_nulls(value))
+        .map_err(|error| Refusal::invalid(format!("invalid JSON: {error}")))
 }
 
-async fn unsupported(_request: Request) -> Answer {
-    Err(Refusal::unsupported(
-        "user-defined networks are not supported yet",
-    ))
+/// Nulls are as good as nothing, as in Go.
+pub(super) fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key, without_nulls(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        Value::Array(list) => list.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
 }

@@ -10,6 +10,7 @@ pub(crate) mod layer_blobs;
 pub(crate) mod layers;
 pub(crate) mod leases;
 pub(crate) mod meta;
+pub(crate) mod networks;
 pub(crate) mod ops;
 pub(crate) mod snapshot_leases;
 pub(crate) mod snapshot_schedules;

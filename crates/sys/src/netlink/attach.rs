@@ -3,7 +3,8 @@
 //! Steps:
 //! 1. One message makes the veth pair: the host end on the bridge and up, the other end inside the namespace, down,
 //!    with its final name, hardware address and MTU.
-//! 2. The host end's bridge port gets hairpin mode, so that a container reaches itself through its published port.
+//! 2. The host end's bridge port gets hairpin mode, so that a container reaches itself through its published port, and is
+//!    kept apart from other ports where that is wanted.
 //! 3. Inside the namespace: addresses, link up, default routes, in one batch.
 //! 4. The two ends and the bridge pass packets: without waiting for that, a first packet that is sent at once may be
 //!    lost, and is only sent again after a second.
@@ -26,7 +27,7 @@ use super::link::{
 };
 use super::message::{ACK, CREATE, EXCLUSIVE, Message};
 use super::namespace::in_namespace;
-use super::route::add_default_route;
+use super::route::{add_default_route, delete_default_route};
 use super::socket::{NetlinkSocket, Refusal};
 
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -34,6 +35,7 @@ const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 /// `IFLA_BRPORT_MODE`: hairpin.
 const BRIDGE_PORT_MODE: u16 = 4;
+const BRIDGE_PORT_ISOLATED: u16 = 33;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 /// `IN6_ADDR_GEN_MODE_NONE`: no link-local address appears by itself.
 const GENERATE_NO_ADDRESS: u8 = 1;
@@ -56,6 +58,8 @@ pub struct VethSpec {
     pub address6: Option<String>,
     pub gateway6: Option<String>,
     pub mtu: u32,
+    /// Other ports of the bridge that are isolated, too, are not reached.
+    pub isolated: bool,
 }
 
 /// [`VethSpec`] with its texts read.
@@ -139,6 +143,37 @@ pub fn attach_container(spec: &VethSpec, netns: BorrowedFd<'_>) -> io::Result<()
     configured
 }
 
+/// Makes the gateways of these devices inside `netns` its default routes; a family without one loses its default route.
+pub fn set_default_routes(netns: BorrowedFd<'_>, gateways: &[(&str, IpAddr)]) -> io::Result<()> {
+    let mut inside = in_namespace(netns, NetlinkSocket::route)??;
+    for ipv6 in [false, true] {
+        let chosen = gateways
+            .iter()
+            .find(|(_, gateway)| gateway.is_ipv6() == ipv6);
+        let Some((name, gateway)) = chosen else {
+            match inside.transact(&mut [delete_default_route(ipv6)]) {
+                Err(refusal)
+                    if ![Errno::SRCH, Errno::NOENT, Errno::AFNOSUPPORT]
+                        .iter()
+                        .any(|errno| refusal.is(*errno)) =>
+                {
+                    return Err(refusal.during("delete the default route"));
+                }
+                _ => continue,
+            }
+        };
+        let link = find(&mut inside, name)
+            .map_err(|refusal| during(refusal, "look up", name))?
+            .ok_or(io::ErrorKind::NotFound)?;
+        inside
+            .transact(&mut [add_default_route(link.index, *gateway)])
+            .map_err(|refusal| {
+                refusal.during(format_args!("make {gateway} the default route of {name}"))
+            })?;
+    }
+    Ok(())
+}
+
 /// Steps 1 and 2; the pair is gone again when they fail.
 fn create_pair(
     host: &mut NetlinkSocket,
@@ -147,7 +182,7 @@ fn create_pair(
     netns: BorrowedFd<'_>,
 ) -> io::Result<()> {
     let name = &plan.spec.host_name;
-    let mut steps = [pair(plan, bridge, netns), hairpin(name)];
+    let mut steps = [pair(plan, bridge, netns), port(name, plan.spec.isolated)];
     let mut result = host.transact(&mut steps);
     if result
         .as_ref()
@@ -165,7 +200,7 @@ fn create_pair(
     if let Err(undo) = delete(host, name) {
         tracing::debug!(name, error = %undo.error, "half-made veth not deleted");
     }
-    Err(during(refusal, "set hairpin mode of", name))
+    Err(during(refusal, "set bridge port modes of", name))
 }
 
 fn during(refusal: Refusal, step: impl fmt::Display, name: &str) -> io::Error {
@@ -196,7 +231,7 @@ fn pair(plan: &Plan<'_>, bridge: u32, netns: BorrowedFd<'_>) -> Message {
     message
 }
 
-fn hairpin(name: &str) -> Message {
+fn port(name: &str, isolated: bool) -> Message {
     let mut message = Message::new(RTM_NEWLINK, ACK);
     message
         .fixed(&header(0, 0, 0))
@@ -205,6 +240,9 @@ fn hairpin(name: &str) -> Message {
             info.put_str(IFLA_INFO_SLAVE_KIND, "bridge")
                 .nest(IFLA_INFO_SLAVE_DATA, |data| {
                     data.put_u8(BRIDGE_PORT_MODE, 1);
+                    if isolated {
+                        data.put_u8(BRIDGE_PORT_ISOLATED, 1);
+                    }
                 });
         });
     message

@@ -8,6 +8,7 @@ use super::message::{ACK, CREATE, DUMP, Message, REPLACE, as_ip, as_u32, attribu
 use super::socket::NetlinkSocket;
 
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
@@ -54,6 +55,20 @@ pub(super) fn add_default_route(index: u32, gateway: IpAddr) -> Message {
     message.fixed(&header);
     message.put_ip(RTA_GATEWAY, gateway);
     message.put_u32(RTA_OIF, index);
+    message
+}
+
+/// The message that deletes a default route of the main table; `ESRCH` when there is none.
+pub(super) fn delete_default_route(ipv6: bool) -> Message {
+    let mut message = Message::new(RTM_DELROUTE, ACK);
+    let mut header = [0; ROUTE_HEADER];
+    header[0] = family(if ipv6 {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    });
+    header[4] = RT_TABLE_MAIN;
+    message.fixed(&header);
     message
 }
 

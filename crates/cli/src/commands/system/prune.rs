@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 
 use super::confirm;
-use crate::commands::{builder_prune, container_prune, image_prune, volume_prune};
+use crate::commands::{builder_prune, container_prune, image_prune, network_prune, volume_prune};
 use crate::failure::{Failure, Outcome};
 use crate::http::{Client, Query};
 use crate::render::units::human_size;
@@ -49,10 +49,11 @@ impl Args {
         confirm(
             self.force,
             &format!(
-                "WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {images}\n  - unused build cache\n"
+                "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n{volumes}  - {images}\n  - unused build cache\n"
             ),
         )?;
         let mut reclaimed = container_prune(client, &self.filter)?;
+        network_prune(client, &self.filter)?;
         if self.volumes {
             reclaimed += volume_prune(client, false, &self.filter)?;
         }

@@ -9,12 +9,15 @@
 //! A failure or a crash before 4 is undone by [`Containers::undo_create`]: leases and the anonymous volumes made for the
 //! container go, named volumes stay, the directory goes, then the row.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use store::ContainerRow;
 
 use image_volumes::ImageVolumes;
 
 use super::mounts::ResolvedMount;
+use super::networking::EndpointRequest;
 use super::sweep::discard;
 use super::{Config, ContainerError, Containers, HostConfig, NetworkSettings, Status};
 use crate::volume::users::note_created;
@@ -31,6 +34,8 @@ pub struct CreateRequest {
     /// As the client sent it; the image's configuration is merged in by `create`.
     pub config: Config,
     pub host_config: HostConfig,
+    /// Networks by name or id, when it is to be on others than that of its mode, or not just so.
+    pub networks: BTreeMap<String, EndpointRequest>,
     /// `os[/arch[/variant]]`; must match the image when given.
     pub platform: Option<String>,
 }
@@ -52,6 +57,7 @@ impl Containers {
             name,
             mut config,
             mut host_config,
+            networks,
             platform,
         } = request;
         let mut image = self.images.for_run(&config.image)?;
@@ -62,6 +68,7 @@ impl Containers {
         merge::defaults(&mut host_config);
         let mut warnings = check::request(&config, &host_config)?;
         self.check_joined(&host_config)?;
+        let endpoints = self.choose_networks(&config, &mut host_config, networks)?;
         let mut mounts = self.resolve_mounts(&config, &host_config)?;
         policy.settle(&declared, &mounts, &mut host_config);
         warnings.extend(self.settle_sources(&mut mounts, &image.lowers)?);
@@ -74,6 +81,7 @@ impl Containers {
         let created_at = Timestamp::now().to_string();
         let network = NetworkSettings {
             mode: host_config.network_mode.clone(),
+            endpoints,
             ..Default::default()
         };
         let mut row = ContainerRow {

@@ -2,8 +2,7 @@
 
 use shim_protocol::RunSpec;
 use shim_protocol::spec::{
-    Interface, Mount, Namespaces, Network, NetworkNs, NsMode, Process, Propagation, PublishedPort,
-    RestartPolicy, RootFs,
+    Mount, Namespaces, Network, NetworkNs, NsMode, Process, Propagation, RestartPolicy, RootFs,
 };
 use store::ContainerRow;
 
@@ -27,8 +26,7 @@ pub(crate) struct Prepared {
     /// Directories of the layers, topmost first.
     pub(crate) lowers: Vec<std::path::PathBuf>,
     pub(crate) mounts: Vec<Mount>,
-    pub(crate) interface: Option<Interface>,
-    pub(crate) published: Vec<PublishedPort>,
+    pub(crate) network: Network,
     /// Environment of linked containers.
     pub(crate) link_env: Vec<String>,
 }
@@ -115,10 +113,7 @@ impl Containers {
             privileged: host.privileged,
             masked_paths: security.masked_paths,
             readonly_paths: security.readonly_paths,
-            network: Network {
-                interface: prepared.interface,
-                ports: prepared.published,
-            },
+            network: prepared.network,
             log: log_config(host, Some(row), config)?,
             restart: restart_policy(host),
             stop_signal: match config.stop_signal.as_deref() {
@@ -158,8 +153,7 @@ impl Containers {
         let prepared = Prepared {
             lowers: self.images.lowers(&row.image_id)?,
             mounts,
-            interface: None,
-            published: Vec::new(),
+            network: Network::default(),
             link_env: Vec::new(),
         };
         self.run_spec(row, &row.config()?, &host, prepared)
