@@ -13,11 +13,12 @@ use std::process::{Command, Stdio};
 use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Engine, Host, binary, images_dir};
 
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 5] = [
     ("the_tour", "README.md"),
     ("snapshots", "docs/snapshots.md"),
     ("volumes", "docs/volumes.md"),
     ("health", "docs/health.md"),
+    ("networks", "docs/networks.md"),
 ];
 
 /// A command and what it answers.
