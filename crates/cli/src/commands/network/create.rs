@@ -44,11 +44,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "map")]
     ipam_opt: Vec<String>,
     /// Enable or disable IPv4 address assignment
-    #[arg(long, value_name = "bool", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    ipv4: Option<String>,
+    #[arg(long, value_name = "bool", default_value = "true", action = clap::ArgAction::Set)]
+    ipv4: bool,
     /// Enable or disable IPv6 address assignment
-    #[arg(long, value_name = "bool", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    ipv6: Option<String>,
+    #[arg(long)]
+    ipv6: bool,
     /// Set metadata on a network
     #[arg(long, value_name = "list")]
     label: Vec<String>,
@@ -84,17 +84,12 @@ impl Args {
             "Options": pairs(&self.opt),
             "Labels": pairs(&self.label),
         });
-        for (flag, key, value) in [
-            ("--ipv4", "EnableIPv4", &self.ipv4),
-            ("--ipv6", "EnableIPv6", &self.ipv6),
-        ] {
-            // What is not said is the engine's to decide.
-            let Some(text) = value else { continue };
-            let value = text
-                .to_lowercase()
-                .parse::<bool>()
-                .map_err(|_| Failure::flag(flag, text, "parse error"))?;
-            body[key] = json!(value);
+        // What is as usual is the engine's to decide.
+        if !self.ipv4 {
+            body["EnableIPv4"] = json!(false);
+        }
+        if self.ipv6 {
+            body["EnableIPv6"] = json!(true);
         }
         if let Some(network) = &self.config_from {
             body["ConfigFrom"] = json!({ "Network": network });
