@@ -1,10 +1,19 @@
 //! Compressed streams: recognised by their first bytes when read, gzip or zstd when written.
+//!
+//! Decoders keep no more of a stream in memory than the window that its format needs, [`MOST_WINDOW`] at most. How much
+//! comes out is for the reader to bound.
 
 use std::io::{self, BufReader, Read, Write};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
 
 const BUFFER: usize = 128 * 1024;
+/// zstd's own bound for those who do not ask for more, and twice what `xz -9` needs.
+const MOST_WINDOW: u32 = 128 << 20;
+/// What the xz decoder has beside its window.
+const XZ_OVERHEAD: u32 = 1 << 20;
 
 /// Why a stream cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -15,12 +24,12 @@ pub enum CompressionError {
     Read { source: io::Error },
 }
 
-/// The plain bytes of `reader`, which may be compressed with gzip or zstd, in several members too.
+/// The plain bytes of `reader`, which may be compressed with gzip, bzip2, xz or zstd, in several members too.
 ///
 /// Reads the first bytes at once.
 ///
 /// # Errors
-/// For streams in formats that are recognised but not supported: bzip2, xz, lz4, compress, lzip.
+/// For streams in formats that are recognised but not supported: lz4, compress, lzip.
 pub fn decompress<'a>(
     mut reader: impl Read + Send + 'a,
 ) -> Result<Box<dyn Read + Send + 'a>, CompressionError> {
@@ -34,6 +43,12 @@ pub fn decompress<'a>(
     match format {
         Format::Plain => Ok(Box::new(whole)),
         Format::Gzip => Ok(Box::new(MultiGzDecoder::new(whole))),
+        Format::Bzip2 => Ok(Box::new(MultiBzDecoder::new(whole))),
+        Format::Xz => Ok(Box::new(XzReader::new_mem_limit(
+            whole,
+            true,
+            (MOST_WINDOW + XZ_OVERHEAD) >> 10,
+        ))),
         Format::Zstd => zstd::stream::read::Decoder::with_buffer(whole)
             .map(|decoder| Box::new(decoder) as Box<dyn Read + Send + 'a>)
             .map_err(|source| CompressionError::Read { source }),
@@ -44,6 +59,8 @@ pub fn decompress<'a>(
 enum Format {
     Plain,
     Gzip,
+    Bzip2,
+    Xz,
     Zstd,
     Other(&'static str),
 }
@@ -54,7 +71,8 @@ impl Format {
             [0x1f, 0x8b, 8, ..] => Self::Gzip,
             // A frame, or a frame of user data before it.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Other("xz"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            // A block follows, or the end of an empty stream.
             [
                 b'B',
                 b'Z',
@@ -66,7 +84,19 @@ impl Format {
                 0x26,
                 0x53,
                 0x59,
-            ] => Self::Other("bzip2"),
+            ]
+            | [
+                b'B',
+                b'Z',
+                b'h',
+                b'1'..=b'9',
+                0x17,
+                0x72,
+                0x45,
+                0x38,
+                0x50,
+                0x90,
+            ] => Self::Bzip2,
             [0x04, 0x22, 0x4d, 0x18, ..] => Self::Other("lz4"),
             [0x1f, 0x9d, ..] => Self::Other("compress"),
             [b'L', b'Z', b'I', b'P', 1, ..] => Self::Other("lzip"),
@@ -165,31 +195,42 @@ mod tests {
         writer.finish().unwrap()
     }
 
+    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+        let mut writer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let options = lzma_rust2::XzOptions::with_preset(1);
+        let mut writer = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
     fn zstd(bytes: &[u8]) -> Vec<u8> {
         let mut writer = zstd_writer(Vec::new(), 3).unwrap();
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
     }
 
+    type Compress = fn(&[u8]) -> Vec<u8>;
+    const WRITERS: [Compress; 4] = [gzip, bzip2, xz, zstd];
+
     #[test]
     fn streams_are_recognised() {
         for plain in [&b""[..], b"x", b"BZh", &[0; 1000]] {
             assert_eq!(read(plain).unwrap(), plain);
-            assert_eq!(read(&gzip(plain)).unwrap(), plain);
-            assert_eq!(read(&zstd(plain)).unwrap(), plain);
         }
-        assert_eq!(
-            read(&[gzip(b"one "), gzip(b"two")].concat()).unwrap(),
-            b"one two"
-        );
-        assert_eq!(
-            read(&[zstd(b"one "), zstd(b"two")].concat()).unwrap(),
-            b"one two"
-        );
+        for write in WRITERS {
+            for plain in [&b""[..], b"x", &[0; 1000]] {
+                assert_eq!(read(&write(plain)).unwrap(), plain);
+            }
+            let members = [write(b"one "), write(b"two")].concat();
+            assert_eq!(read(&members).unwrap(), b"one two");
+        }
         for (magic, name) in [
-            (&b"\xfd7zXZ\0...."[..], "xz"),
-            (b"BZh91AY&SY", "bzip2"),
-            (b"\x04\x22\x4d\x18......", "lz4"),
+            (&b"\x04\x22\x4d\x18......"[..], "lz4"),
             (b"\x1f\x9d\x90.......", "compress"),
             (b"LZIP\x01.....", "lzip"),
         ] {
@@ -201,11 +242,35 @@ mod tests {
     }
 
     #[test]
-    fn cut_streams_are_errors() {
-        for stream in [gzip(&[7; 5000]), zstd(&[7; 5000])] {
-            for length in [11, stream.len() - 1] {
+    fn cut_and_changed_streams_are_errors() {
+        let plain: Vec<u8> = (0..5000_u32).flat_map(u32::to_le_bytes).collect();
+        for write in WRITERS {
+            let stream = write(&plain);
+            for length in [14, stream.len() / 2, stream.len() - 1] {
                 assert!(read(&stream[..length]).is_err(), "{length} bytes");
             }
+            let mut changed = stream.clone();
+            changed[stream.len() / 2] ^= 1;
+            assert!(read(&changed).is_err());
         }
+    }
+
+    #[test]
+    fn windows_have_a_bound() {
+        let mut stream = xz(b"x");
+        // Block header: size, flags, filter LZMA2, one byte of properties, padding, checksum.
+        assert_eq!(stream[14..16], [0x21, 1]);
+        for (window, fits) in [(30, true), (31, false), (40, false)] {
+            stream[16] = window;
+            let checksum = crc32(&stream[12..20]);
+            stream[20..24].copy_from_slice(&checksum.to_le_bytes());
+            assert_eq!(read(&stream).is_ok(), fits, "window {window}");
+        }
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc.sum()
     }
 }

@@ -26,6 +26,9 @@ pub mod config;
 pub mod containers;
 pub mod error;
 pub mod events;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod images;
 pub mod network;
 pub mod snapshot;

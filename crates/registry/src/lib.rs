@@ -33,7 +33,7 @@ pub use credentials::Credentials;
 pub use download::Download;
 pub use error::{RegistryError, Unanswered};
 pub use manifest::{
-    Descriptor, Document, Fetched, INDEX_TYPES, Index, MANIFEST_LIMIT, Manifest, types,
+    Descriptor, Document, Fetched, INDEX_TYPES, Index, MANIFEST_LIMIT, MAX_LAYERS, Manifest, types,
 };
 pub use name::Repository;
 pub use platform::Platform;

@@ -1,4 +1,9 @@
 //! What a tag or digest leads to: the manifest of an image, or an index of several.
+//!
+//! Whoever has a [`Document`] may count on it: an image has no more layers than can be stacked, each blob a digest that
+//! can be checked and a size that a file can have, and its configuration is not too long to be read.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,7 +14,7 @@ use crate::platform::Platform;
 /// Larger documents are refused unread.
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
 /// What Docker allows an image.
-const MAX_LAYERS: usize = 127;
+pub const MAX_LAYERS: usize = 127;
 
 /// Media types.
 pub mod types {
@@ -52,6 +57,8 @@ pub struct Descriptor {
     pub size: u64,
     #[serde(default)]
     pub platform: Option<Platform>,
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// The manifest of one image.
@@ -155,6 +162,12 @@ impl Manifest {
                 return unsupported(format!(
                     "{name} names a blob by the unsupported digest \"{}\"",
                     descriptor.digest
+                ));
+            }
+            if i64::try_from(descriptor.size).is_err() {
+                return unsupported(format!(
+                    "{name} names a blob of an impossible size, {} bytes",
+                    descriptor.size
                 ));
             }
         }
@@ -282,7 +295,13 @@ mod tests {
         sha512["layers"][0]["digest"] = json!("sha512:00");
         let mut negative = image(types::OCI_LAYER);
         negative["layers"][0]["size"] = json!(-1);
+        let mut endless = image(types::OCI_LAYER);
+        endless["layers"][0]["size"] = json!(u64::MAX);
+        let mut oversized = image(types::OCI_LAYER);
+        oversized["config"]["size"] = json!(MANIFEST_LIMIT + 1);
         for (value, words) in [
+            (endless, "impossible size"),
+            (oversized, "the configuration of x"),
             (
                 image("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
                 "may not be distributed",

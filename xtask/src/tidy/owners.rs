@@ -5,6 +5,7 @@ use super::edges::{FREE, Package};
 
 /// Dependency, the only crate that may use it.
 const OWNERS: &[(&str, &str)] = &[
+    ("bzip2", "archive"),
     ("clap", "cli"),
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
@@ -15,6 +16,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("hyper-util", "server"),
     ("indicatif", "cli"),
     ("libc", "sys"),
+    ("lzma-rust2", "archive"),
     ("netlink-packet-core", "sys"),
     ("netlink-packet-route", "sys"),
     ("rusqlite", "store"),

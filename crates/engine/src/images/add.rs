@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use store::{ImageRow, WriteTx};
 
-use super::config::digest;
+use super::config::{check_depth, digest};
 use super::layers::Layer;
 use super::{ImageError, Images, Reference};
 
@@ -28,6 +28,7 @@ impl Images {
         names: &[Reference],
         and: impl FnOnce(&WriteTx<'_>, &str) -> Result<(), ImageError>,
     ) -> Result<String, ImageError> {
+        check_depth(layers.len())?;
         self.publish_layers(&mut layers)?;
         sys::fault::step("image:layers");
         let id = digest(config);

@@ -69,6 +69,7 @@ impl ImageConfig {
         {
             return Err(invalid(format!("\"{diff_id}\" is no sha256 digest")));
         }
+        check_depth(config.rootfs.diff_ids.len())?;
         Ok(config)
     }
 
@@ -89,6 +90,17 @@ impl ImageConfig {
             .and_then(|text| text.parse::<Timestamp>().ok())
             .map_or(0, Timestamp::as_second)
     }
+}
+
+/// Docker's bound, and its words.
+pub(super) fn check_depth(layers: usize) -> Result<(), ImageError> {
+    if layers > registry::MAX_LAYERS {
+        return Err(ImageError::Invalid(format!(
+            "max depth exceeded: the image has {layers} layers, {} are possible",
+            registry::MAX_LAYERS
+        )));
+    }
+    Ok(())
 }
 
 /// Go writes null for empty lists and maps; absent says the same.
@@ -132,6 +144,28 @@ pub(super) fn host_architecture() -> &'static str {
     }
 }
 
+/// What `fuzz/` sees of this file: a configuration that is written again is read as the same.
+///
+/// # Panics
+/// When it is not.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn configuration(bytes: &[u8]) {
+    let Ok(config) = ImageConfig::parse(bytes) else {
+        return;
+    };
+    let _ = config.created_seconds();
+    let mut chain = None;
+    for diff_id in &config.rootfs.diff_ids {
+        chain = Some(chain_id(chain.as_deref(), diff_id));
+    }
+    let written = serde_json::to_vec(&config).expect("a configuration serialises");
+    let again = ImageConfig::parse(&written).expect("what is written is read");
+    assert_eq!(again.rootfs.diff_ids, config.rootfs.diff_ids);
+    assert_eq!(again.history.len(), config.history.len());
+    assert_eq!(again.created, config.created);
+    assert_eq!(again.run_config().is_ok(), config.run_config().is_ok());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,5 +186,19 @@ mod tests {
         let config = ImageConfig::parse(text).expect("as docker writes it");
         assert_eq!(config.run_config().expect("valid").env, ["A=1"]);
         assert!(ImageConfig::parse(br#"{"rootfs":{"diff_ids":["x"]}}"#).is_err());
+    }
+
+    #[test]
+    fn stacks_have_a_bound() {
+        let of = |layers: usize| {
+            let diff_ids = vec![digest(b"a"); layers];
+            ImageConfig::parse(
+                serde_json::json!({ "rootfs": { "diff_ids": diff_ids } })
+                    .to_string()
+                    .as_bytes(),
+            )
+        };
+        assert!(of(127).is_ok());
+        assert!(of(128).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `load`: docker-archive (old and new layout) or OCI layout, plain, gzip or zstd.
+//! `load`: docker-archive (old and new layout) or OCI layout, compressed in any format that is known.
 //!
 //! The archive is unpacked into staging first: what names its layers may come last in it. Every digest is checked; an
 //! image whose parts do not fit is not added, and nothing of it stays.
@@ -9,12 +9,13 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use std::sync::PoisonError;
 
+use registry::{Descriptor, Document, Fetched};
 use rustix::fs::OFlags;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use super::config::{ImageConfig, chain_id, digest, host_architecture};
+use super::config::{ImageConfig, chain_id, digest};
 use super::layers::Layer;
+use super::pull::host_platform;
 use super::{ImageError, Images, Reference};
 use crate::progress::{CountingReader, Progress};
 
@@ -31,35 +32,9 @@ struct ArchiveEntry {
     layers: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
-    platform: Option<Platform>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Platform {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Manifest {
-    config: Descriptor,
-    layers: Vec<Descriptor>,
+/// The entries of a docker-archive's manifest.json.
+fn archive_entries(bytes: &[u8]) -> serde_json::Result<Vec<ArchiveEntry>> {
+    serde_json::from_slice(bytes)
 }
 
 /// One image of an archive: where its parts are, and its names.
@@ -260,23 +235,27 @@ impl Staged<'_> {
         Ok(bytes)
     }
 
-    fn document<T: DeserializeOwned>(&self, path: &str) -> Result<T, ImageError> {
-        serde_json::from_slice(&self.bytes(path)?).map_err(|error| {
-            ImageError::Invalid(format!("{path} of the archive cannot be read: {error}"))
-        })
-    }
-
-    fn blob<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T, ImageError> {
-        let path = blob_path(&descriptor.digest)?;
+    /// A manifest or an index of an OCI layout. Its bytes have the digest, except for the one that has none.
+    fn document(&self, descriptor: Option<&Descriptor>) -> Result<Document, ImageError> {
+        let path = match descriptor {
+            Some(descriptor) => blob_path(&descriptor.digest)?,
+            None => "index.json".to_owned(),
+        };
         let bytes = self.bytes(&path)?;
-        if digest(&bytes) != descriptor.digest {
+        let found = digest(&bytes);
+        if descriptor.is_some_and(|descriptor| descriptor.digest != found) {
             return Err(ImageError::Invalid(format!(
                 "{path} does not match its digest"
             )));
         }
-        serde_json::from_slice(&bytes).map_err(|error| {
-            ImageError::Invalid(format!("{path} of the archive cannot be read: {error}"))
-        })
+        let fetched = Fetched {
+            media_type: descriptor
+                .map(|descriptor| descriptor.media_type.clone())
+                .unwrap_or_default(),
+            bytes,
+            digest: found,
+        };
+        Ok(fetched.document(&format!("{path} of the archive"))?)
     }
 
     fn verify(&self, path: &str, expected: &str) -> Result<(), ImageError> {
@@ -295,7 +274,11 @@ impl Staged<'_> {
 
     fn plan(&self) -> Result<Vec<Planned>, ImageError> {
         if self.has("manifest.json") {
-            let entries: Vec<ArchiveEntry> = self.document("manifest.json")?;
+            let entries = archive_entries(&self.bytes("manifest.json")?).map_err(|error| {
+                ImageError::Invalid(format!(
+                    "manifest.json of the archive cannot be read: {error}"
+                ))
+            })?;
             return Ok(entries
                 .into_iter()
                 .map(|entry| Planned {
@@ -311,12 +294,16 @@ impl Staged<'_> {
                 "the archive is neither a docker archive (manifest.json) nor an OCI layout (index.json)".to_owned(),
             ));
         }
-        let index: Index = self.document("index.json")?;
-        index
-            .manifests
-            .iter()
-            .map(|descriptor| self.plan_oci(descriptor))
-            .collect()
+        match self.document(None)? {
+            Document::Index(index) => index
+                .manifests
+                .iter()
+                .map(|descriptor| self.plan_oci(descriptor))
+                .collect(),
+            Document::Image(_) => Err(ImageError::Invalid(
+                "index.json of the archive is no index".to_owned(),
+            )),
+        }
     }
 
     fn plan_oci(&self, descriptor: &Descriptor) -> Result<Planned, ImageError> {
@@ -331,27 +318,14 @@ impl Staged<'_> {
         .cloned()
         .into_iter()
         .collect();
-        let manifest: Manifest = if descriptor.media_type.contains("index")
-            || descriptor.media_type.contains("manifest.list")
-        {
-            let index: Index = self.blob(descriptor)?;
-            let ours = index
-                .manifests
-                .iter()
-                .find(|manifest| {
-                    manifest.platform.as_ref().is_none_or(|platform| {
-                        platform.os == "linux" && platform.architecture == host_architecture()
-                    })
-                })
-                .ok_or_else(|| {
-                    ImageError::Invalid(format!(
-                        "the archive holds no image for linux/{}",
-                        host_architecture()
-                    ))
-                })?;
-            self.blob(ours)?
-        } else {
-            self.blob(descriptor)?
+        let mut document = self.document(Some(descriptor))?;
+        if let Document::Index(index) = &document {
+            document = self.document(Some(index.choose(&host_platform())?))?;
+        }
+        let Document::Image(manifest) = document else {
+            return Err(ImageError::Invalid(
+                "the archive holds an index of indexes".to_owned(),
+            ));
         };
         Ok(Planned {
             config: blob_path(&manifest.config.digest)?,
@@ -382,4 +356,10 @@ fn blob_path(digest: &str) -> Result<String, ImageError> {
     Err(ImageError::Invalid(format!(
         "unsupported digest \"{digest}\""
     )))
+}
+
+/// What `fuzz/` sees of this file.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn described(bytes: &[u8]) {
+    drop(archive_entries(bytes));
 }

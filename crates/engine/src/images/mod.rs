@@ -34,8 +34,12 @@ mod tag;
 pub use changes::apply_changes;
 pub use commit::CommitLayer;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use config::configuration;
 pub use distribution::Distribution;
 pub use error::ImageError;
+#[cfg(feature = "fuzzing")]
+pub(crate) use load::described;
 pub use pull::PullRequest;
 pub use push::PushRequest;
 pub use reference::Reference;

@@ -2,7 +2,7 @@
 //!
 //! Recursion is bounded: by the parser for what is nested in the text, and by [`MAX_DEPTH`] for templates
 //! that call each other. So is the work, which a template that calls itself twice would double with each level:
-//! by [`MAX_ROUNDS`] and [`MAX_OUTPUT`].
+//! by [`MAX_ROUNDS`], [`MAX_OUTPUT`], and [`MAX_TEXT`] for what it hands from one call to the next.
 
 use super::ast::{Branch, Command, Expr, ExprKind, Node, Pipe, template_call};
 use super::functions::{self, Function, Param};
@@ -16,9 +16,20 @@ use std::fmt::Display;
 /// Deepest nesting of blocks and template calls while rendering.
 const MAX_DEPTH: usize = 400;
 /// Most rounds of loops and calls of templates, all together.
-const MAX_ROUNDS: usize = 1_000_000;
+const MAX_ROUNDS: usize = bounded(1_000_000);
 /// Longest output, in bytes, with which another round begins.
-const MAX_OUTPUT: usize = 64 << 20;
+const MAX_OUTPUT: usize = bounded(64 << 20);
+/// Bytes of all texts that functions make: quoting what was quoted before doubles it.
+const MAX_TEXT: usize = bounded(64 << 20);
+
+/// A fuzzer reaches the limits often, and should get on.
+const fn bounded(limit: usize) -> usize {
+    if cfg!(feature = "fuzzing") {
+        limit / 1000
+    } else {
+        limit
+    }
+}
 
 pub(super) fn render(
     template: &Template,
@@ -35,6 +46,7 @@ pub(super) fn render(
         variables: vec![("$", dot.clone())],
         depth: 0,
         rounds: 0,
+        made: 0,
     };
     let nodes = template.definitions.get("").map_or(&[][..], Vec::as_slice);
     machine.walk(&dot, nodes)?;
@@ -59,6 +71,8 @@ struct Machine<'t, 'd> {
     variables: Vec<(&'t str, Value<'d>)>,
     depth: usize,
     rounds: usize,
+    /// Bytes that functions have made.
+    made: usize,
 }
 
 impl<'t, 'd> Machine<'t, 'd> {
@@ -458,7 +472,16 @@ impl<'t, 'd> Machine<'t, 'd> {
             values.push(value);
         }
         match (function.call)(&values) {
-            Ok(value) => Ok(value),
+            Ok(value) => {
+                if let Value::Text(Cow::Owned(text)) = &value {
+                    self.made += text.len();
+                }
+                if self.made > MAX_TEXT {
+                    let message = format!("exceeded maximum of {MAX_TEXT} bytes of text");
+                    return self.fail(at, node, message);
+                }
+                Ok(value)
+            }
             Err(message) => self.fail(at, node, format!("error calling {name}: {message}")),
         }
     }

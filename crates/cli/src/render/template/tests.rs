@@ -581,6 +581,19 @@ fn nesting_and_recursion_are_bounded() {
     }
 }
 
+/// Each call quotes what the call before it has quoted.
+#[test]
+fn texts_that_double_are_bounded() {
+    let text = r#"{{define "a"}}{{template "a" json .}}{{end}}{{template "a" json "\""}}"#;
+    let error = render(text, &Value::Null, false).map_err(|error| error.to_string());
+    assert!(
+        error
+            .as_ref()
+            .is_err_and(|error| error.contains("bytes of text")),
+        "{error:?}"
+    );
+}
+
 /// Broken templates end in an error or in some output, never in a panic.
 #[test]
 fn mangled_templates_do_no_harm() {
