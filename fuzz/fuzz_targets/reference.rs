@@ -9,14 +9,6 @@ fuzz_target!(|text: &str| {
     let Ok(reference) = Reference::parse(text) else {
         return;
     };
-    // Docker too takes what it implies off once only: `docker.io/docker.io/x` is shown as `docker.io/x`.
-    let implied = ["docker.io/", "index.docker.io/", "library/"];
-    if implied
-        .iter()
-        .any(|prefix| reference.repository.starts_with(prefix))
-    {
-        return;
-    }
     let mut printed = reference.repository.clone();
     if let Some(tag) = &reference.tag {
         printed.push_str(&format!(":{tag}"));

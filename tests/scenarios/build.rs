@@ -35,7 +35,7 @@ pub(super) const OWN: &[Scenario] = &[
 ];
 
 /// A build with the classic builder, whichever client.
-fn build(scene: &Scene, arguments: &[&str]) -> Output {
+pub(super) fn build(scene: &Scene, arguments: &[&str]) -> Output {
     build_with(scene, arguments, b"")
 }
 
@@ -65,7 +65,7 @@ fn build_with(scene: &Scene, arguments: &[&str], input: &[u8]) -> Output {
 }
 
 /// A directory with these files; names with slashes make directories.
-fn context(scene: &Scene, name: &str, files: &[(&str, &str)]) -> PathBuf {
+pub(super) fn context(scene: &Scene, name: &str, files: &[(&str, &str)]) -> PathBuf {
     let directory = scene.directory(name);
     for (path, text) in files {
         let path = directory.join(path);
@@ -76,12 +76,12 @@ fn context(scene: &Scene, name: &str, files: &[(&str, &str)]) -> PathBuf {
     directory
 }
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 /// Builds and runs; what the container says.
-fn outcome(scene: &Scene, image: &str, directory: &Path) -> String {
+pub(super) fn outcome(scene: &Scene, image: &str, directory: &Path) -> String {
     build(scene, &["-t", image, text(directory)]).ok();
     scene.run(&format!("run --rm {image}")).ok()
 }

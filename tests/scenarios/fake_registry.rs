@@ -30,6 +30,8 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
     /// The connection breaks after so many bytes of the body.
     pub(super) cut: Option<usize>,
+    /// It does not break then: nothing more comes until the other side leaves.
+    pub(super) hold: bool,
 }
 
 impl Reply {
@@ -127,7 +129,11 @@ fn serve(
         head += &format!("{name}: {value}\r\n");
     }
     stream.write_all(format!("{head}\r\n").as_bytes())?;
-    stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())])
+    stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())])?;
+    if reply.hold {
+        stream.read_to_end(&mut Vec::new())?;
+    }
+    Ok(())
 }
 
 /// An image of one layer.

@@ -21,11 +21,13 @@ use testkit::{Client, Engine, Host, Output, Running, Terminal};
 
 mod backup;
 mod build;
+mod build_sources;
 mod containers;
 mod data_containers;
 mod fake_registry;
 mod files;
 mod health;
+mod image_limits;
 mod images;
 mod limits;
 mod mount_care;
@@ -225,6 +227,7 @@ fn main() {
         networks::SCENARIOS,
         images::SCENARIOS,
         build::SCENARIOS,
+        build_sources::SCENARIOS,
         registry::SCENARIOS,
         registry_logins::SCENARIOS,
     ]
@@ -237,6 +240,7 @@ fn main() {
         mount_care::OWN,
         images::OWN,
         build::OWN,
+        image_limits::OWN,
     ]
     .concat();
     // Another engine is driven by its own client only.

@@ -22,7 +22,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 pub(super) const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-fn registry(scene: &Scene, name: &str) -> Registry {
+pub(super) fn registry(scene: &Scene, name: &str) -> Registry {
     Registry::start(
         &scene.directory(name),
         "127.0.0.1",

@@ -254,7 +254,7 @@ fn certificates(directory: &Path, address: &str) -> (PathBuf, PathBuf, PathBuf) 
 }
 
 /// Runs a command with a configuration directory of its own, and perhaps more in its path.
-fn run_as(scene: &Scene, config: &Path, line: &str, input: &[u8]) -> Output {
+pub(super) fn run_as(scene: &Scene, config: &Path, line: &str, input: &[u8]) -> Output {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     let mut command = scene.client.command(&scene.engine, &words);
     let path = std::env::var("PATH").unwrap_or_default();

@@ -7,7 +7,10 @@
 //! 4. size and digest are compared: only when this succeeds was the blob what it is called.
 
 use std::fmt::Write as _;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
@@ -17,6 +20,10 @@ use crate::session::{ATTEMPTS, Session, back_off};
 use crate::transport::{Answer, Payload, unanswered};
 
 const PART: usize = 256 << 10;
+/// Parts that may wait to be digested.
+const AHEAD: usize = 4;
+/// How soon it is noticed that nobody waits for a registry that says nothing.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// Connections for one blob, with or without progress.
 const MOST_ATTEMPTS: u32 = 100;
 
@@ -129,17 +136,18 @@ impl Session<'_> {
         }
         // A registry without ranges sends again what is known.
         let mut skip = progress.at - begins;
-        let mut reader = answer.into_reader();
-        let mut buffer = vec![0; PART];
+        let parts =
+            read_ahead(answer.into_reader()).map_err(|source| RegistryError::Local { source })?;
         loop {
             if cancel.is_given_up() {
                 return Err(RegistryError::Cancelled);
             }
-            let count = match reader.read(&mut buffer) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(unanswered("GET", &url, &error.into())),
+            let part = match parts.recv_timeout(PATIENCE) {
+                Ok(part) => part.map_err(|error| unanswered("GET", &url, &error.into()))?,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => Vec::new(),
             };
+            let count = part.len();
             if count == 0 {
                 if progress.at == progress.size {
                     return Ok(());
@@ -149,7 +157,7 @@ impl Session<'_> {
             }
             let known = usize::try_from(skip).unwrap_or(usize::MAX).min(count);
             skip -= known as u64;
-            let part = &buffer[known..count];
+            let part = &part[known..];
             if part.len() as u64 > progress.size - progress.at {
                 return Err(RegistryError::Mismatch {
                     what: format!("{digest} does not have its size"),
@@ -162,6 +170,28 @@ impl Session<'_> {
             progress.at += part.len() as u64;
         }
     }
+}
+
+/// Reads in a thread of its own, so that whoever waits for a silent registry can stop waiting. The thread ends when the
+/// connection does, or has been silent for too long.
+fn read_ahead(mut reader: impl Read + Send + 'static) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
+    let (sender, parts) = sync_channel(AHEAD);
+    thread::Builder::new()
+        .name("download".to_owned())
+        .spawn(move || {
+            let mut buffer = vec![0; PART];
+            loop {
+                let part = match reader.read(&mut buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    result => result.map(|count| buffer[..count].to_vec()),
+                };
+                let is_last = part.as_ref().map_or(true, Vec::is_empty);
+                if sender.send(part).is_err() || is_last {
+                    return;
+                }
+            }
+        })?;
+    Ok(parts)
 }
 
 /// `bytes 5-9/10` begins at 5. One that cannot be read is taken for the beginning, and compared by size.

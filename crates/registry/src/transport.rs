@@ -168,7 +168,7 @@ impl Answer {
         self.header("Content-Length")?.parse().ok()
     }
 
-    pub(crate) fn into_reader(self) -> impl Read {
+    pub(crate) fn into_reader(self) -> impl Read + Send + use<> {
         self.body.into_reader()
     }
 

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0005_build_cache.sql"),
     include_str!("../migrations/0006_health.sql"),
     include_str!("../migrations/0007_networks.sql"),
+    include_str!("../migrations/0008_build_steps.sql"),
 ];
 
 /// The schema version this code knows.

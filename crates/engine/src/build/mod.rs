@@ -91,6 +91,8 @@ struct Build<'b> {
     gate: Gate,
     unpacked: Mutex<Option<PathBuf>>,
     bases: Mutex<HashMap<String, Base>>,
+    /// Images whose steps need not be done again.
+    sources: Vec<Base>,
     out: &'b dyn BuildOutput,
     notes: Mutex<Notes>,
 }
@@ -272,6 +274,7 @@ impl Builder {
             builder: self,
             request,
             out,
+            cancel,
             bases: &bases,
         };
         let plan = Plan::new(
@@ -300,6 +303,7 @@ impl Builder {
             gate: Gate::default(),
             unpacked: Mutex::default(),
             bases,
+            sources: self.sources(&request.cache_from)?,
             out,
             notes: Mutex::new(notes),
         };
@@ -320,6 +324,19 @@ impl Builder {
             build.desk.failed();
         }
         result
+    }
+
+    /// The images of `--cache-from`. One that is not there is no source, as with Docker.
+    fn sources(&self, names: &[String]) -> Result<Vec<Base>, BuildError> {
+        let mut sources = Vec::new();
+        for name in names {
+            match self.images.base(name) {
+                Ok(base) => sources.push(base),
+                Err(ImageError::NoSuch(_)) => tracing::info!(name, "no image to take steps from"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(sources)
     }
 
     /// Packs a layer in the background.
@@ -387,6 +404,7 @@ struct Finding<'a> {
     builder: &'a Builder,
     request: &'a BuildRequest,
     out: &'a dyn BuildOutput,
+    cancel: &'a Cancel,
     bases: &'a Mutex<HashMap<String, Base>>,
 }
 
@@ -438,7 +456,12 @@ impl plan::FindImage for Finding<'_> {
                         .then(|| "latest".to_owned()),
                     platform: platform.map(str::to_owned),
                     credentials,
+                    cancel: Arc::default(),
                 };
+                let _hooked = self.cancel.on_cancel({
+                    let cancel = Arc::clone(&request.cancel);
+                    Box::new(move || cancel.give_up())
+                });
                 if self.request.quiet {
                     images.pull(&request, &crate::progress::Silent)?;
                 } else {
@@ -556,6 +579,7 @@ impl<'b> Build<'b> {
             builder: self.builder,
             request: self.request,
             out: self.out,
+            cancel: self.cancel,
             bases: &self.bases,
         }
         .find(name, self.request.platform.as_deref())
@@ -604,6 +628,7 @@ impl<'b> Build<'b> {
                     key: cache::key(&below, &record.body),
                     layer: (record.made != Made::Nothing).then(|| stack[record.below].id()),
                     alias: record.alias,
+                    step: record.step.key(&below),
                     description: record.description.clone(),
                     notes: record.notes.clone(),
                     created_at: now.clone(),
@@ -659,12 +684,14 @@ impl<'b> Build<'b> {
         names: &[Reference],
     ) -> Result<String, BuildError> {
         self.check()?;
+        let lines = done.lines(blocks)?;
         let id = self.builder.images.finish_built(&Finished {
             base: &done.base,
             config: &done.config,
             author: &done.author,
             blocks,
-            lines: &done.lines,
+            lines: &lines,
+            sources: &self.sources,
             names,
         })?;
         let short = &id["sha256:".len()..][..12];

@@ -17,6 +17,8 @@ pub struct BuildRequest {
     /// Only the image's id is said.
     pub quiet: bool,
     pub no_cache: bool,
+    /// Images whose steps need not be done again, beside those that are remembered.
+    pub cache_from: Vec<String>,
     /// Ask registries for newer base images.
     pub pull: bool,
     /// `None`: the argument is named without a value.

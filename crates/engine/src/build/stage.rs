@@ -8,6 +8,7 @@ use dockerfile::{Instruction, Kind, Lines};
 use serde_json::json;
 use store::LayerId;
 
+use super::cache;
 use super::copy::body;
 use super::plan::From;
 use super::scope::Scope;
@@ -26,8 +27,55 @@ pub(super) struct Done {
     pub(super) config: Config,
     pub(super) author: String,
     pub(super) blocks: Vec<Block>,
-    pub(super) lines: Vec<Line>,
+    lines: Vec<Said>,
     volumes: Vec<Declared>,
+}
+
+/// A line of the image's history.
+#[derive(Debug, Clone)]
+struct Said {
+    created_by: String,
+    /// It added a layer.
+    layer: bool,
+    step: Step,
+}
+
+/// What a step is known by.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// It is only a setting.
+    None,
+    Key(String),
+    /// What it depends on beside the layers below, which may not be packed yet.
+    Body(String),
+}
+
+impl Step {
+    /// Upon these layers; empty for none.
+    pub(super) fn key(&self, below: &str) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Key(key) => key.clone(),
+            Self::Body(body) => cache::key(below, body),
+        }
+    }
+}
+
+impl Done {
+    /// The lines that the stage adds to the history of its base, now that its layers are published.
+    pub(super) fn lines(&self, blocks: &[Block]) -> Result<Vec<Line>, BuildError> {
+        let mut below = self.base.blocks.len();
+        let mut lines = Vec::new();
+        for said in &self.lines {
+            lines.push(Line {
+                created_by: said.created_by.clone(),
+                layer: said.layer,
+                step: said.step.key(&chain(&blocks[..below])?),
+            });
+            below += usize::from(said.layer);
+        }
+        Ok(lines)
+    }
 }
 
 /// What a step gave.
@@ -44,11 +92,22 @@ pub(super) struct Record {
     /// What it depends on beside the layers below.
     pub(super) body: String,
     pub(super) alias: bool,
+    /// What it is known by itself, whatever its other names.
+    pub(super) step: Step,
     /// How many layers were below.
     pub(super) below: usize,
     pub(super) made: Made,
     pub(super) description: String,
     pub(super) notes: String,
+}
+
+/// A step that need not be done.
+struct Known {
+    /// The layer that it made.
+    block: Option<Block>,
+    step: String,
+    notes: String,
+    is_recorded: bool,
 }
 
 pub(super) struct Stage<'b> {
@@ -62,7 +121,7 @@ pub(super) struct Stage<'b> {
     pub(super) records: Vec<Record>,
     base: Base,
     author: String,
-    lines: Vec<Line>,
+    lines: Vec<Said>,
     has_command: bool,
 }
 
@@ -141,7 +200,7 @@ impl<'b> Stage<'b> {
             let shown = shown.join(" ");
             self.say(&format!("Step {total}/{total} : LABEL {shown}\n"));
             self.config.labels.extend(labels.clone());
-            self.line(format!("LABEL {shown}"), false);
+            self.line(format!("LABEL {shown}"));
         }
         Ok(())
     }
@@ -180,8 +239,17 @@ impl<'b> Stage<'b> {
         self.say(&format!(" ---> {}\n", id.get(..12).unwrap_or(&id)));
     }
 
-    fn line(&mut self, created_by: String, layer: bool) {
-        self.lines.push(Line { created_by, layer });
+    /// A line for something that is only a setting.
+    fn line(&mut self, created_by: String) {
+        self.step_line(created_by, false, Step::None);
+    }
+
+    fn step_line(&mut self, created_by: String, layer: bool, step: Step) {
+        self.lines.push(Said {
+            created_by,
+            layer,
+            step,
+        });
     }
 
     pub(super) fn word(&self, text: &str) -> Result<String, BuildError> {
@@ -204,7 +272,7 @@ impl<'b> Stage<'b> {
                     )?;
                     self.build.consumed(name);
                 }
-                self.line(instruction.text.clone(), false);
+                self.line(instruction.text.clone());
                 Ok(())
             }
             kind => {
@@ -219,7 +287,7 @@ impl<'b> Stage<'b> {
                         Kind::Entrypoint(_) if !self.has_command => self.config.cmd = None,
                         _ => {}
                     }
-                    self.line(line, false);
+                    self.line(line);
                 }
                 Ok(())
             }
@@ -242,7 +310,7 @@ impl<'b> Stage<'b> {
     fn working_directory(&mut self, line: &str) -> Result<(), BuildError> {
         let path = PathBuf::from(self.config.working_dir.trim_start_matches('/'));
         if path.as_os_str().is_empty() {
-            self.line(line.to_owned(), false);
+            self.line(line.to_owned());
             return Ok(());
         }
         let key = body(&json!(["WORKDIR", path]));
@@ -336,13 +404,14 @@ impl<'b> Stage<'b> {
             self.records.push(Record {
                 body: body.to_owned(),
                 alias,
+                step: Step::Body(key.to_owned()),
                 below,
                 made,
                 description: text.to_owned(),
                 notes: serde_json::to_string(lost).expect("plain data serialises"),
             });
         }
-        self.line(text.to_owned(), is_layer);
+        self.step_line(text.to_owned(), is_layer, Step::Body(key.to_owned()));
     }
 
     pub(super) fn use_cached(
@@ -370,37 +439,83 @@ impl<'b> Stage<'b> {
         if build.request.no_cache || !is_known {
             return Ok(None);
         }
-        let below = chain(&self.blocks)?;
-        let Some(row) = build.builder.look_up(&below, key)? else {
+        let Some(known) = self.known(&chain(&self.blocks)?, key)? else {
             return Ok(None);
         };
-        let block = match row.layer {
-            Some(id) => match build.builder.images.published(id)? {
-                Some(block) => Some(block),
-                None => return Ok(None),
-            },
-            None => None,
-        };
-        build.used(&row.key);
         self.say(" ---> Using cache\n");
         let count = self.blocks.len();
-        let made = block
+        let made = known
+            .block
             .as_ref()
             .map_or(Made::Nothing, |block| Made::Layer(block.id()));
-        // A name under which the step was not known yet.
-        for alias in aliases.iter().filter(|alias| *alias != key) {
+        // Names under which the step was not known yet, and its own if an image told of it.
+        let mut names: Vec<(&str, bool)> = Vec::new();
+        if known.is_recorded {
+            build.used(&cache::key(&chain(&self.blocks)?, key));
+        } else {
+            names.push((key, false));
+        }
+        names.extend(
+            aliases
+                .iter()
+                .filter(|alias| *alias != key)
+                .map(|alias| (alias.as_str(), true)),
+        );
+        for (body, alias) in names {
             self.records.push(Record {
-                body: alias.clone(),
-                alias: true,
+                body: body.to_owned(),
+                alias,
+                step: Step::Key(known.step.clone()),
                 below: count,
                 made,
                 description: text.to_owned(),
-                notes: row.notes.clone(),
+                notes: known.notes.clone(),
             });
         }
-        self.line(text.to_owned(), block.is_some());
-        self.blocks.extend(block);
-        Ok(Some(serde_json::from_str(&row.notes).unwrap_or_default()))
+        self.step_line(
+            text.to_owned(),
+            known.block.is_some(),
+            Step::Key(known.step),
+        );
+        self.blocks.extend(known.block);
+        Ok(Some(serde_json::from_str(&known.notes).unwrap_or_default()))
+    }
+
+    /// What is remembered of a step upon the layers `below`, or what an image of `--cache-from` tells of it.
+    fn known(&self, below: &str, body: &str) -> Result<Option<Known>, BuildError> {
+        let builder = self.build.builder;
+        // What an earlier version remembered under another name does not say what the history is to say.
+        let row = builder
+            .look_up(below, body)?
+            .filter(|row| !(row.alias && row.step.is_empty()));
+        if let Some(row) = row {
+            let step = if row.alias { row.step } else { row.key };
+            let known = |block| Known {
+                block,
+                step,
+                notes: row.notes,
+                is_recorded: true,
+            };
+            match row.layer {
+                None => return Ok(Some(known(None))),
+                Some(id) => {
+                    if let Some(block) = builder.images.published(id)? {
+                        return Ok(Some(known(Some(block))));
+                    }
+                }
+            }
+        }
+        let step = cache::key(below, body);
+        let told = self.build.sources.iter();
+        let found = told
+            .filter_map(|image| image.step(&step, &self.blocks))
+            .next();
+        Ok(found.map(|block| Known {
+            block,
+            step,
+            notes: "[]".to_owned(),
+            is_recorded: false,
+        }))
     }
 
     /// The layers of another stage or of an image.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLockReadGuard};
 use jiff::Timestamp;
 use store::LayerId;
 
-use super::config::{History, ImageConfig, RootFs, digest, host_architecture};
+use super::config::{History, ImageConfig, RootFs, digest, host_architecture, without_nulls};
 use super::layers::{Layer, create_file};
 use super::{ImageError, Images, Reference};
 use crate::containers::Config;
@@ -61,6 +61,8 @@ pub(crate) struct Line {
     pub(crate) created_by: String,
     /// It added a layer.
     pub(crate) layer: bool,
+    /// The key of the step, if it may be found by it; see [`Base::step`].
+    pub(crate) step: String,
 }
 
 /// What the finished image is to be.
@@ -71,6 +73,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) author: &'a str,
     pub(crate) blocks: &'a [Block],
     pub(crate) lines: &'a [Line],
+    /// Images that it may turn out to be.
+    pub(crate) sources: &'a [Base],
     pub(crate) names: &'a [Reference],
 }
 
@@ -103,6 +107,32 @@ impl Base {
             history: Vec::new(),
         }
     }
+
+    /// What the step with this key gave when the image was built upon the same layers: a layer, or nothing. `None`: it was no
+    /// such step.
+    pub(crate) fn step(&self, key: &str, below: &[Block]) -> Option<Option<Block>> {
+        let mut layers = 0;
+        for line in &self.history {
+            if line.step == key {
+                let same = self.blocks.get(..layers)?.iter().map(Block::id);
+                let same = same.eq(below.iter().map(Block::id));
+                let made = if line.empty_layer {
+                    None
+                } else {
+                    Some(self.blocks.get(layers)?.clone())
+                };
+                return same.then_some(made);
+            }
+            layers += usize::from(!line.empty_layer);
+        }
+        None
+    }
+}
+
+/// A document without times, whoever wrote it, as one short text.
+fn shape(document: &ImageConfig) -> String {
+    let value = serde_json::to_value(document).expect("a configuration serialises");
+    digest(without_nulls(value).to_string().as_bytes())
 }
 
 impl Sealing {
@@ -297,16 +327,22 @@ impl Images {
                 created_by: line.created_by.clone(),
                 comment: "orlop build".to_owned(),
                 empty_layer: !line.layer,
+                step: line.step.clone(),
                 ..History::default()
             }));
         let bytes = |document: &ImageConfig| {
             serde_json::to_vec(document).expect("a configuration serialises")
         };
-        let shape = digest(&bytes(&document));
-        let same = self.store.read(|tx| match tx.build_result(&shape)? {
-            Some(id) => tx.image(&id),
-            None => Ok(None),
-        })?;
+        let shape = shape(&document);
+        let known = self.store.read(|tx| tx.build_result(&shape))?;
+        let known = match known {
+            Some(id) => Some(id),
+            None => self.same_shape(finished.sources, &shape, history.len())?,
+        };
+        let same = match known {
+            Some(id) => self.row(&id)?,
+            None => None,
+        };
         let id = match same {
             Some(row) => {
                 self.store.write(|tx| {
@@ -347,6 +383,29 @@ impl Images {
             self.publish(&id, "tag", Some(name));
         }
         Ok(id)
+    }
+
+    /// The image of these that differs in nothing but the times of what it has beyond the first `older` lines of its history.
+    fn same_shape(
+        &self,
+        images: &[Base],
+        shape: &str,
+        older: usize,
+    ) -> Result<Option<String>, ImageError> {
+        for image in images {
+            let Some(row) = self.row(&image.id)? else {
+                continue;
+            };
+            let mut document = ImageConfig::parse(&row.config)?;
+            document.created = None;
+            for line in document.history.iter_mut().skip(older) {
+                line.created = None;
+            }
+            if self::shape(&document) == shape {
+                return Ok(Some(row.id));
+            }
+        }
+        Ok(None)
     }
 
     /// When each layer was made.

@@ -70,6 +70,7 @@ impl Images {
             author: commit.author.to_owned(),
             comment: commit.comment.to_owned(),
             empty_layer: false,
+            step: String::new(),
         });
         let bytes = serde_json::to_vec(&document).expect("a configuration serialises");
         let mut layers = layers;

@@ -51,6 +51,10 @@ pub(super) struct History {
     pub(super) comment: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) empty_layer: bool,
+    /// The key of the step of a build that this is: what it depends on, as a digest. It goes wherever the image goes, so
+    /// that a build elsewhere may trust it (`--cache-from`).
+    #[serde(rename = "io.orlop.step", skip_serializing_if = "String::is_empty")]
+    pub(super) step: String,
 }
 
 impl ImageConfig {

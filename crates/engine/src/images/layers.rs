@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use store::{LayerId, LayerRow, LayerState};
 
 use super::config::chain_id;
-use super::{ImageError, Images};
+use super::{ImageError, Images, Room};
 
 /// Fast, and already half the size.
 const ZSTD_LEVEL: i32 = 1;
@@ -166,6 +166,7 @@ impl Images {
             move |source: io::Error| ImageError::Io { action, source }
         };
         let root = self.layer_directory(id)?;
+        let room = Room::on_disk(root.as_fd(), "the layer")?;
         let kept = create_file(&self.paths.layer(id).join("tar.zst"))
             .map_err(failed("cannot keep a layer"))?;
         let kept = archive::zstd_writer(kept, ZSTD_LEVEL).map_err(failed("cannot keep a layer"))?;
@@ -175,10 +176,11 @@ impl Images {
         });
         let options = archive::UnpackOptions {
             whiteouts: archive::UnpackWhiteouts::ToOverlay,
+            limits: room.limits(),
             ..archive::UnpackOptions::default()
         };
         let unpacked = archive::unpack(&mut stream, root.as_fd(), &options)
-            .map_err(|error| ImageError::Invalid(format!("layer cannot be unpacked: {error}")))?;
+            .map_err(|error| room.refused("the layer", &error))?;
         // The digest covers what follows the archive's end, too.
         io::copy(&mut stream, &mut io::sink()).map_err(failed("cannot read a layer"))?;
         let (digest, Keep { to, .. }) = stream.finish();
@@ -234,10 +236,15 @@ impl Images {
             .try_for_each(|layer| self.drop_layer(layer.id))
     }
 
-    /// Removes a layer that no image holds: out of sight first, then its row, then its bytes. Idempotent.
+    /// Removes a layer that no image holds: out of sight first, then its bytes, then its row. Idempotent.
+    ///
+    /// One that never was in sight needs no room to be recorded as such: it may be what fills the disk.
     pub(super) fn drop_layer(&self, id: LayerId) -> Result<(), ImageError> {
-        self.store
-            .write(|tx| Ok::<_, ImageError>(tx.set_layer_state(id, LayerState::Removing)?))?;
+        let row = self.store.read(|tx| Ok::<_, ImageError>(tx.layer(id)?))?;
+        if row.is_some_and(|row| row.state == LayerState::Ready) {
+            self.store
+                .write(|tx| Ok::<_, ImageError>(tx.set_layer_state(id, LayerState::Removing)?))?;
+        }
         let directory = self.paths.layer(id);
         match sys::dir::remove_tree(&directory) {
             Ok(()) => {}

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::config::{ImageConfig, chain_id, digest};
 use super::layers::Layer;
 use super::pull::host_platform;
-use super::{ImageError, Images, Reference};
+use super::{ImageError, Images, Reference, Room};
 use crate::progress::{CountingReader, Progress};
 
 /// Larger manifests and configurations are refused unread.
@@ -122,13 +122,15 @@ impl Images {
         let counted = CountingReader::new(tar, "", "Reading archive", progress);
         let mut plain =
             archive::decompress(counted).map_err(|error| ImageError::Invalid(error.to_string()))?;
+        let room = Room::on_disk(staged.directory.as_fd(), "the image archive")?;
         let options = archive::UnpackOptions {
+            limits: room.limits(),
             devices: archive::Devices::Refuse,
             owner: archive::Owner::Fixed(0, 0),
             ..archive::UnpackOptions::default()
         };
         archive::unpack(&mut plain, staged.directory.as_fd(), &options)
-            .map_err(|error| ImageError::Invalid(format!("invalid image archive: {error}")))?;
+            .map_err(|error| room.refused("the image archive", &error))?;
         Ok(staged)
     }
 

@@ -28,6 +28,7 @@ mod push;
 mod reference;
 
 mod remove;
+mod room;
 mod save;
 mod tag;
 
@@ -43,6 +44,8 @@ pub(crate) use load::described;
 pub use pull::PullRequest;
 pub use push::PushRequest;
 pub use reference::Reference;
+pub use registry::Cancel;
+pub(crate) use room::Room;
 
 /// All images of one engine.
 #[derive(Debug)]

@@ -1,8 +1,11 @@
 //! Image references: `[domain/]path[:tag][@digest]`.
 
+use std::borrow::Cow;
+
 use super::ImageError;
 
-/// A parsed reference in the form that users see: `docker.io/library/` is implied and not shown.
+/// A parsed reference in the form that users see: `docker.io/library/` is implied and not shown, and `docker.io/` not either
+/// unless what follows would be taken for another registry then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     /// `busybox`, `localhost:5000/team/x`.
@@ -41,11 +44,11 @@ impl Reference {
                 "invalid reference format: repository name ({repository}) must be lowercase"
             )));
         }
-        if !is_repository(repository) {
+        if !is_repository(&repository) {
             return Err(invalid());
         }
         Ok(Self {
-            repository: repository.to_owned(),
+            repository: repository.into_owned(),
             tag,
             digest,
         })
@@ -57,27 +60,33 @@ impl Reference {
     }
 }
 
-/// Strips what Docker implies.
-fn familiar(repository: &str) -> &str {
-    let path = repository
-        .strip_prefix("docker.io/")
-        .or_else(|| repository.strip_prefix("index.docker.io/"))
-        .unwrap_or(repository);
+/// Strips what Docker implies. Docker itself strips it from `docker.io/a.b/x`, too: it shows two repositories alike that it
+/// tells apart; names are the keys of our records.
+fn familiar(repository: &str) -> Cow<'_, str> {
+    let hub = ["docker.io/", "index.docker.io/"]
+        .iter()
+        .find_map(|prefix| repository.strip_prefix(prefix));
+    let path = hub.unwrap_or(repository);
     match path.strip_prefix("library/") {
-        Some(name) if !name.contains('/') => name,
-        _ => path,
+        Some(name) if !name.contains('/') => name.into(),
+        _ if hub.is_some() && domain_of(path).is_some() => format!("docker.io/{path}").into(),
+        _ => path.into(),
     }
+}
+
+/// What Docker's rule takes for a registry, and the rest.
+fn domain_of(text: &str) -> Option<(&str, &str)> {
+    text.split_once('/')
+        .filter(|(domain, _)| domain.contains(['.', ':']) || *domain == "localhost")
 }
 
 fn is_repository(text: &str) -> bool {
     if text.is_empty() || text.len() > 255 {
         return false;
     }
-    match text.split_once('/') {
-        Some((domain, path)) if domain.contains(['.', ':']) || domain == "localhost" => {
-            is_domain(domain) && is_path(path)
-        }
-        _ => is_path(text),
+    match domain_of(text) {
+        Some((domain, path)) => is_domain(domain) && is_path(path),
+        None => is_path(text),
     }
 }
 
@@ -140,6 +149,12 @@ mod tests {
             ("docker.io/team/app", "team/app", None),
             ("localhost:5000/a/b:t_1", "localhost:5000/a/b", Some("t_1")),
             ("localhost/a", "localhost/a", None),
+            ("docker.io/a.b/x", "docker.io/a.b/x", None),
+            ("index.docker.io/localhost/x", "docker.io/localhost/x", None),
+            ("docker.io/docker.io/x", "docker.io/docker.io/x", None),
+            ("a.b/x", "a.b/x", None),
+            ("docker.io/library/a.b", "a.b", None),
+            ("library/a/b", "library/a/b", None),
             ("my__img--x.y", "my__img--x.y", None),
         ] {
             let reference = Reference::parse(text).expect(text);

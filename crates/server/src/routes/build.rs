@@ -115,6 +115,7 @@ fn parse(request: &Request) -> Result<BuildRequest, Refusal> {
         quiet: request.flag("q"),
         no_cache: request.flag("nocache"),
         pull: request.flag("pull"),
+        cache_from: document(request, "cachefrom")?,
         arguments: document(request, "buildargs")?,
         labels: document(request, "labels")?,
         target: text("target"),

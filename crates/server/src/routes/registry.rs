@@ -1,4 +1,8 @@
 //! What goes to registries: pull, push, logins, search.
+//!
+//! A client that goes away ends its pull.
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
@@ -13,6 +17,7 @@ use crate::bridge::Class;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
 use crate::filters;
+use crate::hangup::Peer;
 use crate::request::Request;
 use crate::stream::{Lines, respond};
 
@@ -30,8 +35,16 @@ pub(super) async fn pull(request: Request, image: String) -> Answer {
         tag: request.text("tag"),
         platform: request.text("platform"),
         credentials: credentials(&request),
+        cancel: Arc::default(),
     };
+    let peer = request.inner.extensions().get::<Peer>().cloned();
     let pieces = request.bridge.produce(Class::Long, move |engine, pieces| {
+        let _watched = peer.and_then(|peer| {
+            let cancel = Arc::clone(&pull.cancel);
+            peer.watch(move || cancel.give_up())
+                .inspect_err(|error| tracing::warn!(%error, "a pull goes on if its client leaves"))
+                .ok()
+        });
         let lines = Lines::new(pieces, true);
         let result = engine.images.pull(&pull, &lines).map_err(Into::into);
         lines.finish(result);

@@ -15,6 +15,8 @@ pub struct BuildRecordRow {
     pub layer: Option<LayerId>,
     /// Another key of a step that has one already.
     pub alias: bool,
+    /// The key of the step itself, the same as `key` unless this is an alias; empty in records of earlier versions.
+    pub step: String,
     /// The instruction, for people.
     pub description: String,
     /// JSON: what a build says again when it uses the record.
@@ -40,7 +42,7 @@ pub struct BuildMountRow {
     pub uses: u64,
 }
 
-const RECORD: &str = "key, layer_id, alias, description, notes, created_at, used_at, uses";
+const RECORD: &str = "key, layer_id, alias, description, notes, created_at, used_at, uses, step";
 const MOUNT: &str = "id, key, description, created_at, used_at, uses";
 
 fn record(row: &Row<'_>) -> Result<BuildRecordRow, ReadError> {
@@ -62,6 +64,7 @@ fn record(row: &Row<'_>) -> Result<BuildRecordRow, ReadError> {
         created_at: row.get(5)?,
         used_at: row.get(6)?,
         uses,
+        step: row.get(8)?,
     })
 }
 
@@ -141,11 +144,11 @@ impl WriteTx<'_> {
     pub fn set_build_record(&self, record: &BuildRecordRow) -> Result<(), StoreError> {
         self.execute(
             "record a step of a build",
-            "INSERT INTO build_cache (key, layer_id, alias, description, notes, created_at, used_at, uses)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)
+            "INSERT INTO build_cache (key, layer_id, alias, description, notes, created_at, used_at, uses, step)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8)
              ON CONFLICT (key) DO UPDATE SET layer_id = excluded.layer_id, alias = excluded.alias,
                 description = excluded.description, notes = excluded.notes,
-                created_at = excluded.created_at, used_at = excluded.used_at, uses = uses + 1",
+                created_at = excluded.created_at, used_at = excluded.used_at, uses = uses + 1, step = excluded.step",
             params![
                 record.key,
                 record.layer.map(|layer| layer.0),
@@ -153,7 +156,8 @@ impl WriteTx<'_> {
                 record.description,
                 record.notes,
                 record.created_at,
-                record.used_at
+                record.used_at,
+                record.step
             ],
         )?;
         Ok(())

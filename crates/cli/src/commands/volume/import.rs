@@ -10,7 +10,7 @@ use crate::http::{Body, Client, encode};
 pub(crate) struct Args {
     #[arg(value_name = "VOLUME")]
     volume: String,
-    /// A tar archive (plain, gzip or zstd), or - for standard input
+    /// A tar archive (plain, gzip, bzip2, xz or zstd), or - for standard input
     #[arg(value_name = "SOURCE", default_value = "-")]
     source: String,
 }

@@ -265,7 +265,7 @@ impl Stage<'_> {
                             path: url.into(),
                             source,
                         })?;
-                    if wishes.recognise(reader, &name)? {
+                    if archive::is_tar(reader) {
                         items.push(wishes.archive(content, wishes.destination.clone()));
                         return Ok(());
                     }

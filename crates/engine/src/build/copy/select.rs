@@ -126,37 +126,10 @@ impl Wishes {
     }
 
     fn is_archive(&self, tree: &Tree<'_>, found: &Found) -> Result<bool, BuildError> {
-        let name = found.path.to_string_lossy().into_owned();
         let reader = tree
             .reader(found)
             .map_err(|error| self.io(&found.path, &error))?;
-        self.recognise(reader, &name)
-    }
-
-    /// Whether a stream is an archive; one that would be, if only it could be decompressed, is refused.
-    pub(super) fn recognise(
-        &self,
-        mut reader: impl io::Read + Send,
-        name: &str,
-    ) -> Result<bool, BuildError> {
-        let mut beginning = Vec::new();
-        io::Read::take(&mut reader, 16 << 10)
-            .read_to_end(&mut beginning)
-            .map_err(|error| self.io(Path::new(name), &error))?;
-        use io::Read as _;
-        let lower = name.to_ascii_lowercase();
-        let foreign = [".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tbz", ".tar.lz4"]
-            .iter()
-            .any(|end| lower.ends_with(end));
-        if foreign
-            && let Err(archive::CompressionError::Unsupported { name: format }) =
-                archive::decompress(beginning.as_slice())
-        {
-            return Err(self.failed(format!(
-                "{name} is compressed with {format}, which cannot be unpacked here; use gzip or zstd, or --unpack=false"
-            )));
-        }
-        Ok(archive::is_tar(beginning.as_slice()))
+        Ok(archive::is_tar(reader))
     }
 
     fn item(&self, found: Found, target: PathBuf) -> Item {

@@ -16,6 +16,7 @@ use sys::dir::Time;
 use super::item::{Content, Item};
 use crate::build::BuildError;
 use crate::build::tree::{FoundKind, Tree};
+use crate::images::Room;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
@@ -290,7 +291,9 @@ impl<'a> Writer<'a> {
             .reader(tree)
             .map_err(|error| self.failed(target, &error))?;
         let plain = archive::decompress(reader).map_err(BuildError::Compression)?;
+        let room = Room::on_disk(self.root, &name)?;
         let options = archive::UnpackOptions {
+            limits: room.limits(),
             owner: match self.owner {
                 Some((uid, gid)) => archive::Owner::Fixed(uid, gid),
                 None => archive::Owner::Keep,
@@ -303,7 +306,7 @@ impl<'a> Writer<'a> {
         };
         archive::unpack(plain, self.root, &options)
             .map(drop)
-            .map_err(|source| BuildError::Unpack { name, source })
+            .map_err(|error| room.refused(&name, &error).into())
     }
 }
 

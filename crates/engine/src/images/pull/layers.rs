@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use registry::{Cancel, Descriptor, RegistryError};
+use registry::{Descriptor, RegistryError};
 
 use super::Pull;
 use super::receive::receive;
@@ -28,7 +28,7 @@ pub(super) struct Missing<'a> {
 impl Pull<'_> {
     /// Fetches all of them; the layers are not published yet.
     pub(super) fn fetch(&self, missing: &[Missing<'_>]) -> Result<Vec<(usize, Layer)>, ImageError> {
-        let cancel = Cancel::default();
+        let cancel = self.cancel.child();
         let next = AtomicUsize::new(0);
         let done: Mutex<Vec<(usize, Layer)>> = Mutex::default();
         let failed: Mutex<Option<ImageError>> = Mutex::default();
@@ -62,7 +62,14 @@ impl Pull<'_> {
             }
         });
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let failed = failed.or_else(|| {
+            // Nothing failed, and yet not everything may be there: nobody wants it any more.
+            self.cancel
+                .is_given_up()
+                .then(|| RegistryError::Cancelled.into())
+        });
+        match failed {
             None => Ok(done),
             Some(error) => {
                 let layers: Vec<Layer> = done.into_iter().map(|(_, layer)| layer).collect();

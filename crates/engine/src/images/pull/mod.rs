@@ -8,7 +8,7 @@
 //! Before 4 nothing exists but layers that no image holds, which the next start removes.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use registry::{
     Access, Cancel, Credentials, Document, Fetched, Manifest, Platform, RegistryError, Repository,
@@ -41,6 +41,8 @@ pub struct PullRequest {
     /// `os/architecture/variant`
     pub platform: Option<String>,
     pub credentials: Option<Credentials>,
+    /// Ends the pull; nothing of it stays but layers that were complete.
+    pub cancel: Arc<Cancel>,
 }
 
 impl Images {
@@ -85,11 +87,12 @@ impl Images {
                         session: &session,
                         wanted: wanted.as_ref(),
                         progress,
+                        cancel: &request.cancel,
                     }
                     .all(&name)
                 });
             match pulled {
-                Err(error) if source.is_mirror => {
+                Err(error) if source.is_mirror && !request.cancel.is_given_up() => {
                     tracing::info!(mirror = source.registry, %error, "a mirror could not help");
                     failed = Some(error);
                 }
@@ -105,6 +108,7 @@ struct Pull<'a> {
     session: &'a Session<'a>,
     wanted: Option<&'a Platform>,
     progress: &'a dyn Progress,
+    cancel: &'a Cancel,
 }
 
 impl Pull<'_> {
@@ -138,6 +142,7 @@ impl Pull<'_> {
     /// Whether the name leads to another image than before.
     fn one(&self, name: &Reference) -> Result<bool, ImageError> {
         let images = self.images;
+        self.check_wanted()?;
         let reference = name
             .digest
             .as_deref()
@@ -155,8 +160,7 @@ impl Pull<'_> {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         let (fetched, manifest) = self.image_behind(&found, &shown)?;
-        let cancel = Cancel::default();
-        let config = self.session.document(&manifest.config, &cancel)?;
+        let config = self.session.document(&manifest.config, self.cancel)?;
         let document = ImageConfig::parse(&config)?;
         self.check(&document, &manifest, &shown)?;
         let id = digest(&config);
@@ -168,6 +172,7 @@ impl Pull<'_> {
         // Held until the image is there: whoever waits for one of the layers then finds it.
         let (layers, _claims) = self.layers(&manifest, &document)?;
         sys::fault::step("pull:layers");
+        self.check_wanted()?;
         let names: Vec<Reference> = name
             .digest
             .is_none()
@@ -199,6 +204,13 @@ impl Pull<'_> {
         self.progress
             .status("", &format!("Digest: {}", found.digest));
         Ok(before.as_deref() != Some(id.as_str()))
+    }
+
+    fn check_wanted(&self) -> Result<(), ImageError> {
+        if self.cancel.is_given_up() {
+            return Err(RegistryError::Cancelled.into());
+        }
+        Ok(())
     }
 
     /// Follows indexes to the manifest for the wanted platform.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use archive::{Limits, UnpackError, UnpackOptions, UnpackWhiteouts};
+use archive::{UnpackError, UnpackOptions, UnpackWhiteouts};
 use registry::{Cancel, RegistryError, Session};
 use sha2::{Digest as _, Sha256};
 use store::LayerId;
@@ -26,19 +26,13 @@ use super::layers::Missing;
 use super::short;
 use super::spool::{End, Spool};
 use crate::images::layers::Layer;
+use crate::images::room::{MOST_BEYOND, Room};
 use crate::images::{ImageError, Images};
 use crate::progress::Progress;
 
 /// Bytes that pass from one thread to the next at a time, and how many such pieces may wait.
 const PIECE: usize = 256 << 10;
 const WAITING: usize = 16;
-/// A layer may unpack to so many times its size, and this much more: gzip cannot do better than a thousand, honest files
-/// do not come near it.
-const MOST_RATIO: u64 = 200;
-const MOST_BEYOND: u64 = 1 << 30;
-const MOST_ENTRIES: u64 = 10_000_000;
-/// What stays free on the disk.
-const RESERVE: u64 = 64 << 20;
 /// Between two tellings of progress.
 const STRIDE: u64 = 512 << 10;
 
@@ -90,13 +84,6 @@ struct Receiving<'a> {
     id: &'a str,
 }
 
-/// How much may come out of the layer, and whether the disk is what limits it.
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    bytes: u64,
-    by_disk: bool,
-}
-
 impl Receiving<'_> {
     /// The bytes of the layer's files.
     fn run(&self, id: LayerId) -> Result<u64, ImageError> {
@@ -104,8 +91,10 @@ impl Receiving<'_> {
             let action = action.to_owned();
             move |source: io::Error| ImageError::Io { action, source }
         };
-        let bound = self.bound()?;
+        let what = format!("layer {}", self.id);
+        let size = self.missing.descriptor.size;
         let root = self.images.layer_directory(id)?;
+        let room = Room::for_layer(root.as_fd(), size, &what)?;
         let file = File::options()
             .read(true)
             .write(true)
@@ -119,7 +108,7 @@ impl Receiving<'_> {
             let (spool, receiving) = (&spool, self);
             let downloading = scope.spawn(move || receiving.download(spool));
             let decompressing =
-                scope.spawn(move || decompress(spool, receiving, bound, &to_unpack, &to_digest));
+                scope.spawn(move || decompress(spool, receiving, room, &to_unpack, &to_digest));
             let digesting = scope.spawn(move || digest_of(&digested_from));
             let mut pieces = Pieces {
                 from: unpacked_from,
@@ -130,10 +119,7 @@ impl Receiving<'_> {
                 let progress = |done: archive::Unpacked| tell(done.entries + (done.bytes >> 16));
                 let options = UnpackOptions {
                     whiteouts: UnpackWhiteouts::ToOverlay,
-                    limits: Limits {
-                        max_bytes: bound.bytes,
-                        max_entries: MOST_ENTRIES,
-                    },
+                    limits: room.limits(),
                     progress: Some(&progress),
                     ..UnpackOptions::default()
                 };
@@ -165,7 +151,7 @@ impl Receiving<'_> {
         }
         let unpacked = unpacked
             .map_err(failed("cannot make a layer durable"))?
-            .map_err(|error| self.explained(&error, bound))?;
+            .map_err(|error| room.refused(&what, &error))?;
         if diff_id != self.missing.diff_id {
             return Err(ImageError::Invalid(format!(
                 "invalid diffID for layer {}: expected \"{}\", got \"{diff_id}\"",
@@ -173,31 +159,6 @@ impl Receiving<'_> {
             )));
         }
         Ok(unpacked.bytes)
-    }
-
-    fn bound(&self) -> Result<Bound, ImageError> {
-        let size = self.missing.descriptor.size;
-        let path = self.images.paths.layers();
-        let disk = rustix::fs::statvfs(&path).map_err(|error| ImageError::Io {
-            action: format!("cannot look at {}", path.display()),
-            source: error.into(),
-        })?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let left = free.saturating_sub(RESERVE).saturating_sub(size);
-        if left == 0 {
-            return Err(ImageError::Io {
-                action: format!(
-                    "layer {} of {size} bytes does not fit on the disk, which has {free} left",
-                    self.id
-                ),
-                source: io::Error::from(rustix::io::Errno::NOSPC),
-            });
-        }
-        let honest = size.saturating_mul(MOST_RATIO).saturating_add(MOST_BEYOND);
-        Ok(Bound {
-            bytes: honest.min(left),
-            by_disk: left < honest,
-        })
     }
 
     fn download(&self, spool: &Spool) -> Result<(), RegistryError> {
@@ -229,41 +190,13 @@ impl Receiving<'_> {
         });
         result
     }
-
-    fn explained(&self, error: &UnpackError, bound: Bound) -> ImageError {
-        match error {
-            UnpackError::TooLarge { limit } if bound.by_disk => ImageError::Io {
-                action: format!(
-                    "layer {} unpacks to more than the {limit} bytes that are free",
-                    self.id
-                ),
-                source: io::Error::from(rustix::io::Errno::NOSPC),
-            },
-            UnpackError::TooLarge { limit } => ImageError::Invalid(format!(
-                "layer {} unpacks to more than {limit} bytes, which is too much for its {} compressed ones",
-                self.id, self.missing.descriptor.size
-            )),
-            _ => match error.cause().and_then(io::Error::raw_os_error) {
-                Some(number) => ImageError::Io {
-                    action: format!("failed to register layer {}: {error}", self.id),
-                    source: io::Error::from_raw_os_error(number),
-                },
-                None => ImageError::Invalid(match error.cause() {
-                    Some(cause) => {
-                        format!("failed to register layer {}: {error}: {cause}", self.id)
-                    }
-                    None => format!("failed to register layer {}: {error}", self.id),
-                }),
-            },
-        }
-    }
 }
 
 /// Passes the plain stream on, piece by piece, to whoever unpacks and whoever digests it.
 fn decompress(
     spool: &Spool,
     receiving: &Receiving<'_>,
-    bound: Bound,
+    room: Room,
     to_unpack: &SyncSender<io::Result<Piece>>,
     to_digest: &SyncSender<Piece>,
 ) {
@@ -281,7 +214,7 @@ fn decompress(
         }
     };
     // Headers and padding come on top of the contents; a stream of nothing but those must end, too.
-    let most = bound.bytes.saturating_mul(2).saturating_add(MOST_BEYOND);
+    let most = room.bytes.saturating_mul(2).saturating_add(MOST_BEYOND);
     let (mut passed, mut told) = (0, 0);
     loop {
         let mut piece = Vec::with_capacity(PIECE);

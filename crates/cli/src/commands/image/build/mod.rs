@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// What RUN writes below a declared volume: "classic" drops it, "keep" keeps it as BuildKit does
     #[arg(long, value_name = "string", default_value = "classic")]
     build_volumes: String,
+    /// Images to consider as cache sources
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    cache_from: Vec<String>,
     /// Limit the CPU CFS (Completely Fair Scheduler) period
     #[arg(long, value_name = "int")]
     cpu_period: Option<i64>,
@@ -172,6 +175,10 @@ impl Args {
             .option(
                 "buildargs",
                 json(json!(self.arguments()), self.build_arg.is_empty()),
+            )
+            .option(
+                "cachefrom",
+                json(json!(self.cache_from), self.cache_from.is_empty()),
             )
             .option("labels", json(json!(self.labels()), self.label.is_empty()))
             .option("ulimits", json(json!(ulimits), ulimits.is_empty()))
