@@ -65,6 +65,13 @@ pub enum VolumeError {
         #[source]
         source: sys::copy_tree::CopyError,
     },
+    #[error("cannot compare {} of volume {name}", path.display())]
+    Compare {
+        name: String,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot import into volume {name}")]
     Import {
         name: String,
@@ -143,9 +150,10 @@ impl VolumeError {
             Self::Subpath { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
             }
-            Self::Subpath { source, .. } | Self::Io { source, .. } | Self::Merge { source, .. } => {
-                ErrorKind::from(source)
-            }
+            Self::Subpath { source, .. }
+            | Self::Io { source, .. }
+            | Self::Merge { source, .. }
+            | Self::Compare { source, .. } => ErrorKind::from(source),
             Self::Compression { .. } => ErrorKind::Invalid,
             Self::Populate { source, .. } => kind_of_cause(source),
             Self::Import { source, .. } => match kind_of_cause(source) {

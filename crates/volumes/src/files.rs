@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{FileType, OFlags};
 use store::VolumeRow;
 
-use crate::fill::Source;
+use crate::fill::{Source, Wish};
 use crate::merge::Existing;
 use crate::{VolumeError, Volumes, held};
 
@@ -128,7 +128,12 @@ impl Volumes {
         let row = self.row(name)?;
         self.attach(&row, FILES)?;
         let imported = match self.open_subpath(&row, inside) {
-            Ok(Some(_)) => self.fill(&row, inside, Source::Archive(plain), Existing::Replace),
+            Ok(Some(_)) => self.fill(
+                &row,
+                inside,
+                Source::Archive(plain),
+                Wish::new(Existing::Replace),
+            ),
             Ok(None) => Err(subpath(&row, path, io::ErrorKind::NotADirectory.into())),
             Err(error) => Err(error),
         };

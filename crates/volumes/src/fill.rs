@@ -1,4 +1,4 @@
-//! Contents from elsewhere into a volume: what [`crate::populate`] and [`crate::import`] have in common.
+//! Contents from elsewhere into a volume: what [`crate::populate`], [`crate::import`] and [`crate::reseed`] have in common.
 //!
 //! Everything is staged first, so that a source that is broken, hostile or too large changes nothing in the volume.
 //! The entries are then moved into place one after the other: who uses the volume meanwhile sees each of them either
@@ -8,18 +8,19 @@
 //! 1. begin: the operation is recorded
 //! 2. `stage`: the new contents are in `staging/<op>/tree`, durable; the commit point
 //! 3. `merge`: each entry is moved into the volume, and the volume's root gets the attributes of the tree's; then
-//!    staging goes
+//!    staging goes, and so does what the new contents have no more
 //!
 //! The source cannot be read again after a crash, which is why the commit point is 2: before it nothing has happened,
 //! after it recovery moves the rest. A merge that *fails* is given up where it stands, with an error that says so: if
 //! it were resumed at some later start, it could undo what users did to the volume in the meantime.
 
 use std::cell::{Cell, RefCell};
-use std::io::Read;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, FileType, OFlags};
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::{OpId, VolumeId, VolumeRow, VolumeState, WriteTx};
@@ -33,6 +34,30 @@ pub(crate) enum Source<'a> {
     Tree(BorrowedFd<'a>),
     /// A tar stream.
     Archive(Box<dyn Read + Send + 'a>),
+    /// Of a tree these paths only, absolute from its root, and the directories that lead to them.
+    Chosen(BorrowedFd<'a>, &'a BTreeSet<PathBuf>),
+}
+
+/// What becomes of what is there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Wish {
+    pub(crate) existing: Existing,
+    /// Goes afterwards: absolute paths, directories behind what is in them. Directories that hold anything stay.
+    #[serde(default)]
+    pub(crate) remove: Vec<PathBuf>,
+    /// Noted as what filled the volume.
+    #[serde(default)]
+    pub(crate) seed: Option<String>,
+}
+
+impl Wish {
+    pub(crate) fn new(existing: Existing) -> Self {
+        Self {
+            existing,
+            remove: Vec::new(),
+            seed: None,
+        }
+    }
 }
 
 pub(crate) struct Context<'a> {
@@ -59,7 +84,8 @@ pub(crate) struct Fill {
     id: VolumeId,
     name: String,
     subpath: Option<String>,
-    existing: Existing,
+    #[serde(flatten)]
+    wish: Wish,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,13 +101,13 @@ impl Volumes {
         row: &VolumeRow,
         subpath: Option<&str>,
         source: Source<'_>,
-        existing: Existing,
+        wish: Wish,
     ) -> Result<(), VolumeError> {
         let fill = Fill {
             id: row.id.clone(),
             name: row.name.clone(),
             subpath: subpath.map(str::to_owned),
-            existing,
+            wish,
         };
         let context = Context {
             volumes: self,
@@ -108,7 +134,7 @@ impl Volumes {
             Err(error)
                 if matches!(
                     error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) =>
             {
                 Ok(None)
@@ -166,15 +192,24 @@ impl Fill {
                     source,
                 })?;
             }
+            Source::Chosen(source, chosen) => {
+                let progress = |counts: Counts| made(counts.entries);
+                let options = CopyOptions {
+                    progress: Some(&progress),
+                    ..CopyOptions::default()
+                };
+                copy_tree(source, root, &options).map_err(|source| VolumeError::Populate {
+                    name: self.name.clone(),
+                    source,
+                })?;
+                let target = self.target(volumes, row)?;
+                leave_out(root, Some(target.as_fd()), Path::new("/"), chosen).map_err(
+                    VolumeError::io("choose the new contents of", volumes.paths.volume(&row.id)),
+                )?;
+            }
             Source::Archive(tar) => {
                 // The archive decides about the root only if it has an entry for it.
-                let target = volumes
-                    .open_subpath(row, self.subpath.as_deref())?
-                    .ok_or_else(|| VolumeError::Subpath {
-                        name: self.name.clone(),
-                        subpath: self.subpath.clone().unwrap_or_default(),
-                        source: std::io::ErrorKind::NotFound.into(),
-                    })?;
+                let target = self.target(volumes, row)?;
                 sys::attributes::copy(target.as_fd(), root).map_err(VolumeError::io(
                     "set the attributes of",
                     volumes.paths.volume_content(&row.id),
@@ -193,13 +228,23 @@ impl Fill {
         Ok(())
     }
 
+    fn target(&self, volumes: &Volumes, row: &VolumeRow) -> Result<OwnedFd, VolumeError> {
+        volumes
+            .open_subpath(row, self.subpath.as_deref())?
+            .ok_or_else(|| VolumeError::Subpath {
+                name: self.name.clone(),
+                subpath: self.subpath.clone().unwrap_or_default(),
+                source: io::ErrorKind::NotFound.into(),
+            })
+    }
+
     fn merge(&self, op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
         let volumes = context.volumes;
         let tree = volumes.paths.staging_tree(op);
         let from = match open_directory(&tree) {
             Ok(from) => from,
             // All was moved by the attempt that a crash cut short.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(VolumeError::io("open", tree)(error)),
         };
         let row = volumes.store.read(|tx| tx.volume(&self.id))?;
@@ -211,8 +256,9 @@ impl Fill {
         let Some(to) = volumes.open_subpath(&row, self.subpath.as_deref())? else {
             return Ok(());
         };
-        merge::into(from.as_fd(), to.as_fd(), self.existing)
+        merge::into(from.as_fd(), to.as_fd(), self.wish.existing)
             .and_then(|()| sys::attributes::copy(from.as_fd(), to.as_fd()))
+            .and_then(|()| remove(to.as_fd(), &self.wish.remove))
             .and_then(|()| sys::durable::sync_fd(to.as_fd()))
             .map_err(|source| VolumeError::Merge {
                 name: self.name.clone(),
@@ -254,10 +300,14 @@ impl Operation for Fill {
 
     fn record(&self, step: Step, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
         if step == Step::Merge && tx.volume(&self.id)?.is_some() {
-            let action = match self.existing {
-                Existing::Keep => "fill",
-                Existing::Replace => "import",
+            let action = match (self.wish.existing, &self.wish.seed) {
+                (Existing::Keep, _) => "fill",
+                (Existing::Replace, None) => "import",
+                (Existing::Replace, Some(_)) => "reseed",
             };
+            if let Some(seed) = &self.wish.seed {
+                tx.set_volume_seeded(&self.id, seed)?;
+            }
             let now = jiff::Timestamp::now().to_string();
             let into = self.subpath.as_deref().unwrap_or_default();
             tx.insert_volume_event(&self.id, &now, action, into)?;
@@ -274,10 +324,77 @@ impl Operation for Fill {
     }
 }
 
+/// Takes everything out of the staged directory `path` that is not chosen. Directories that only lead to something look
+/// like those of the volume, where it has them, so that these keep owner and mode.
+fn leave_out(
+    staged: BorrowedFd<'_>,
+    volume: Option<BorrowedFd<'_>>,
+    path: &Path,
+    chosen: &BTreeSet<PathBuf>,
+) -> io::Result<()> {
+    for entry in sys::dir::read_dir(staged)? {
+        let inside = path.join(&entry.name);
+        let wanted = chosen.contains(&inside);
+        if sys::dir::stat_at(staged, &entry.name)?.kind() != FileType::Directory {
+            if !wanted {
+                rustix::fs::unlinkat(staged, entry.name.as_os_str(), AtFlags::empty())?;
+            }
+            continue;
+        }
+        let below = sys::dir::open_at(staged, &entry.name)?;
+        let there = volume.and_then(|volume| sys::dir::open_at(volume, &entry.name).ok());
+        leave_out(
+            below.as_fd(),
+            there.as_ref().map(AsFd::as_fd),
+            &inside,
+            chosen,
+        )?;
+        if !wanted && sys::dir::read_dir(below.as_fd())?.is_empty() {
+            rustix::fs::unlinkat(staged, entry.name.as_os_str(), AtFlags::REMOVEDIR)?;
+        }
+    }
+    match volume {
+        Some(volume) if !chosen.contains(path) => sys::attributes::copy(volume, staged),
+        _ => Ok(()),
+    }
+}
+
+/// Removes files, and directories that hold nothing; what is gone already is no error.
+fn remove(root: BorrowedFd<'_>, paths: &[PathBuf]) -> io::Result<()> {
+    for path in paths {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            continue;
+        };
+        let removed = sys::dir::open_deep(root, parent).and_then(|parent| {
+            let flags = match sys::dir::stat_at(parent.as_fd(), name)?.kind() {
+                FileType::Directory => AtFlags::REMOVEDIR,
+                _ => AtFlags::empty(),
+            };
+            rustix::fs::unlinkat(&parent, name, flags)?;
+            sys::durable::sync_fd(parent.as_fd())
+        });
+        match removed {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::DirectoryNotEmpty
+                ) =>
+            {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn discard(op: &OpId, volumes: &Volumes) -> Result<(), VolumeError> {
     let staging = volumes.paths.staging(op);
     match sys::dir::remove_tree(&staging) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(VolumeError::io("delete", staging)),
     }
 }

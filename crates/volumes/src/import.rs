@@ -5,7 +5,7 @@
 
 use std::io::Read;
 
-use crate::fill::Source;
+use crate::fill::{Source, Wish};
 use crate::merge::Existing;
 use crate::mount::IMPORT;
 use crate::{VolumeError, Volumes, held};
@@ -25,7 +25,12 @@ impl Volumes {
             source,
         })?;
         self.attach(&row, IMPORT)?;
-        let imported = self.fill(&row, None, Source::Archive(plain), Existing::Replace);
+        let imported = self.fill(
+            &row,
+            None,
+            Source::Archive(plain),
+            Wish::new(Existing::Replace),
+        );
         let detached = self.detach(&row, IMPORT);
         imported.and(detached)
     }

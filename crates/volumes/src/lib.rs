@@ -7,7 +7,7 @@
 //!
 //! * [`create`] takes a name and makes an empty volume, or finds the one that has the name;
 //! * [`lease`] says who needs it: a leased volume is never removed;
-//! * [`populate`] fills an empty volume from a directory, [`import`] and [`export`] move tar archives;
+//! * [`populate`] fills an empty volume from a directory, [`reseed`] brings what it filled up to date, [`import`] and [`export`] move tar archives;
 //! * [`mount`] makes its bytes reachable for one more user and gives the path, unmount takes that back;
 //! * [`inspect`], [`usage`] and [`history`] tell, [`files`] shows what is in it;
 //! * [`rename`], [`label`] and [`chown`] change it;
@@ -53,6 +53,7 @@ pub mod prune;
 pub mod recover;
 pub mod remove;
 pub mod rename;
+pub mod reseed;
 pub mod snapshot;
 pub mod trash;
 pub mod undelete;
@@ -80,6 +81,7 @@ pub use lease::Released;
 pub use prune::{PruneCandidate, PrunePlan, PruneRequest, Pruned};
 pub use remove::Disposal;
 pub use rename::Follow;
+pub use reseed::{Reseeded, Reseeding, SeedChange};
 pub use snapshot::{
     Change, ChangeKind, CloneVolume, CreateSnapshots, LeasedSnapshot, Quiet, RestoreFrom, Restored,
     Snapshot, SnapshotError,

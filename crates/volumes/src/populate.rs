@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use crate::fill::Source;
+use crate::fill::{Source, Wish};
 use crate::merge::Existing;
 use crate::{VolumeError, Volumes, held};
 
@@ -14,7 +14,7 @@ impl Volumes {
     /// Copies the contents of `source` into the volume, or into the directory `subpath` of it, if that is empty; whether
     /// it did. A subpath that is missing or is no directory is not filled: mounting it will fail.
     ///
-    /// A volume that its driver mounts must be mounted by the caller.
+    /// A volume that its driver mounts must be mounted by the caller. What `seed` says of the source is noted with it.
     ///
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::Subpath`], [`VolumeError::Populate`]: nothing has changed.
@@ -24,6 +24,7 @@ impl Volumes {
         name: &str,
         subpath: Option<&str>,
         source: BorrowedFd<'_>,
+        seed: Option<&str>,
     ) -> Result<bool, VolumeError> {
         let lock = self.name_lock(name);
         let _held = held(&lock);
@@ -46,7 +47,11 @@ impl Volumes {
                 .and_then(|()| sys::durable::sync_fd(target.as_fd()))
                 .map_err(VolumeError::io("set the attributes of", &content))?;
         } else {
-            self.fill(&row, subpath, Source::Tree(source), Existing::Keep)?;
+            let wish = Wish {
+                seed: seed.map(str::to_owned),
+                ..Wish::new(Existing::Keep)
+            };
+            self.fill(&row, subpath, Source::Tree(source), wish)?;
         }
         Ok(true)
     }

@@ -16,6 +16,8 @@ pub struct VolumeNotes {
     pub used_at: Option<String>,
     pub used_by: Option<String>,
     pub measured: Option<Measured>,
+    /// JSON as well: the image's directory that filled the volume.
+    pub seeded_by: Option<String>,
 }
 
 /// What a volume took when it was measured.
@@ -27,7 +29,8 @@ pub struct Measured {
     pub at: String,
 }
 
-const COLUMNS: &str = "protected, created_by, used_at, used_by, bytes, files, measured_at";
+const COLUMNS: &str =
+    "protected, created_by, used_at, used_by, bytes, files, measured_at, seeded_by";
 
 fn read(row: &Row<'_>) -> Result<VolumeNotes, ReadError> {
     let (bytes, files): (Option<i64>, Option<i64>) = (row.get(4)?, row.get(5)?);
@@ -44,6 +47,7 @@ fn read(row: &Row<'_>) -> Result<VolumeNotes, ReadError> {
             files: count(files).unwrap_or_default(),
             at,
         }),
+        seeded_by: row.get(7)?,
     })
 }
 
@@ -65,7 +69,7 @@ impl Tx<'_> {
     pub fn all_volume_notes(&self) -> Result<Vec<(VolumeId, VolumeNotes)>, StoreError> {
         let sql = format!("SELECT {COLUMNS}, volume_id FROM volume_notes ORDER BY volume_id");
         self.rows("list the notes of volumes", &sql, [], |row| {
-            let id: String = row.get(7)?;
+            let id: String = row.get(8)?;
             let parsed = VolumeId::parse(&id).ok_or(ReadError::Unreadable {
                 table: "volume_notes",
                 id,
@@ -115,6 +119,20 @@ impl WriteTx<'_> {
             "INSERT INTO volume_notes (volume_id, used_by, used_at) VALUES (?1, ?2, ?3)
              ON CONFLICT (volume_id) DO UPDATE SET used_by = excluded.used_by, used_at = excluded.used_at",
             [id.as_str(), by, at],
+        )?;
+        Ok(())
+    }
+
+    /// Notes what filled a volume.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_volume_seeded(&self, id: &VolumeId, by: &str) -> Result<(), StoreError> {
+        self.execute(
+            "note what filled a volume",
+            "INSERT INTO volume_notes (volume_id, seeded_by) VALUES (?1, ?2)
+             ON CONFLICT (volume_id) DO UPDATE SET seeded_by = excluded.seeded_by",
+            [id.as_str(), by],
         )?;
         Ok(())
     }

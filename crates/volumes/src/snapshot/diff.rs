@@ -42,6 +42,8 @@ pub struct Change {
     pub kind: ChangeKind,
     /// From the root of the volume, absolute.
     pub path: PathBuf,
+    /// What is there now is of another type than what was.
+    pub retyped: bool,
 }
 
 impl Volumes {
@@ -95,10 +97,18 @@ struct Level {
 }
 
 fn compare(old: &Path, new: &Path) -> Result<Vec<Change>, SnapshotError> {
-    let start = |path: &Path| {
-        open_directory(path)
-            .and_then(|root| Descent::new(root.as_fd(), Mounts::Refuse))
-            .map_err(SnapshotError::io("open", path))
+    let open = |path: &Path| open_directory(path).map_err(SnapshotError::io("open", path));
+    compare_trees(open(old)?.as_fd(), open(new)?.as_fd())
+        .map_err(|(path, source)| SnapshotError::Compare { path, source })
+}
+
+/// What is different in `new`; an error with where it came up.
+pub(crate) fn compare_trees(
+    old: BorrowedFd<'_>,
+    new: BorrowedFd<'_>,
+) -> Result<Vec<Change>, (PathBuf, io::Error)> {
+    let start = |root: BorrowedFd<'_>| {
+        Descent::new(root, Mounts::Refuse).map_err(|error| (PathBuf::from("/"), error))
     };
     let mut walk = Walk {
         old: start(old)?,
@@ -106,11 +116,10 @@ fn compare(old: &Path, new: &Path) -> Result<Vec<Change>, SnapshotError> {
         path: PathBuf::from("/"),
         changes: Vec::new(),
     };
-    walk.run().map_err(|source| SnapshotError::Compare {
-        path: walk.path.clone(),
-        source,
-    })?;
-    Ok(walk.changes)
+    match walk.run() {
+        Ok(()) => Ok(walk.changes),
+        Err(error) => Err((walk.path, error)),
+    }
 }
 
 struct Walk {
@@ -204,6 +213,7 @@ impl Walk {
                 self.changes.push(Change {
                     kind,
                     path: self.path.join(&name),
+                    retyped: matches!((&old, &new), (Some(old), Some(new)) if old.kind() != new.kind()),
                 });
             }
             let is_directory =

@@ -12,7 +12,7 @@ use crate::scratch::{Opened, Scratch, named, open_dir, tree, write_files};
 fn populate(opened: &Opened, name: &str, subpath: Option<&str>, source: &Path) -> bool {
     opened
         .volumes
-        .populate(name, subpath, open_dir(source).as_fd())
+        .populate(name, subpath, open_dir(source).as_fd(), None)
         .unwrap()
 }
 
@@ -85,7 +85,7 @@ fn a_lost_and_found_disables_it_and_subpaths_stay_inside() {
     for escape in ["../..", "out/tmp", "/tmp"] {
         let result = opened
             .volumes
-            .populate("data", Some(escape), open_dir(&source).as_fd());
+            .populate("data", Some(escape), open_dir(&source).as_fd(), None);
         assert!(!matches!(result, Ok(true)), "{escape}: {result:?}");
     }
     opened.assert_sound("populated");
@@ -101,7 +101,7 @@ fn a_failed_copy_changes_nothing() {
     let armed = sys::fault::at_step("volume-fill:stage:done", sys::fault::Action::Fail(28));
     let error = opened
         .volumes
-        .populate("data", None, open_dir(&source).as_fd())
+        .populate("data", None, open_dir(&source).as_fd(), None)
         .unwrap_err();
     drop(armed);
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");

@@ -114,7 +114,7 @@ const CASES: &[Case] = &[
             let source = scratch.source(&[("a", "1"), ("d/e/f", "2"), ("d/g", "3")]);
             opened
                 .volumes
-                .populate("empty", None, open_dir(&source).as_fd())
+                .populate("empty", None, open_dir(&source).as_fd(), None)
                 .map(drop)
         },
     },

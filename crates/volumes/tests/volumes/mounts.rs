@@ -248,7 +248,7 @@ fn contents_move_into_other_filesystems() {
         let path = volumes.mount("data", "holder").unwrap();
         assert!(
             volumes
-                .populate("data", None, open_dir(&source).as_fd())
+                .populate("data", None, open_dir(&source).as_fd(), None)
                 .unwrap()
         );
         std::fs::remove_file(source.join("fifo")).unwrap();

@@ -327,7 +327,7 @@ fn first_contents_keep_their_links() {
         std::fs::hard_link(source.join("bin/one"), source.join("two")).unwrap();
         opened
             .volumes
-            .populate("data", None, open_dir(&source).as_fd())
+            .populate("data", None, open_dir(&source).as_fd(), None)
             .unwrap();
         let data = content(&opened, "data");
         assert_eq!(tree(&data), tree(&source));
