@@ -7,6 +7,7 @@ use crate::containers::archive::place;
 use crate::containers::mounts::clean;
 use crate::containers::{ArchiveStat, ContainerError};
 use crate::engine::Engine;
+use crate::snapshot::TurnBackError;
 
 impl Engine {
     /// What is at `path` in a volume.
@@ -55,16 +56,19 @@ impl Engine {
         })?
     }
 
-    /// Unpacks a tar stream (plain, gzip, zstd) into the directory `path` of a volume.
+    /// Unpacks a tar stream (plain, gzip, zstd) into the directory `path` of a volume. What it holds is kept first if care
+    /// is wished (`None`: as configured).
     ///
     /// # Errors
-    /// As [`volumes::Volumes::import_into`].
+    /// As [`volumes::Volumes::import_into`], and those of the snapshot.
     pub fn volume_put(
         &self,
         name: &str,
         path: &str,
+        asked: Option<bool>,
         tar: &mut (dyn Read + Send),
-    ) -> Result<(), ContainerError> {
+    ) -> Result<(), TurnBackError> {
+        self.keep_if_wished("copy", name, asked)?;
         Ok(self.volumes.import_into(name, path, tar)?)
     }
 }

@@ -3,6 +3,8 @@
 //! * [`users`] - who uses a volume, who made it, who had it last; renaming one that is in use
 //! * [`audit`] - what does not fit together, and what to do about it
 //! * [`pruning`] - a prune of exactly what was shown
+//! * [`reseed`] - new contents from an upgraded image
+//! * [`safety`] - snapshots before risky steps
 //! * [`files`] - copies in and out without a container
 //! * [`keeper`] - the thread that empties the trash in time
 
@@ -10,7 +12,10 @@ pub mod audit;
 pub mod files;
 pub(crate) mod keeper;
 pub mod pruning;
+pub mod reseed;
+mod safety;
 pub mod users;
 
 pub use audit::{Audit, Finding};
+pub use reseed::{Drift, Reseed, ReseedMode, Seed};
 pub use users::{Creator, LastUse, VolumeDetail, VolumeUser};

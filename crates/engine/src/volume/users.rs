@@ -13,6 +13,7 @@ use crate::containers::find::Columns as _;
 use crate::containers::mounts::ResolvedMount;
 use crate::containers::{ContainerError, Containers};
 use crate::engine::Engine;
+use crate::volume::reseed::{Drift, Seed};
 
 /// One use of a volume by a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,6 +48,8 @@ pub struct LastUse {
     pub container: String,
     pub name: String,
     pub image: String,
+    #[serde(rename = "ImageID")]
+    pub image_id: String,
     #[serde(rename = "RW")]
     pub rw: bool,
     /// RFC 3339.
@@ -64,6 +67,9 @@ pub struct VolumeDetail {
     pub last_used: Option<LastUse>,
     pub usage: Option<Measured>,
     pub history: Vec<VolumeEventRow>,
+    pub seeded_by: Option<Seed>,
+    /// Containers that use another image than the one that filled it.
+    pub drift: Vec<Drift>,
 }
 
 impl Engine {
@@ -79,7 +85,13 @@ impl Engine {
             .iter()
             .flatten()
             .any(|(key, value)| key == volumes::EXCLUSIVE_LABEL && value != "false");
+        let seeded_by: Option<Seed> = notes.seeded_by.as_deref().and_then(parse);
         Ok(VolumeDetail {
+            drift: match &seeded_by {
+                Some(seed) => self.containers.drift(name, seed)?,
+                None => Vec::new(),
+            },
+            seeded_by,
             exclusive,
             protected: notes.protected,
             used_by: self.containers.volume_users(name)?,
@@ -282,6 +294,7 @@ pub(crate) fn note_use(
             container: row.id.clone(),
             name: row.name.clone(),
             image: row.image_ref.clone(),
+            image_id: row.image_id.clone(),
             rw: mount.point.rw,
             at: String::new(),
         };

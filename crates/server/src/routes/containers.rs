@@ -59,7 +59,7 @@ async fn list(request: Request) -> Answer {
 async fn create(request: Request) -> Answer {
     let (bridge, create) = create_request(request).await?;
     let created = bridge
-        .call(Class::Disk, move |engine| engine.containers.create(create))
+        .call(Class::Disk, move |engine| engine.create_container(create))
         .await?;
     let mut answer = json!({ "Id": created.id, "Warnings": created.warnings });
     if !created.image_volumes.is_empty() {

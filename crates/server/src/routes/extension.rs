@@ -28,10 +28,13 @@ async fn export(request: Request) -> Answer {
 async fn import(request: Request) -> Answer {
     let name = request.name();
     let bridge = request.bridge.clone();
+    let asked = request
+        .get("safetySnapshot")
+        .map(|_| request.flag("safetySnapshot"));
     let mut reader = request.reader();
     bridge
         .call(Class::Long, move |engine| {
-            engine.volumes.import(&name, &mut reader)
+            engine.import_volume(&name, asked, &mut reader)
         })
         .await?;
     no_content()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use engine::volume::users::last_use;
-use engine::volume::{Creator, LastUse, VolumeUser};
+use engine::volume::{Creator, Drift, LastUse, ReseedMode, Seed, VolumeUser};
 use engine::{ChownRequest, FileEntry, TrashLimit, TrashPolicy, Trashed, Volume};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ route_table! {
     POST "/orlop/v1/volumes/{}/rename" => rename,
     POST "/orlop/v1/volumes/{}/label" => label,
     POST "/orlop/v1/volumes/{}/chown" => chown,
+    POST "/orlop/v1/volumes/{}/reseed" => reseed,
     GET "/orlop/v1/volumes/{}/files" => files,
     GET "/orlop/v1/trash" => trash,
     DELETE "/orlop/v1/trash" => empty,
@@ -130,6 +131,8 @@ struct Detail<'a> {
     last_used: Option<&'a LastUse>,
     usage: Option<Usage<'a>>,
     history: Vec<Value>,
+    seeded_by: Option<&'a Seed>,
+    drift: &'a [Drift],
 }
 
 fn events(history: &[engine::VolumeEventRow]) -> Vec<Value> {
@@ -159,6 +162,8 @@ async fn detail(request: Request) -> Answer {
             at: &measured.at,
         }),
         history: events(&detail.history),
+        seeded_by: detail.seeded_by.as_ref(),
+        drift: &detail.drift,
     })
 }
 
@@ -241,6 +246,47 @@ async fn chown(request: Request) -> Answer {
         })
         .await?;
     ok(&json!({ "Changed": changed }))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Reseed {
+    from: Option<String>,
+    /// `diff`, `merge`, `replace`.
+    mode: String,
+    no_snapshot: bool,
+}
+
+async fn reseed(request: Request) -> Answer {
+    let (name, bridge) = (request.name(), request.bridge.clone());
+    let wanted: Reseed = serde_json::from_value(request.json().await?)
+        .map_err(|error| Refusal::invalid(format!("invalid JSON: {error}")))?;
+    let mode = match wanted.mode.as_str() {
+        "diff" => ReseedMode::Diff,
+        "merge" => ReseedMode::Merge,
+        "replace" => ReseedMode::Replace,
+        other => {
+            return Err(Refusal::invalid(format!(
+                "invalid mode \"{other}\": it is diff, merge or replace"
+            )));
+        }
+    };
+    let done = bridge
+        .call(Class::Long, move |engine| {
+            engine.reseed_volume(&name, wanted.from.as_deref(), mode, !wanted.no_snapshot)
+        })
+        .await?;
+    let changes: Vec<Value> = done
+        .changes
+        .iter()
+        .map(|one| json!({ "Kind": one.change.as_str(), "Path": one.path.to_string_lossy() }))
+        .collect();
+    ok(&json!({
+        "From": done.from,
+        "BaseKnown": done.base_known,
+        "Changes": changes,
+        "Kept": done.kept,
+    }))
 }
 
 fn entry(entry: &FileEntry) -> Value {

@@ -38,10 +38,13 @@ async fn get(request: Request) -> Answer {
 async fn put(request: Request) -> Answer {
     let (name, path) = (request.name(), path(&request)?);
     let bridge = request.bridge.clone();
+    let asked = request
+        .get("safetySnapshot")
+        .map(|_| request.flag("safetySnapshot"));
     let mut reader = request.reader();
     bridge
         .call(Class::Long, move |engine| {
-            engine.volume_put(&name, &path, &mut reader)
+            engine.volume_put(&name, &path, asked, &mut reader)
         })
         .await?;
     no_content()

@@ -8,6 +8,9 @@ use crate::http::{Body, Client, encode};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
+    /// Keep what the volume holds as a snapshot first
+    #[arg(long)]
+    safety_snapshot: bool,
     #[arg(value_name = "VOLUME")]
     volume: String,
     /// A tar archive (plain, gzip, bzip2, xz or zstd), or - for standard input
@@ -23,7 +26,10 @@ impl Args {
             ));
         }
         let mut input = open_input(&self.source, "Importing")?;
-        let path = format!("/orlop/v1/volumes/{}/import", encode(&self.volume));
+        let mut path = format!("/orlop/v1/volumes/{}/import", encode(&self.volume));
+        if self.safety_snapshot {
+            path.push_str("?safetySnapshot=1");
+        }
         client.send("POST", &path, Body::Stream("application/x-tar", &mut input))?;
         Ok(0)
     }

@@ -24,6 +24,7 @@ mod ls;
 mod protect;
 pub(crate) mod prune;
 mod rename;
+mod reseed;
 mod restore;
 mod rm;
 mod schedule;
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     Prune(Lazy<prune::Args>),
     /// Rename a volume, in use or not
     Rename(Lazy<rename::Args>),
+    /// Bring what an image filled a volume with up to date
+    Reseed(Lazy<reseed::Args>),
     /// Make a snapshot what the volume holds; what it held becomes a snapshot
     Restore(Lazy<restore::Args>),
     /// Remove one or more volumes
@@ -108,6 +111,7 @@ impl Command {
             Self::Protect(args) => args.run(client, "protect"),
             Self::Prune(args) => args.run(client),
             Self::Rename(args) => args.run(client),
+            Self::Reseed(args) => args.run(client),
             Self::Restore(args) => args.run(client),
             Self::Rm(args) => args.run(client),
             Self::Schedule(command) => command.run(client),

@@ -5,10 +5,13 @@
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use volumes::CreateVolume;
 
 use super::{ResolvedMount, SnapshotSource};
+use crate::containers::create::to_json;
 use crate::containers::{ContainerError, Containers};
+use crate::volume::Seed;
 
 impl Containers {
     /// Names the anonymous volumes of a new container. The names are recorded with the container before the volumes are
@@ -44,8 +47,19 @@ impl Containers {
         if fill.is_empty() || lowers.is_empty() {
             return Ok(());
         }
+        let row = self.store.read(|tx| tx.container(id))?;
+        let (image, image_id) = row
+            .map(|row| (row.image_ref, row.image_id))
+            .unwrap_or_default();
+        let seed = Seed {
+            image,
+            image_id,
+            at: Timestamp::now().to_string(),
+            ..Seed::default()
+        };
         sys::overlay::with_view(&self.paths.layers(), lowers, None, |root| {
-            fill.iter().try_for_each(|mount| self.fill(id, mount, root))
+            fill.iter()
+                .try_for_each(|mount| self.fill(id, mount, root, &seed))
         })
         .map_err(|source| ContainerError::Io {
             action: "the image's files cannot be read to fill a volume".to_owned(),
@@ -102,6 +116,7 @@ impl Containers {
         id: &str,
         mount: &ResolvedMount,
         root: BorrowedFd<'_>,
+        seed: &Seed,
     ) -> Result<(), ContainerError> {
         use rustix::fs::OFlags;
         let point = &mount.point;
@@ -124,11 +139,20 @@ impl Containers {
                 });
             }
         };
+        let seed = to_json(&Seed {
+            path: point.destination.clone(),
+            subpath: mount.subpath.clone(),
+            ..seed.clone()
+        });
         self.volumes.mount(&point.name, id)?;
         let filled = {
             use std::os::fd::AsFd as _;
-            self.volumes
-                .populate(&point.name, mount.subpath.as_deref(), source.as_fd())
+            self.volumes.populate(
+                &point.name,
+                mount.subpath.as_deref(),
+                source.as_fd(),
+                Some(&seed),
+            )
         };
         self.volumes.unmount(&point.name, id)?;
         filled?;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use store::VolumeId;
 
 use super::Creator;
+use super::reseed::Seed;
 use super::users::parse;
 use crate::containers::ContainerError;
 use crate::engine::Engine;
@@ -248,6 +249,7 @@ impl Look<'_> {
     fn volumes(&mut self) -> Result<usize, ContainerError> {
         let all = self.engine.volumes.overview()?;
         for (volume, notes, users) in &all {
+            self.seed(&volume.name, notes.seeded_by.as_deref())?;
             let anonymous = volume
                 .labels
                 .iter()
@@ -273,6 +275,39 @@ impl Look<'_> {
             );
         }
         Ok(all.len())
+    }
+
+    /// Whether what an image put into a volume is that of the image that is used now.
+    fn seed(&mut self, volume: &str, seeded_by: Option<&str>) -> Result<(), ContainerError> {
+        let Some(seed) = seeded_by.and_then(parse::<Seed>) else {
+            return Ok(());
+        };
+        for drift in self.engine.containers.drift(volume, &seed)? {
+            let short = |id: &str| {
+                id.trim_start_matches("sha256:")
+                    .chars()
+                    .take(12)
+                    .collect::<String>()
+            };
+            self.found(
+                "stale-seed",
+                Weight::Low,
+                volume,
+                format!(
+                    "filled from {} ({}), container {} now uses {} ({})",
+                    seed.image,
+                    short(&seed.image_id),
+                    drift.name,
+                    drift.image,
+                    short(&drift.image_id)
+                ),
+                format!(
+                    "look: orlop volume reseed {volume} --from {} --diff; then --merge",
+                    drift.image
+                ),
+            );
+        }
+        Ok(())
     }
 
     fn trash(&mut self) -> Result<(), ContainerError> {
