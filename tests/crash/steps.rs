@@ -465,6 +465,39 @@ const OPERATIONS: &[Operation] = &[
         },
     },
     Operation {
+        prefix: "volume-fill",
+        prepare: |scene| {
+            second_image(scene);
+            scene.run("run --rm -v filled:/bin busybox true").ok();
+            scene
+                .run("run --rm -v filled:/d busybox touch /d/mine")
+                .ok();
+            scene
+                .run_and(
+                    "run --name third second sh -c",
+                    &["echo new > /bin/new; rm /bin/vi"],
+                )
+                .ok();
+            scene.run("commit third third").ok();
+            scene.run("rm third").ok();
+        },
+        run: "volume reseed filled --from third --merge",
+        check: |scene| {
+            let data = scene.engine.root.join("volumes/filled/_data");
+            assert!(data.join("mine").exists());
+            assert_eq!(
+                data.join("new").exists(),
+                !data.join("vi").exists(),
+                "all or nothing"
+            );
+            scene.run("volume reseed filled --from third --merge").ok();
+            assert!(data.join("new").exists() && data.join("mine").exists());
+            assert_eq!(scene.run("volume reseed filled --from third").ok(), "");
+            gone(scene, "filled");
+            scene.run("rmi third second").ok();
+        },
+    },
+    Operation {
         prefix: "snapshot-create",
         prepare: |scene| {
             scene

@@ -41,6 +41,7 @@ mod snapshots;
 mod streams;
 mod volume_care;
 mod volume_commands;
+mod volume_upgrades;
 
 /// What a scenario works with.
 #[derive(Clone)]
@@ -213,6 +214,7 @@ fn main() {
     let shared = [
         mounts::SCENARIOS,
         mount_care::SCENARIOS,
+        volume_upgrades::SCENARIOS,
         volume_commands::SCENARIOS,
         volume_care::SCENARIOS,
         data_containers::SCENARIOS,
@@ -238,6 +240,7 @@ fn main() {
         volume_commands::OWN,
         volume_care::OWN,
         mount_care::OWN,
+        volume_upgrades::OWN,
         images::OWN,
         build::OWN,
         image_limits::OWN,
