@@ -10,6 +10,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[("s168_safety_snapshots", s168)];
 pub(super) const OWN: &[Scenario] = &[
     ("s167_reseed", s167),
     ("s167a_reseed_without_its_image", s167a),
+    ("s168a_care_by_configuration", s168a),
     ("s169_audit_of_binds", s169),
 ];
 
@@ -254,6 +255,39 @@ fn s168(scene: &Scene) {
     assert_eq!(reasons(scene), ["before-upgrade", "before-import"]);
     own(scene, "volume rm --now %data").ok();
     scene.run(&format!("rmi {second}")).ok();
+}
+
+/// Stock clients get the care that `daemon.json` wishes.
+fn s168a(scene: &Scene) {
+    let mut engine = testkit::Engine::new("care");
+    fs::write(
+        engine.root.join("daemon.json"),
+        r#"{"bind-missing": "error", "safety-snapshots": "on"}"#,
+    )
+    .unwrap();
+    engine.resume();
+    engine.load_busybox();
+    let docker = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        testkit::Client::Docker.run(&engine, &words)
+    };
+    let missing = scene.directory("care").join("missing");
+    docker(&format!(
+        "run --rm -v {}:/w busybox true",
+        missing.display()
+    ))
+    .fails(125, "bind source path does not exist");
+    assert!(!missing.exists());
+    docker("run --name made -v data:/data busybox touch /data/x").ok();
+    docker("commit made second").ok();
+    let output = docker("run --rm -v data:/data second true");
+    assert!(
+        output.stderr.contains("is kept as data@before-upgrade-"),
+        "{output}"
+    );
+    output.ok();
+    let kept = testkit::Client::Orlop.run(&engine, &["volume", "snapshot", "ls", "-q", "data"]);
+    assert_eq!(kept.ok().lines().count(), 1);
 }
 
 fn finds(scene: &Scene, kind: &str, subject: &str) -> Option<String> {
