@@ -101,12 +101,16 @@ impl Network {
         Ok(layout)
     }
 
-    /// A bridge of this name with these addresses is there and up.
+    /// A bridge of this name with these addresses is there and up. `chosen`: its subnet was chosen because it was free, and
+    /// must still be.
+    ///
+    /// The lock of all engines is always taken after the state, never before.
     pub(super) fn make_bridge(
         &self,
         name: &str,
         layout: &Layout,
         mtu: Option<u32>,
+        chosen: bool,
     ) -> Result<(), NetworkError> {
         let link =
             link_info(name).map_err(NetworkError::device(format!("look up bridge {name}")))?;
@@ -122,6 +126,10 @@ impl Network {
                     None => self.mtu()?,
                 };
                 let mac = Some(ipam::mac(layout.gateway));
+                let _held = lock()?;
+                if chosen && !is_free(layout.subnet(), &taken(name)?) {
+                    return Err(NetworkError::SubnetTaken(layout.subnet().to_string()));
+                }
                 bridge_create(name, mac, mtu, &prefixes(layout))
                     .map_err(NetworkError::device(format!("create bridge {name}")))?;
             }

@@ -59,6 +59,8 @@ pub enum NetworkError {
     ActiveEndpoints { name: String, endpoints: String },
     #[error("invalid pool request: Pool overlaps with other one on this address space")]
     Overlap,
+    #[error("subnet {0} was taken meanwhile")]
+    SubnetTaken(String),
     #[error("Address already in use")]
     AddressTaken,
     /// The request contradicts itself or names something impossible.
@@ -137,7 +139,10 @@ impl Fault for NetworkError {
             | Self::Ambiguous { .. }
             | Self::Request(_) => ErrorKind::Invalid,
             Self::NotFound(_) | Self::NoDriver(_) => ErrorKind::NotFound,
-            Self::NameExists(_) | Self::BridgeTaken(_) | Self::PruneRunning => ErrorKind::Conflict,
+            Self::NameExists(_)
+            | Self::BridgeTaken(_)
+            | Self::SubnetTaken(_)
+            | Self::PruneRunning => ErrorKind::Conflict,
             Self::Predefined(_)
             | Self::CannotRemove(_)
             | Self::ActiveEndpoints { .. }

@@ -131,17 +131,18 @@ pub(crate) fn own_prefix6(id: &str) -> String {
 }
 
 impl Network {
-    /// Makes a network's bridge and rules, or adopts them. Idempotent.
+    /// Makes a network's bridge and rules, or adopts them. Idempotent. `chosen`: the subnet must still be free.
     ///
     /// # Errors
+    /// [`NetworkError::SubnetTaken`] when it is not.
     /// [`NetworkError::NameTaken`] when the device's name belongs to something else.
-    pub(crate) fn raise(&self, id: &str, plan: &Plan) -> Result<(), NetworkError> {
+    pub(crate) fn raise(&self, id: &str, plan: &Plan, chosen: bool) -> Result<(), NetworkError> {
         let mut state = self.state();
         if !state.segments.contains_key(id) {
             let segment = Segment::new(plan.clone())?;
             state.segments.insert(id.to_owned(), segment);
         }
-        let result = self.ensure_segment(&mut state, id);
+        let result = self.make_segment(&mut state, id, chosen);
         if result.is_err() {
             state.raised.remove(id);
         }
@@ -197,10 +198,15 @@ impl Network {
 
     /// The bridge is there, up, and known to the firewall.
     pub(super) fn ensure_segment(&self, state: &mut State, id: &str) -> Result<(), NetworkError> {
+        self.make_segment(state, id, false)
+    }
+
+    fn make_segment(&self, state: &mut State, id: &str, chosen: bool) -> Result<(), NetworkError> {
         let Some(segment) = state.segments.get(id) else {
             return Err(NetworkError::NotFound(id.to_owned()));
         };
-        self.make_bridge(&segment.plan.bridge, &segment.layout, segment.plan.mtu)?;
+        let plan = &segment.plan;
+        self.make_bridge(&plan.bridge, &segment.layout, plan.mtu, chosen)?;
         state.raised.insert(id.to_owned());
         self.refresh_rules(state)
     }

@@ -4,8 +4,8 @@
 //! 1. begin: the name is taken, row `creating`
 //! 2. `bridge`: the device, its addresses, the firewall's rules; ‖ row `ready`
 //!
-//! Cut short before the end of 2 it is undone: no network, no device, the name free. The subnet is chosen before 1, under
-//! a lock that all engines of the host share.
+//! Cut short before the end of 2 it is undone: no network, no device, the name free. A subnet that nobody asked for is chosen
+//! before 1; when another engine takes it before 2 does, everything begins again with another one.
 
 use std::net::IpAddr;
 use std::sync::PoisonError;
@@ -19,7 +19,10 @@ use super::check::{self, Options};
 use super::{Context, NetworkRequest, Networks, plan, shown_pools};
 use crate::network::NetworkError;
 use crate::network::segment::{Plan, own_prefix6};
-use crate::network::subnet::{choose, lock, taken};
+use crate::network::subnet::{choose, taken};
+
+/// How often a subnet may be taken between the choice and the bridge.
+const ATTEMPTS: usize = 8;
 
 impl Networks {
     /// Makes a network; its id.
@@ -33,19 +36,35 @@ impl Networks {
         if rows.iter().any(|row| row.name == request.name) {
             return Err(NetworkError::NameExists(request.name));
         }
+        let chosen = request.pools().iter().all(|pool| pool.subnet.contains(':'));
+        for _ in 1..ATTEMPTS {
+            match self.create_once(&request, &options, &rows, chosen) {
+                Err(NetworkError::SubnetTaken(_)) if chosen => {}
+                result => return result,
+            }
+        }
+        self.create_once(&request, &options, &rows, chosen)
+    }
+
+    fn create_once(
+        &self,
+        request: &NetworkRequest,
+        options: &Options,
+        rows: &[NetworkRow],
+        chosen: bool,
+    ) -> Result<String, NetworkError> {
         let id = store::ContainerId::random().to_string();
-        let held = lock()?;
-        let plan = self.give(&id, &request, options, &rows)?;
+        let plan = self.give(&id, request, options, rows)?;
         let create = Create {
             id: id.clone(),
             name: request.name.clone(),
             created_at: jiff::Timestamp::now().to_string(),
             labels: request.labels.clone().filter(|labels| !labels.is_empty()),
-            request,
+            request: request.clone(),
             plan,
+            chosen,
         };
         journal::execute(&self.store, &create, &self.context())?;
-        drop(held);
         self.publish(&id, &create.name, "bridge", "create", "");
         Ok(id)
     }
@@ -55,17 +74,17 @@ impl Networks {
         &self,
         id: &str,
         request: &NetworkRequest,
-        options: Options,
+        options: &Options,
         rows: &[NetworkRow],
     ) -> Result<Plan, NetworkError> {
-        let bridge = match options.bridge {
+        let bridge = match &options.bridge {
             Some(name) => {
-                let exists = link_exists(&name)
+                let exists = link_exists(name)
                     .map_err(NetworkError::device(format!("look up bridge {name}")))?;
                 if exists {
-                    return Err(NetworkError::BridgeTaken(name));
+                    return Err(NetworkError::BridgeTaken(name.clone()));
                 }
-                name
+                name.clone()
             }
             None => format!("br-{}", &id[..12]),
         };
@@ -121,7 +140,7 @@ impl Networks {
             internal: request.internal,
             isolated: options.isolated,
             masquerade: options.masquerade,
-            host_binding: options.host_binding,
+            host_binding: options.host_binding.clone(),
             mtu: options.mtu,
         })
     }
@@ -153,6 +172,8 @@ pub struct Create {
     labels: Option<std::collections::BTreeMap<String, String>>,
     request: NetworkRequest,
     plan: Plan,
+    /// The subnet was chosen because it was free.
+    chosen: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,7 +211,7 @@ impl Operation for Create {
     }
 
     fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), NetworkError> {
-        context.host.raise(&self.id, &self.plan)
+        context.host.raise(&self.id, &self.plan, self.chosen)
     }
 
     fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), NetworkError> {

@@ -170,7 +170,7 @@ impl Networks {
         );
         for row in networks.rows()? {
             let plan = plan(&row)?;
-            if let Err(error) = networks.host.raise(&row.id, &plan) {
+            if let Err(error) = networks.host.raise(&row.id, &plan, false) {
                 networks.host.know(&row.id, &plan)?;
                 sentences.push(format!(
                     "network {} is not there for now: {error}",

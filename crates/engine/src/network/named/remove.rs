@@ -38,7 +38,7 @@ impl Networks {
         // What never began left the network as it was.
         let still = self.rows()?.iter().any(|row| row.id == found.id);
         if removed.is_err() && still {
-            self.host.raise(&found.id, &plan)?;
+            self.host.raise(&found.id, &plan, false)?;
         }
         removed?;
         self.publish(&found.id, &found.name, "bridge", "destroy", "");
