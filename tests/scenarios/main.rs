@@ -22,6 +22,7 @@ use testkit::{Client, Engine, Host, Output, Running, Terminal};
 mod backup;
 mod build;
 mod build_sources;
+mod consistency;
 mod containers;
 mod data_containers;
 mod fake_registry;
@@ -237,6 +238,7 @@ fn main() {
     // What the stock client has no command for.
     let own = [
         snapshots::OWN,
+        consistency::OWN,
         volume_commands::OWN,
         volume_care::OWN,
         mount_care::OWN,

@@ -2,8 +2,11 @@
 
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use shim_protocol::{Request, Response};
 use store::ContainerRow;
 
@@ -11,8 +14,17 @@ use super::exec::{ExecRequest, ExecStart};
 use super::find::Columns as _;
 use super::{ContainerError, Containers, Status};
 
-/// How long a command around a snapshot may be silent.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How much longer the streams of a command are read than it may live.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How a command in a container came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// `None`: it was killed, for its time was over.
+    pub(crate) code: Option<i32>,
+    /// The end of what it said.
+    pub(crate) said: String,
+}
 
 /// A container that has a volume.
 #[derive(Debug, Clone)]
@@ -102,8 +114,14 @@ impl Containers {
         Ok(true)
     }
 
-    /// Runs a shell command in a running container and waits for its end: exit code, and the end of what it said.
-    pub(crate) fn run_in(&self, id: &str, script: &str) -> Result<(i32, String), ContainerError> {
+    /// Runs a shell command in a running container and waits for its end, or kills it and its children when `limit` is
+    /// over.
+    pub(crate) fn run_in(
+        &self,
+        id: &str,
+        script: &str,
+        limit: Duration,
+    ) -> Result<Ended, ContainerError> {
         let request = ExecRequest {
             cmd: vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()],
             stdout: true,
@@ -111,27 +129,63 @@ impl Containers {
             ..ExecRequest::default()
         };
         let exec = self.exec_create(id, request)?;
-        let said = match self.exec_start(&exec, ExecStart::default())? {
-            Some(stream) => {
-                read_out(UnixStream::from(stream)).map_err(|source| ContainerError::Io {
-                    action: format!("the command {script:?} in container {id} gives no answer"),
-                    source,
-                })?
+        let stream = self.exec_start(&exec, ExecStart::default())?;
+        let killed = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (running, ended) = channel::<()>();
+            let (killed, exec) = (&killed, &exec);
+            scope.spawn(move || {
+                if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                    killed.store(true, Ordering::SeqCst);
+                    self.kill_exec(exec);
+                }
+            });
+            let said = match stream {
+                Some(stream) => {
+                    read_out(UnixStream::from(stream), limit + LAST_WORDS).map_err(|source| {
+                        ContainerError::Io {
+                            action: format!(
+                                "the command {script:?} in container {id} gives no answer"
+                            ),
+                            source,
+                        }
+                    })
+                }
+                None => Ok(String::new()),
+            };
+            let waited = self.ask(id, &Request::ExecWait { exec: exec.clone() });
+            drop(running);
+            match waited? {
+                Response::ExecExited { code } => Ok(Ended {
+                    code: (!killed.load(Ordering::SeqCst)).then_some(code),
+                    said: said?,
+                }),
+                other => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
             }
-            None => String::new(),
+        })
+    }
+
+    /// Kills a command and what it started, as far as that is in its process group.
+    fn kill_exec(&self, exec: &str) {
+        let Ok(detail) = self.exec_inspect(exec) else {
+            return;
         };
-        match self.ask(id, &Request::ExecWait { exec: exec.clone() })? {
-            Response::ExecExited { code } => Ok((code, said)),
-            other => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
+        if let Some(group) = Pid::from_raw(detail.pid).filter(|_| detail.running) {
+            // It may have ended by itself.
+            rustix::process::kill_process_group(group, Signal::KILL).ok();
         }
     }
 }
 
 /// The text of both streams, which come in frames of eight bytes of head and their contents.
-fn read_out(mut stream: UnixStream) -> std::io::Result<String> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn read_out(mut stream: UnixStream, limit: Duration) -> std::io::Result<String> {
+    stream.set_read_timeout(Some(limit))?;
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
+    match stream.read_to_end(&mut bytes) {
+        // Something that the command started, and that is not in its group, still has the streams.
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+        other => other?,
+    };
     let mut text = Vec::new();
     let mut rest = bytes.as_slice();
     while let Some((head, tail)) = rest.split_first_chunk::<8>() {

@@ -230,5 +230,6 @@ fn around(policy: &Policy) -> Around {
         hook: policy.hook.clone(),
         before: policy.pre.clone(),
         after: policy.post.clone(),
+        patience: policy.hook_timeout_seconds.map(Duration::from_secs),
     }
 }

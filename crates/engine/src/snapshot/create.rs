@@ -24,6 +24,8 @@ pub struct Around {
     /// Shell commands in the containers.
     pub before: String,
     pub after: String,
+    /// How long each command may take before it is killed; `None`: two minutes.
+    pub patience: Option<Duration>,
 }
 
 /// Which snapshots shall be.
@@ -145,6 +147,9 @@ impl Snapshots {
         if !around.after.is_empty() {
             hook.after.clone_from(&around.after);
         }
+        if let Some(patience) = around.patience {
+            hook.limit = patience;
+        }
         let mut writers: BTreeMap<String, User> = BTreeMap::new();
         for volume in volumes {
             for user in self.containers.users_of(volume)? {
@@ -154,13 +159,13 @@ impl Snapshots {
             }
         }
         let rung = match around.consistency.as_str() {
-            "" if hook != Hook::default() => Rung::Hook,
+            "" if !hook.is_empty() => Rung::Hook,
             "" if writers.is_empty() => Rung::Sync,
             "" => Rung::Freeze,
             text => Rung::parse(text).ok_or_else(|| TurnBackError::Consistency(text.to_owned()))?,
         };
         if rung == Rung::Hook {
-            if hook == Hook::default() {
+            if hook.is_empty() {
                 return Err(TurnBackError::NoHook);
             }
             if writers.is_empty() {

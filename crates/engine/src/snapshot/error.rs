@@ -33,6 +33,14 @@ pub enum TurnBackError {
         code: i32,
         said: String,
     },
+    #[error(
+        "the command {command:?} in container {container} did not end within {seconds} seconds and was killed"
+    )]
+    HookHangs {
+        container: String,
+        command: String,
+        seconds: u64,
+    },
     #[error("cannot start the thread that keeps schedules")]
     Thread(#[source] std::io::Error),
     #[error(transparent)]
@@ -52,7 +60,7 @@ impl Fault for TurnBackError {
             Self::NobodyToAsk(_) | Self::Mounted { .. } | Self::AutoRemove(_) => {
                 ErrorKind::Conflict
             }
-            Self::Hook { .. } | Self::Thread(_) => ErrorKind::Internal,
+            Self::Hook { .. } | Self::HookHangs { .. } | Self::Thread(_) => ErrorKind::Internal,
             Self::Snapshot(error) => error.kind(),
             Self::Volume(error) => error.kind(),
             Self::Container(error) => error.kind(),

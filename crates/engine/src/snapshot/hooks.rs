@@ -3,14 +3,37 @@
 //! None of them has to hold a lock over the snapshot, which a command that ends could not: what each leaves on the disk is
 //! complete by itself, or is made complete by the server's own recovery, and the container is frozen while it is copied.
 
+use std::time::Duration;
+
 /// All of them, for people.
 pub(super) const NAMES: &str = "postgresql, mariadb, mysql, redis";
 
+/// How long a command may take, when nobody said.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Commands for `sh -c` in the container; an empty one is not run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hook {
     pub(super) before: String,
     pub(super) after: String,
+    /// For each of them; what takes longer is killed.
+    pub(super) limit: Duration,
+}
+
+impl Default for Hook {
+    fn default() -> Self {
+        Self {
+            before: String::new(),
+            after: String::new(),
+            limit: PATIENCE,
+        }
+    }
+}
+
+impl Hook {
+    pub(super) fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.after.is_empty()
+    }
 }
 
 /// The hook of this name.
@@ -23,7 +46,7 @@ pub(super) fn recipe(name: &str) -> Option<Hook> {
     };
     Some(Hook {
         before: before.to_owned(),
-        after: String::new(),
+        ..Hook::default()
     })
 }
 

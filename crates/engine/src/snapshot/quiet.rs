@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use volumes::Quiet;
 
-use super::hooks::Hook;
+use super::hooks::{Hook, PATIENCE};
 use super::{Snapshots, TurnBackError};
-use crate::containers::hold::User;
+use crate::containers::hold::{Ended, User};
 use crate::containers::{ContainerError, Containers, Status};
 
 const KEY: &str = "quiesced/";
@@ -119,7 +119,7 @@ impl Snapshots {
     ) -> Result<T, TurnBackError> {
         if rung == Rung::Hook {
             for user in writers {
-                self.run_hook(user, &hook.before)?;
+                self.run_hook(user, &hook.before, hook.limit)?;
             }
         }
         let live: Vec<_> = writers
@@ -144,17 +144,24 @@ impl Snapshots {
         act()
     }
 
-    fn run_hook(&self, user: &User, command: &str) -> Result<(), TurnBackError> {
+    fn run_hook(&self, user: &User, command: &str, limit: Duration) -> Result<(), TurnBackError> {
         if command.is_empty() {
             return Ok(());
         }
-        match self.containers.run_in(&user.id, command)? {
-            (0, _) => Ok(()),
-            (code, said) => Err(TurnBackError::Hook {
-                container: user.name.clone(),
-                command: command.to_owned(),
+        let Ended { code, said } = self.containers.run_in(&user.id, command, limit)?;
+        let (container, command) = (user.name.clone(), command.to_owned());
+        match code {
+            Some(0) => Ok(()),
+            Some(code) => Err(TurnBackError::Hook {
+                container,
+                command,
                 code,
                 said,
+            }),
+            None => Err(TurnBackError::HookHangs {
+                container,
+                command,
+                seconds: limit.as_secs(),
             }),
         }
     }
@@ -188,7 +195,7 @@ impl Snapshots {
         let mut first = Ok(());
         for user in writers {
             let paid = match rung {
-                Rung::Hook => self.run_hook(user, &hook.after),
+                Rung::Hook => self.run_hook(user, &hook.after, hook.limit),
                 Rung::Stop if stopped.contains(&user.id) => match self.containers.start(&user.id) {
                     Ok(()) | Err(ContainerError::NotModified) => Ok(()),
                     Err(error) => Err(error.into()),
@@ -224,10 +231,18 @@ pub(super) fn recover(containers: &Arc<Containers>) -> Result<Vec<String>, TurnB
             ));
         }
         if !debt.run.is_empty() {
-            sentences.push(match containers.run_in(id, &debt.run) {
-                Ok((0, _)) => format!("the command after a snapshot was run in container {id:.12}"),
-                Ok((code, said)) => format!(
+            sentences.push(match containers.run_in(id, &debt.run, PATIENCE) {
+                Ok(Ended { code: Some(0), .. }) => {
+                    format!("the command after a snapshot was run in container {id:.12}")
+                }
+                Ok(Ended {
+                    code: Some(code),
+                    said,
+                }) => format!(
                     "the command after a snapshot ended with {code} in container {id:.12}: {said}"
+                ),
+                Ok(Ended { code: None, .. }) => format!(
+                    "the command after a snapshot did not end in container {id:.12} and was killed"
                 ),
                 Err(error) => format!(
                     "the command after a snapshot could not be run in container {id:.12}: {error}"

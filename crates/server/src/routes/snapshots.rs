@@ -3,6 +3,7 @@
 //! A snapshot is one segment of a path, `VOLUME@SNAPSHOT`, percent-encoded.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use engine::Fault as _;
 use engine::snapshot::{Around, SnapshotRequest, TurnBackError};
@@ -67,7 +68,7 @@ fn shown(snapshot: &engine::snapshot::Snapshot) -> Value {
     })
 }
 
-fn milliseconds(time: std::time::Duration) -> f64 {
+fn milliseconds(time: Duration) -> f64 {
     // Microseconds are enough.
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -91,6 +92,7 @@ struct AroundBody {
     hook: String,
     pre: String,
     post: String,
+    hook_timeout_seconds: Option<u64>,
 }
 
 impl From<AroundBody> for Around {
@@ -100,6 +102,7 @@ impl From<AroundBody> for Around {
             hook: body.hook,
             before: body.pre,
             after: body.post,
+            patience: body.hook_timeout_seconds.map(Duration::from_secs),
         }
     }
 }

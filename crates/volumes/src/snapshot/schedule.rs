@@ -36,6 +36,9 @@ pub struct Policy {
     pub hook: String,
     pub pre: String,
     pub post: String,
+    /// How long a command may take; `None`: as its default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook_timeout_seconds: Option<u64>,
 }
 
 /// A volume's policy.

@@ -31,7 +31,7 @@ impl Args {
         } else {
             self.source.as_str()
         };
-        self.around.add_to(&mut body);
+        self.around.add_to(&mut body)?;
         let path = format!("/orlop/v1/volumes/{}/clone", encode(volume));
         let cloned = client.post(&path, &body)?;
         warn(&cloned);

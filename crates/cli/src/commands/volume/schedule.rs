@@ -65,7 +65,7 @@ impl SetArgs {
         if let Some(at) = &self.at {
             body["At"] = json!(at);
         }
-        self.around.add_to(&mut body);
+        self.around.add_to(&mut body)?;
         let path = format!("/orlop/v1/volumes/{}/schedule", encode(&self.volume));
         client.send("PUT", &path, Body::Json(&body))?;
         println!("{}", self.volume);

@@ -52,6 +52,9 @@ pub(crate) struct AroundArgs {
     /// Run a ready-made command in the containers before: postgresql, mariadb, mysql, redis
     #[arg(long, value_name = "string")]
     hook: Option<String>,
+    /// Kill a command in a container that takes longer (default 2m)
+    #[arg(long, value_name = "duration")]
+    hook_timeout: Option<String>,
     /// Run a shell command in the containers before
     #[arg(long, value_name = "command")]
     pre: Option<String>,
@@ -62,7 +65,10 @@ pub(crate) struct AroundArgs {
 
 impl AroundArgs {
     /// Adds what was said to a request.
-    pub(crate) fn add_to(&self, body: &mut Value) {
+    ///
+    /// # Errors
+    /// When the time is none.
+    pub(crate) fn add_to(&self, body: &mut Value) -> Outcome<()> {
         for (key, value) in [
             ("Consistency", &self.consistency),
             ("Hook", &self.hook),
@@ -73,6 +79,10 @@ impl AroundArgs {
                 body[key] = json!(value);
             }
         }
+        if let Some(text) = &self.hook_timeout {
+            body["HookTimeoutSeconds"] = json!(seconds("--hook-timeout", text)?);
+        }
+        Ok(())
     }
 }
 
@@ -107,9 +117,9 @@ impl CreateArgs {
             body["Name"] = json!(name);
         }
         if let Some(text) = &self.expire {
-            body["ExpireSeconds"] = json!(seconds(text)?);
+            body["ExpireSeconds"] = json!(seconds("--expire", text)?);
         }
-        self.around.add_to(&mut body);
+        self.around.add_to(&mut body)?;
         // Before: copying may take long.
         let plan = client.post("/orlop/v1/snapshots/plan", &body)?;
         warn(&plan);
@@ -327,8 +337,8 @@ pub(crate) fn labels(list: &[String]) -> Value {
 }
 
 /// `90s`, `30m`, `12h`, `7d`, `4w`, and sums of them.
-fn seconds(text: &str) -> Outcome<i64> {
-    let wrong = || Failure::flag("--expire", text, "write 90s, 30m, 12h, 7d or 4w");
+fn seconds(flag: &str, text: &str) -> Outcome<i64> {
+    let wrong = || Failure::flag(flag, text, "write 90s, 30m, 12h, 7d or 4w");
     let mut sum = 0_i64;
     let mut rest = text;
     while !rest.is_empty() {
@@ -364,7 +374,7 @@ mod tests {
             ("1h30m", 5400),
             ("1w1d", 691_200),
         ] {
-            assert_eq!(seconds(text).expect(text), wanted, "{text}");
+            assert_eq!(seconds("--expire", text).expect(text), wanted, "{text}");
         }
         for text in [
             "",
@@ -376,7 +386,7 @@ mod tests {
             "1d2",
             "99999999999999999999d",
         ] {
-            seconds(text).expect_err(text);
+            seconds("--expire", text).expect_err(text);
         }
     }
 }

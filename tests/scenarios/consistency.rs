@@ -1,0 +1,290 @@
+//! S55–S59: what a snapshot of a server that is being written to is worth.
+//!
+//! A client in another container, which nobody freezes, writes numbered rows and says each number once the server has
+//! acknowledged it. Whatever it had said when a snapshot was begun must be there when a second server starts on a clone of
+//! that snapshot.
+
+use testkit::until;
+
+use super::{Scenario, Scene};
+
+pub(super) const OWN: &[Scenario] = &[
+    ("S55_postgresql_on_each_rung", |scene| {
+        on_each_rung(scene, &POSTGRESQL);
+    }),
+    ("S56_mariadb_on_each_rung", |scene| {
+        on_each_rung(scene, &MARIADB);
+    }),
+    ("S57_redis_on_each_rung", |scene| {
+        on_each_rung(scene, &REDIS);
+    }),
+    ("S58_two_volumes_at_one_instant", one_instant),
+    ("S59_hooks_that_fail_or_hang", bad_hooks),
+];
+
+/// A server, as a user would run it.
+struct Server {
+    /// Name of the ready-made hook.
+    hook: &'static str,
+    mountpoint: &'static str,
+    /// Makes its data when there is none, and serves it to everybody.
+    start: &'static str,
+    ready: &'static str,
+    /// Makes the table, from within.
+    prepare: &'static str,
+    /// Writes to the host `$1` for ever, and says what was acknowledged, a number a line.
+    write: &'static str,
+    /// Says how many of the rows up to `$1` there are, from within.
+    count: &'static str,
+    /// What the copy says in its log that shows that it had something to recover; empty: nothing in particular.
+    recovers: &'static str,
+}
+
+const POSTGRESQL: Server = Server {
+    hook: "postgresql",
+    mountpoint: "/var/lib/postgresql",
+    start: "set -e
+        as='setpriv --reuid postgres --regid postgres --clear-groups'
+        bin=$(echo /usr/lib/postgresql/*/bin)
+        data=/var/lib/postgresql/data
+        mkdir -p /run/postgresql; chown postgres /run/postgresql /var/lib/postgresql
+        if ! [ -s $data/PG_VERSION ]; then
+            $as $bin/initdb --no-sync -A trust -D $data >/dev/null
+            echo 'host all all all trust' >>$data/pg_hba.conf
+        fi
+        exec $as $bin/postgres -D $data -c listen_addresses='*'",
+    ready: "psql -h 127.0.0.1 -U postgres -c 'select 1'",
+    prepare: "psql -h 127.0.0.1 -U postgres -c 'create table t (n bigint primary key)'",
+    write: "i=0; while :; do i=$((i+1)); echo \"insert into t values ($i) returning n;\"; done |
+        exec stdbuf -oL psql -X -q -A -t -h $1 -U postgres",
+    count: "psql -q -A -t -h 127.0.0.1 -U postgres -c \"select count(*) from t where n <= $1\"",
+    recovers: "automatic recovery in progress",
+};
+
+const MARIADB: Server = Server {
+    hook: "mariadb",
+    mountpoint: "/var/lib/mysql",
+    start: super::backup::MARIADB,
+    ready: "mariadb -h 127.0.0.1 -u app -papp -e 'select 1'",
+    prepare: "mariadb -h 127.0.0.1 -u app -papp -e 'create database d; create table d.t (n bigint primary key) engine=innodb'",
+    // The second statement is answered when the first is over.
+    write: "i=0; while :; do i=$((i+1)); echo \"insert into t values ($i); select $i;\"; done |
+        exec mariadb -n -N -s -h $1 -u app -papp d",
+    count: "mariadb -N -h 127.0.0.1 -u app -papp -e \"select count(*) from d.t where n <= $1\"",
+    recovers: "crash recovery",
+};
+
+const REDIS: Server = Server {
+    hook: "redis",
+    mountpoint: "/data",
+    start: "exec redis-server --dir /data --protected-mode no --bind 0.0.0.0 --save '' --appendonly yes --appendfsync always",
+    ready: "redis-cli ping | grep PONG",
+    prepare: "true",
+    write: "while :; do echo 'incr n'; done | exec stdbuf -oL redis-cli -h $1",
+    // A counter: it holds all that were counted before.
+    count: "n=$(redis-cli get n); if [ \"$n\" -ge $1 ]; then echo $1; else echo $n; fi",
+    recovers: "",
+};
+
+fn start(scene: &Scene, server: &Server, container: &str, volume: &str) {
+    scene
+        .run_and(
+            &format!(
+                "run -d --name %{container} -v %{volume}:{} debian sh -c",
+                server.mountpoint
+            ),
+            &[server.start],
+        )
+        .ok();
+    until("the server answers", || {
+        let asked = scene.sh(container, server.ready);
+        let running = asked.code == 0 || scene.inspect(container, "{{.State.Running}}") == "true";
+        assert!(running, "{}", scene.run(&format!("logs %{container}")));
+        (asked.code == 0).then_some(())
+    });
+}
+
+/// The last number that the writer has said.
+fn acknowledged(scene: &Scene) -> u64 {
+    let said = scene.run("logs --tail 2 %writer").stdout;
+    // The last line may not be whole.
+    let whole = said.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let last = whole.lines().last().unwrap_or_default();
+    last.trim().parse().unwrap_or(0)
+}
+
+/// Waits until the writer has written so many more rows.
+fn more(scene: &Scene, rows: u64) -> u64 {
+    let before = acknowledged(scene);
+    until("the client writes", || {
+        let now = acknowledged(scene);
+        (now >= before + rows).then_some(now)
+    })
+}
+
+fn on_each_rung(scene: &Scene, server: &Server) {
+    scene.run("volume create %live").ok();
+    start(scene, server, "server", "live");
+    scene.sh("server", server.prepare).ok();
+    let address = scene.inspect("server", "{{.NetworkSettings.IPAddress}}");
+    scene
+        .run_and(
+            "run -d --name %writer debian sh -c",
+            &[server.write, "sh", &address],
+        )
+        .ok();
+    let mut kept = Vec::new();
+    let hook = format!("--hook {}", server.hook);
+    for (name, flags) in [
+        ("frozen", "--consistency freeze"),
+        ("hooked", hook.as_str()),
+    ] {
+        let before = more(scene, 50);
+        scene
+            .run(&format!(
+                "volume snapshot create --name {name} {flags} %live"
+            ))
+            .ok();
+        kept.push((name, before));
+        // It goes on: nobody is left frozen.
+        more(scene, 50);
+    }
+    // The writer ends with its connection.
+    let before = more(scene, 50);
+    scene
+        .run("volume snapshot create --name stopped --consistency stop %live")
+        .ok();
+    kept.push(("stopped", before));
+    scene.run("rm -f %writer").ok();
+    for (name, rows) in kept {
+        scene.run(&format!("volume clone %live@{name} %copy")).ok();
+        start(scene, server, "second", "copy");
+        let counted = scene
+            .run_and(
+                "exec %second sh -c",
+                &[server.count, "sh", &rows.to_string()],
+            )
+            .ok();
+        assert_eq!(counted.trim(), rows.to_string(), "{name}");
+        if name == "frozen" && !server.recovers.is_empty() {
+            let log = scene.run("logs %second");
+            assert!(
+                format!("{}{}", log.stdout, log.stderr).contains(server.recovers),
+                "it was taken while it ran: {log}"
+            );
+        }
+        scene.run("rm -f %second").ok();
+        scene.run("volume rm --now %copy").ok();
+    }
+    scene.run("rm -f %server").ok();
+    scene.run("volume rm --now %live").ok();
+}
+
+/// One counter, written to two volumes in turn by a container, and by another one to the second volume alone.
+fn one_instant(scene: &Scene) {
+    let script = "i=0; while :; do i=$((i+1)); echo $i > /a/t; mv /a/t /a/n; echo $i > /b/t; mv /b/t /b/n; done";
+    scene
+        .run_and(
+            "run -d --name %writer -v %a:/a -v %b:/b busybox sh -c",
+            &[script],
+        )
+        .ok();
+    until("the container writes", || {
+        scene.data("b").join("n").exists().then_some(())
+    });
+    for round in 0..10 {
+        scene
+            .run(&format!("volume snapshot create --name r{round} %b %a"))
+            .ok();
+        let number = |volume: &str| -> i64 {
+            let mount = format!("{}@r{round}:/s:ro", scene.name(volume));
+            scene
+                .run(&format!(
+                    "run --rm --network none -v {mount} busybox cat /s/n"
+                ))
+                .ok()
+                .trim()
+                .parse()
+                .unwrap()
+        };
+        let ahead = number("a") - number("b");
+        assert!(
+            (0..=1).contains(&ahead),
+            "the two volumes are of one instant: {ahead}"
+        );
+    }
+    scene.run("rm -f %writer").ok();
+    scene.run("volume rm --now %a %b").ok();
+}
+
+fn bad_hooks(scene: &Scene) {
+    scene
+        .run_and(
+            "run -d --name %it -v %data:/data busybox sh -c",
+            &["i=0; while :; do i=$((i+1)); echo $i > /data/t; mv /data/t /data/n; done"],
+        )
+        .ok();
+    until("the container writes", || {
+        scene.data("data").join("n").exists().then_some(())
+    });
+    let post = "echo x >> /data/after";
+    for (number, (pre, text)) in [
+        ("echo sorry; exit 3", "ended with 3: sorry"),
+        ("no-such-command", "ended with 127"),
+        // Silent, or not; what it started goes, too.
+        ("sleep 4321", "did not end within 1 seconds and was killed"),
+        (
+            "while :; do echo x; done",
+            "did not end within 1 seconds and was killed",
+        ),
+        (
+            "sleep 4321 >/dev/null 2>&1 & wait",
+            "did not end within 1 seconds and was killed",
+        ),
+        (
+            "exec >/dev/null 2>&1; sleep 4321",
+            "did not end within 1 seconds and was killed",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        scene
+            .run_and(
+                "volume snapshot create --name bad --hook-timeout 1s %data",
+                &["--pre", pre, "--post", post],
+            )
+            .fails(1, text);
+        let after = std::fs::read_to_string(scene.data("data").join("after")).unwrap();
+        assert_eq!(
+            after.lines().count(),
+            number + 1,
+            "what follows a hook runs in any case, once: {pre}"
+        );
+    }
+    // The same after the copy: the snapshot is made, and the answer says what went wrong.
+    scene
+        .run_and(
+            "volume snapshot create --name late --hook-timeout 1s %data",
+            &["--pre", "true", "--post", "sleep 4321"],
+        )
+        .fails(1, "did not end within 1 seconds");
+    let listed = scene
+        .run("volume snapshot ls %data --format {{.Name}}")
+        .ok();
+    assert_eq!(listed, "late");
+    let left = scene.run("top %it").ok();
+    assert!(!left.contains("4321"), "{left}");
+    // It was thawed.
+    let number = || std::fs::read_to_string(scene.data("data").join("n")).unwrap_or_default();
+    let before = number();
+    until("the container goes on", || {
+        let now = number();
+        (!now.is_empty() && now != before).then_some(())
+    });
+    scene
+        .run("volume snapshot create --hook-timeout soon %data")
+        .fails(125, "--hook-timeout");
+    scene.run("rm -f %it").ok();
+    scene.run("volume rm --now %data").ok();
+}
