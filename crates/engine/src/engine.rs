@@ -114,15 +114,14 @@ impl Engine {
         )?;
         repaired.extend(sentences);
         let networks = Arc::new(networks);
-        let shim_program = sys::program::Program::open(&config.shim_program).map_err(|source| {
-            ContainerError::Io {
+        let shim_program = sys::program::Program::open(&config.shim_program)
+            .map(Arc::new)
+            .map_err(|source| ContainerError::Io {
                 action: format!("cannot open {}", config.shim_program.display()),
                 source,
-            }
-        })?;
+            })?;
         let containers = Arc::new(Containers {
             config: config.clone(),
-            shim_program,
             store: Arc::clone(&store),
             paths: Arc::clone(&paths),
             events: events.clone(),
@@ -132,7 +131,12 @@ impl Engine {
             networks: Arc::clone(&networks),
             live: Mutex::new(HashMap::new()),
             execs: Mutex::new(HashMap::new()),
-            sweeper: crate::containers::Sweeper::start(Arc::clone(&store), Arc::clone(&paths))?,
+            sweeper: crate::containers::Sweeper::start(
+                Arc::clone(&store),
+                Arc::clone(&paths),
+                Arc::clone(&shim_program),
+            )?,
+            shim_program,
         });
         repaired.extend(containers.reconnect()?);
         let (builder, sentences) = Builder::open(

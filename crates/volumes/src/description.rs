@@ -1,7 +1,7 @@
 //! `data/<id>/volume.json`: what the database knows of a volume, beside its bytes.
 //!
 //! The database decides; this is a copy of it, written anew after each change, for the day on which the database is lost.
-//! It may lag behind by the change that a crash cut short.
+//! A crash can leave it behind by one change; the next start writes it again.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -91,28 +91,22 @@ pub(crate) fn begin(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeEr
     })
 }
 
-/// Removes what a write that was cut short left; whether the description has to be written again, because of that or
-/// because there is none, or one that a power cut emptied.
-pub(crate) fn tidy(paths: &Paths, id: &VolumeId) -> io::Result<bool> {
-    let path = paths.volume_metadata(id);
+/// Removes what a write that was cut short left; whether the description beside the data is this one.
+pub(crate) fn tidy(paths: &Paths, wanted: &Description) -> io::Result<bool> {
+    let path = paths.volume_metadata(&wanted.id);
     let name = path.file_name().expect("it is the path of a file");
-    let mut wanted = true;
-    let mut interrupted = false;
-    let entries = match std::fs::read_dir(paths.volume(id)) {
+    let entries = match std::fs::read_dir(paths.volume(&wanted.id)) {
         // The data of a volume may have vanished; that is told elsewhere.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
         other => other?,
     };
     for entry in entries {
         let entry = entry?;
-        if entry.file_name() == name {
-            wanted = entry.metadata()?.len() == 0;
-        } else if sys::durable::is_leftover(&entry.file_name(), name) {
+        if sys::durable::is_leftover(&entry.file_name(), name) {
             sys::durable::remove_file(&entry.path())?;
-            interrupted = true;
         }
     }
-    Ok(wanted || interrupted)
+    Ok(read(paths, &wanted.id).as_ref() == Some(wanted))
 }
 
 /// Writes what the database says now; nothing for a volume that has gone.

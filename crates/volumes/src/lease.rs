@@ -2,6 +2,8 @@
 //!
 //! A lease and a removal of the same volume exclude each other in one transaction: whichever commits first wins.
 
+use store::{VolumeId, WriteTx};
+
 use crate::{VolumeError, Volumes};
 
 /// A lease that ended.
@@ -44,19 +46,9 @@ impl Volumes {
         let (leases, mounted) = self.store.write(|tx| {
             let leases = tx.leases_of(holder)?;
             tx.delete_leases_of(holder)?;
-            let mounted: Vec<_> = tx
-                .mount_counts_of(holder)?
-                .into_iter()
-                .map(|count| count.volume)
-                .collect();
-            for volume in &mounted {
-                tx.drop_mounts_of(volume, holder)?;
-            }
-            Ok::<_, VolumeError>((leases, mounted))
+            Ok::<_, VolumeError>((leases, forget_mounts(tx, holder)?))
         })?;
-        if let Err(error) = self.take_down_unused(&mounted) {
-            tracing::warn!(holder, %error, "a volume stays mounted");
-        }
+        self.take_down_or_warn(holder, &mounted);
         Ok(leases
             .into_iter()
             .map(|lease| Released {
@@ -67,6 +59,25 @@ impl Volumes {
             .collect())
     }
 
+    /// Ends every use of a mount that `holder` did not give back; its leases stay.
+    ///
+    /// # Errors
+    /// As [`Volumes::release`].
+    pub fn abandon_mounts(&self, holder: &str) -> Result<(), VolumeError> {
+        if self.store.read(|tx| tx.mount_counts_of(holder))?.is_empty() {
+            return Ok(());
+        }
+        let mounted = self.store.write(|tx| forget_mounts(tx, holder))?;
+        self.take_down_or_warn(holder, &mounted);
+        Ok(())
+    }
+
+    fn take_down_or_warn(&self, holder: &str, mounted: &[VolumeId]) {
+        if let Err(error) = self.take_down_unused(mounted) {
+            tracing::warn!(holder, %error, "a volume stays mounted");
+        }
+    }
+
     /// Who holds the volume.
     ///
     /// # Errors
@@ -75,4 +86,14 @@ impl Volumes {
         let row = self.row(name)?;
         Ok(self.store.read(|tx| tx.lease_holders(&row.id))?)
     }
+}
+
+/// The volumes whose mounts `holder` used.
+fn forget_mounts(tx: &WriteTx<'_>, holder: &str) -> Result<Vec<VolumeId>, VolumeError> {
+    let counts = tx.mount_counts_of(holder)?;
+    let mounted: Vec<_> = counts.into_iter().map(|count| count.volume).collect();
+    for volume in &mounted {
+        tx.drop_mounts_of(volume, holder)?;
+    }
+    Ok(mounted)
 }

@@ -18,6 +18,7 @@ use store::{OpId, VolumeId, VolumeState};
 
 use crate::adopt::Adopt;
 use crate::create::Create;
+use crate::description::Description;
 use crate::fill::{self, Fill};
 use crate::mount::OWN;
 use crate::purge::Purge;
@@ -186,17 +187,32 @@ impl Volumes {
         Ok(())
     }
 
-    /// Descriptions that a crash cut short, or that a power cut took with it.
+    /// Descriptions that are behind the records: a crash came between, or a power cut took them.
     fn describe_again(&self) -> Result<(), VolumeError> {
-        let (volumes, trash) = self
-            .store
-            .read(|tx| Ok::<_, VolumeError>((tx.volumes()?, tx.trash()?)))?;
-        for row in volumes.iter().chain(trash.iter().map(|row| &row.volume)) {
-            let directory = self.paths.volume(&row.id);
-            if description::tidy(&self.paths, &row.id)
+        let (volumes, trash, notes) = self.store.read(|tx| {
+            Ok::<_, VolumeError>((tx.volumes()?, tx.trash()?, tx.all_volume_notes()?))
+        })?;
+        let notes: BTreeMap<VolumeId, _> = notes.into_iter().collect();
+        let protected = |id: &VolumeId| notes.get(id).is_some_and(|notes| notes.protected);
+        let wanted = volumes
+            .into_iter()
+            .map(|row| (row, None))
+            .chain(
+                trash
+                    .into_iter()
+                    .map(|row| (row.volume, Some(row.expires_at))),
+            )
+            .map(|(row, trashed_until)| Description {
+                trashed_until,
+                protected: protected(&row.id),
+                ..Description::new(row, false)
+            });
+        for description in wanted {
+            let directory = self.paths.volume(&description.id);
+            if !description::tidy(&self.paths, &description)
                 .map_err(VolumeError::io("tidy up", directory))?
             {
-                self.describe(&row.id);
+                self.describe(&description.id);
             }
         }
         Ok(())

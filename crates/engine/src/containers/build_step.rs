@@ -15,12 +15,13 @@ use std::sync::Arc;
 
 use shim_protocol::frame::receive;
 use shim_protocol::messages::AttachSpec;
-use shim_protocol::spec::{Mount, Namespaces, NetworkNs, NsMode, Process, Propagation, RootFs};
+use shim_protocol::spec::Mount;
 use shim_protocol::stdio::Demultiplexer;
-use shim_protocol::{Notice, Request, RunSpec};
+use shim_protocol::{Notice, Request};
 use store::{ContainerRow, LayerId};
 
 use super::archive::view::View;
+use super::clean::bare_spec;
 use super::create::{NEVER, to_json};
 use super::mounts::realise::is_late;
 use super::spec::Prepared;
@@ -163,7 +164,7 @@ impl Containers {
                 // The shim died: its process died with it.
                 Err(_) => {
                     self.wait_for_shim_end(id)?;
-                    let spec = self.build_spec(id);
+                    let spec = bare_spec(&self.paths, id);
                     self.clean_after(&spec)?;
                     return Err(ContainerError::Shim(format!(
                         "the shim of build step {} ended without telling how",
@@ -196,7 +197,7 @@ impl Containers {
                 self.kill_build_step(id);
             }
             self.wait_for_shim_end(id)?;
-            self.clean_after(&self.build_spec(id))?;
+            self.clean_after(&bare_spec(&self.paths, id))?;
             self.end_build_step(id)?;
             sentences.push(format!(
                 "step {} of an unfinished build was ended",
@@ -213,76 +214,11 @@ impl Containers {
         upper: std::path::PathBuf,
         work: std::path::PathBuf,
     ) -> Result<View<'_>, ContainerError> {
-        let mut spec = self.build_spec(store::ContainerId::random().as_ref());
+        let mut spec = bare_spec(&self.paths, store::ContainerId::random().as_ref());
         spec.root.lowers = lowers;
         spec.root.upper = upper;
         spec.root.work = work;
         self.view_root(&spec)
-    }
-
-    /// A spec of which only the place of files and processes matters.
-    fn build_spec(&self, id: &str) -> RunSpec {
-        RunSpec {
-            id: id.to_owned(),
-            tag: self.paths.tag().to_owned(),
-            run_dir: self.paths.run(id),
-            root: RootFs {
-                layers_dir: self.paths.layers(),
-                lowers: Vec::new(),
-                upper: self.paths.container_upper(id),
-                work: self.paths.container_work(id),
-                readonly: false,
-                propagation: Propagation::Rprivate,
-            },
-            mounts: Vec::new(),
-            process: Process {
-                args: Vec::new(),
-                env: Vec::new(),
-                cwd: "/".to_owned(),
-                user: String::new(),
-                additional_groups: Vec::new(),
-                tty: false,
-                console_size: None,
-                capabilities: Vec::new(),
-                no_new_privileges: false,
-                seccomp: shim_protocol::spec::Seccomp::Default,
-                rlimits: Vec::new(),
-                apparmor_profile: None,
-            },
-            namespaces: Namespaces {
-                network: NetworkNs::Private,
-                pid: NsMode::Private,
-                ipc: NsMode::Private,
-                uts: NsMode::Private,
-                cgroup: NsMode::Private,
-            },
-            hostname: String::new(),
-            domainname: String::new(),
-            sysctls: Vec::new(),
-            oom_score_adj: None,
-            resources: shim_protocol::spec::Resources::default(),
-            devices: Vec::new(),
-            device_rules: Vec::new(),
-            privileged: false,
-            masked_paths: Vec::new(),
-            readonly_paths: Vec::new(),
-            network: shim_protocol::spec::Network::default(),
-            log: shim_protocol::spec::LogConfig {
-                path: None,
-                max_size: None,
-                max_file: 1,
-                compress: false,
-                attrs: Vec::new(),
-            },
-            restart: shim_protocol::spec::RestartPolicy::No,
-            health: None,
-            stop_signal: SIGKILL,
-            init: false,
-            open_stdin: false,
-            stdin_once: false,
-            wake: Vec::new(),
-            engine_socket: self.config.socket.clone(),
-        }
     }
 }
 

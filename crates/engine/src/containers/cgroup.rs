@@ -1,5 +1,6 @@
 //! A container's control groups, as the engine reads them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +20,45 @@ impl Group {
             layout: layout()?,
             name: format!("orlop-{tag}/{container}"),
         })
+    }
+
+    /// Ids of all containers of an engine that have a group.
+    pub(crate) fn all(tag: &str) -> io::Result<BTreeSet<String>> {
+        let name = format!("orlop-{tag}");
+        let directories = match layout()? {
+            Layout::V2(root) => vec![root.join(&name)],
+            Layout::V1(hierarchies) => hierarchies
+                .into_iter()
+                .map(|hierarchy| hierarchy.mount_point.join(&name))
+                .collect(),
+            Layout::Absent => Vec::new(),
+        };
+        let mut ids = BTreeSet::new();
+        for directory in directories {
+            let entries = match fs::read_dir(&directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    ids.extend(entry.file_name().into_string());
+                }
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Whether any of the groups is there.
+    pub(crate) fn exists(&self) -> io::Result<bool> {
+        let any = match &self.layout {
+            Layout::V2(root) => root.join(&self.name).try_exists()?,
+            Layout::V1(hierarchies) => hierarchies
+                .iter()
+                .any(|hierarchy| hierarchy.mount_point.join(&self.name).exists()),
+            Layout::Absent => false,
+        };
+        Ok(any)
     }
 
     pub(crate) fn is_unified(&self) -> bool {

@@ -52,6 +52,7 @@ pub mod update;
 pub mod wait;
 
 mod cgroup;
+mod clean;
 mod etc;
 mod exit;
 pub(crate) mod hold;
@@ -83,7 +84,7 @@ pub use wait::{WaitCondition, WaitOutcome};
 pub struct Containers {
     pub(crate) config: EngineConfig,
     /// What shims and their helpers are started from.
-    pub(crate) shim_program: sys::program::Program,
+    pub(crate) shim_program: Arc<sys::program::Program>,
     pub(crate) store: Arc<Store>,
     pub(crate) paths: Arc<Paths>,
     pub(crate) events: Events,

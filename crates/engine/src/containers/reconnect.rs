@@ -7,6 +7,7 @@
 //! | active | held | the shim is asked, the row follows it, notices are heard again |
 //! | active | free | the container has ended: `exit.json` tells how, else the code is 137 |
 //! | not active | held | the engine died between the start and its record: as active, held |
+//! | not active | free | what a start, or an end, that was cut short left is taken away: cgroups, mounts of volumes |
 //!
 //! Afterwards the network drops what belongs to no running container, and restart policies of containers that died with
 //! their shims (a reboot, a kill -9) are honoured.
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use shim_protocol::spec::RestartPolicy;
 use shim_protocol::{Request, Response};
 
+use super::cgroup::Group;
 use super::find::Columns as _;
 use super::shim::Shim;
 use super::{ContainerError, Containers, Status};
@@ -27,6 +29,10 @@ impl Containers {
         let mut running = Vec::new();
         let mut died = Vec::new();
         let mut stopped = Vec::new();
+        let grouped = Group::all(self.paths.tag()).map_err(|source| ContainerError::Io {
+            action: "cannot look for control groups".to_owned(),
+            source,
+        })?;
         for row in self
             .store
             .read(|tx| Ok::<_, ContainerError>(tx.containers()?))?
@@ -53,8 +59,14 @@ impl Containers {
                         running.push(row);
                     } else if status.is_active() {
                         died.push(row);
-                    } else if status == Status::Exited && row.manually_stopped {
-                        stopped.push(row);
+                    } else {
+                        if grouped.contains(&row.id) {
+                            repaired.extend(self.sweep_up(&row));
+                        }
+                        self.volumes.abandon_mounts(&row.id)?;
+                        if status == Status::Exited && row.manually_stopped {
+                            stopped.push(row);
+                        }
                     }
                 }
             }
@@ -95,6 +107,21 @@ impl Containers {
             self.start_always(&stopped, &mut repaired)?;
         }
         Ok(repaired)
+    }
+
+    /// A shim died with an engine that had not recorded its start, or had recorded its end.
+    fn sweep_up(&self, row: &store::ContainerRow) -> Option<String> {
+        match self.sweep_leftovers(row) {
+            Ok(()) => Some(format!(
+                "what was left of container {} was taken away",
+                &row.id[..12]
+            )),
+            // A shim that has told its end already cleans up by itself.
+            Err(error) => {
+                tracing::debug!(container = row.id, %error, "leftovers stay");
+                None
+            }
+        }
     }
 
     /// `always` means also after a stop by hand, once the host's containers are started again; an engine that a client

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use shim_protocol::client::{CallError, answer, call};
-use shim_protocol::frame::{FrameError, encode, receive, send};
+use shim_protocol::frame::{FrameError, encode, receive};
 use shim_protocol::{ExitRecord, Notice, Request, Response, RunSpec, StateRecord};
 
 use store::ContainerRow;
@@ -30,7 +30,7 @@ pub(super) struct Shim {
 
 impl Shim {
     /// Waits until the process has ended; it does, for its container has.
-    fn reap(&self) {
+    pub(super) fn reap(&self) {
         reap(self.pid);
     }
 }
@@ -235,7 +235,7 @@ impl Containers {
             error: "the container's shim ended without telling how; exit code unknown".to_owned(),
         });
         if let Err(error) = self.sweep_leftovers(&row) {
-            // The exit is told all the same; a removal of the container tries again.
+            // The exit is told all the same; the next start of the engine tries again.
             tracing::warn!(container = id, %error, "a dead shim left something behind");
         }
         self.ended(id, &exit)
@@ -258,35 +258,13 @@ impl Containers {
     }
 
     /// Has a helper remove what a shim that was killed could not: processes, cgroups, run files.
-    fn sweep_leftovers(&self, row: &ContainerRow) -> Result<(), ContainerError> {
+    pub(super) fn sweep_leftovers(&self, row: &ContainerRow) -> Result<(), ContainerError> {
         self.clean_after(&self.files_spec(row, Vec::new())?)
     }
 
     /// As [`Containers::sweep_leftovers`], for a process of the engine's own as well.
     pub(super) fn clean_after(&self, spec: &RunSpec) -> Result<(), ContainerError> {
-        let failed = |source| ContainerError::Io {
-            action: format!("cannot clean up after container {}", spec.id),
-            source,
-        };
-        let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
-        let pid = sys::command::spawn_with_control(
-            self.shim_program.path(),
-            &["shim-clean"],
-            theirs.as_fd(),
-        )
-        .map_err(failed)?;
-        drop(theirs);
-        let answered = send(&mut ours, spec).and_then(|()| receive::<Response>(&mut ours));
-        Shim { stream: ours, pid }.reap();
-        match answered {
-            Ok(Response::Ok) => Ok(()),
-            Ok(other) => Err(ContainerError::Shim(format!(
-                "leftovers of a dead shim: {other:?}"
-            ))),
-            Err(error) => Err(ContainerError::Shim(format!(
-                "leftovers of a dead shim: {error}"
-            ))),
-        }
+        super::clean::after(&self.shim_program, spec)
     }
 
     /// The row's view of a shim that was found alive.
