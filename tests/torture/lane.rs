@@ -42,6 +42,8 @@ pub(super) struct Lane {
     pending: Option<Move>,
     log: VecDeque<String>,
     client: Client,
+    /// What containers write is synced before it counts as written.
+    durable: bool,
     pub(super) moves: u64,
     pub(super) refused: u64,
 }
@@ -54,9 +56,31 @@ impl Lane {
             pending: None,
             log: VecDeque::new(),
             client: Client::default(),
+            durable: false,
             moves: 0,
             refused: 0,
         }
+    }
+
+    /// A lane whose acknowledged moves survive a power cut.
+    pub(super) fn durable(number: usize) -> Self {
+        Self {
+            durable: true,
+            ..Self::new(number)
+        }
+    }
+
+    /// A lane of which this is known, and whose next move may have begun.
+    pub(super) fn doubtful(number: usize, world: World, pending: Option<Move>) -> Self {
+        Self {
+            world,
+            pending,
+            ..Self::new(number)
+        }
+    }
+
+    pub(super) fn world(&self) -> &World {
+        &self.world
     }
 
     fn note(&mut self, line: String) {
@@ -66,7 +90,7 @@ impl Lane {
         }
     }
 
-    fn history(&self) -> String {
+    pub(super) fn history(&self) -> String {
         self.log.iter().cloned().collect::<Vec<_>>().join("\n")
     }
 
@@ -102,7 +126,7 @@ impl Lane {
     }
 
     /// False when it is not known whether the move was made.
-    fn carry_out(&mut self, round: &Round<'_>, chosen: Move, serial: &str) -> bool {
+    pub(super) fn carry_out(&mut self, round: &Round<'_>, chosen: Move, serial: &str) -> bool {
         let scratch = self.scratch(round.engine);
         if let Move::Copy { files, .. } = &chosen {
             drop(fs::remove_dir_all(&scratch));
@@ -112,7 +136,7 @@ impl Lane {
                 fs::write(path, text(token)).unwrap();
             }
         }
-        let words = chosen.words(self.number, &scratch);
+        let words = chosen.words(self.number, &scratch, self.durable);
         let expected = chosen.expect(&self.world, self.number);
         self.moves += 1;
         let output = self.call(round.engine, &words);

@@ -8,7 +8,10 @@
 //! * what was under way has happened completely or not at all;
 //! * nothing is left that nobody owns: directories, mounts, cgroups, interfaces, leases, open operations.
 //!
-//! `ORLOP_TORTURE_OPERATIONS` says how many moves (default 2000), `ORLOP_TORTURE_SEED` repeats the throws of an earlier run;
+//! [`power`] does the same with power cuts.
+//!
+//! `ORLOP_TORTURE_OPERATIONS` says how many moves (default 2000), `ORLOP_TORTURE_CUTS` how many power cuts (default 16),
+//! `ORLOP_TORTURE_SEED` repeats the throws of an earlier run;
 //! the moments at which things die are not the same ones again, the moves and the kind of each death are.
 
 #![expect(clippy::unwrap_used, reason = "a test program")]
@@ -35,9 +38,11 @@ use look::{Sight, run};
 
 mod dice;
 mod lane;
+mod logged;
 mod look;
 mod model;
 mod moves;
+mod power;
 
 const LANES: usize = 3;
 const DISK: u64 = 2 << 30;
@@ -95,6 +100,7 @@ impl Death {
 struct Settings {
     seed: u64,
     moves: u64,
+    cuts: u64,
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -150,7 +156,7 @@ fn life(kind: &str, settings: Settings, tags: &Mutex<Vec<String>>) {
             }
         }
         engine.resume();
-        settle(&engine, &mut lanes, &death, &context);
+        settle(&engine, &mut lanes, death.kills_shims(), &context);
     }
     let moves: u64 = lanes.iter().map(|lane| lane.moves).sum();
     let refused: u64 = lanes.iter().map(|lane| lane.refused).sum();
@@ -247,7 +253,7 @@ fn kill(engine: &Engine, clients: &[Client], death: &Death, dice: &mut Dice) {
     }
 }
 
-fn settle(engine: &Engine, lanes: &mut [Lane], death: &Death, context: &str) {
+fn settle(engine: &Engine, lanes: &mut [Lane], stopped: bool, context: &str) {
     for lane in &*lanes {
         lane.calm_down(engine);
     }
@@ -263,7 +269,7 @@ fn settle(engine: &Engine, lanes: &mut [Lane], death: &Death, context: &str) {
         last.leaks.join("\n")
     );
     for lane in lanes {
-        lane.settle(&last, death.kills_shims(), context);
+        lane.settle(&last, stopped, context);
     }
 }
 
@@ -297,12 +303,18 @@ fn main() {
     let settings = Settings {
         seed: number("ORLOP_TORTURE_SEED").unwrap_or_else(|| u64::from(now.subsec_nanos())),
         moves: number("ORLOP_TORTURE_OPERATIONS").unwrap_or(2000),
+        cuts: number("ORLOP_TORTURE_CUTS").unwrap_or(16),
     };
     let root = rustix::process::geteuid().is_root();
     let host = (root && !arguments.list).then(Host::enter);
     let tags: Arc<Mutex<Vec<String>>> = Arc::default();
     // Without root nothing of this can run: the trials are counted as ignored.
-    let trials = ["ext4", "xfs", "btrfs"].map(|kind| {
+    let kinds = ["ext4", "xfs", "btrfs"];
+    let possible = logged::is_possible();
+    if root && !possible {
+        println!("SKIPPED: no power cuts without qemu-storage-daemon and /dev/fuse");
+    }
+    let kills = kinds.map(|kind| {
         let tags = Arc::clone(&tags);
         Trial::test(format!("torture::{kind}"), move || {
             life(kind, settings, &tags);
@@ -310,10 +322,19 @@ fn main() {
         })
         .with_ignored_flag(!root)
     });
+    let cuts = kinds.map(|kind| {
+        let tags = Arc::clone(&tags);
+        Trial::test(format!("power_cuts::{kind}"), move || {
+            power::cuts(kind, settings, &tags);
+            Ok(())
+        })
+        .with_ignored_flag(!root || !possible)
+    });
+    let trials: Vec<Trial> = kills.into_iter().chain(cuts).collect();
     if host.is_some() {
         println!("ORLOP_TORTURE_SEED={} repeats this run", settings.seed);
     }
-    let conclusion = testkit::libtest_mimic::run(&arguments, trials.into());
+    let conclusion = testkit::libtest_mimic::run(&arguments, trials);
     let Some(host) = host else {
         conclusion.exit();
     };

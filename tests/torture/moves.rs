@@ -250,8 +250,14 @@ impl Move {
         }
     }
 
-    /// The client's words. `scratch` is a path for files that it needs.
-    pub(super) fn words(&self, lane: usize, scratch: &std::path::Path) -> Vec<String> {
+    /// The client's words. `scratch` is a path for files that it needs; `durable`: containers sync what they write.
+    pub(super) fn words(
+        &self,
+        lane: usize,
+        scratch: &std::path::Path,
+        durable: bool,
+    ) -> Vec<String> {
+        let sync = if durable { " && sync -f /d" } else { "" };
         let in_container = |volume: &str, script: String| {
             let mount = format!("{volume}:/d");
             let name = format!("l{lane}-w");
@@ -273,11 +279,11 @@ impl Move {
                 in_container(
                     volume,
                     format!(
-                        "mkdir -p /d/deep && yes {token} | head -n {lines} > /d/.tmp && mv /d/.tmp /d/{file}"
+                        "mkdir -p /d/deep && yes {token} | head -n {lines} > /d/.tmp{sync} && mv /d/.tmp /d/{file}{sync}"
                     ),
                 )
             }
-            Self::Delete { volume, file } => in_container(volume, format!("rm -f /d/{file}")),
+            Self::Delete { volume, file } => in_container(volume, format!("rm -f /d/{file}{sync}")),
             Self::Copy { volume, files } => {
                 let source = if files.len() == 1 {
                     scratch.join(&files[0].0)

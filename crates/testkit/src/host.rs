@@ -26,6 +26,9 @@ impl Host {
         );
         sys::namespace::new_host().unwrap();
         run("ip", &["link", "set", "lo", "up"]);
+        // Engines of the host choose their subnets one after the other; ours have a network of their own to choose in.
+        std::fs::create_dir_all("/run/lock").unwrap();
+        run("mount", &["-t", "tmpfs", "none", "/run/lock"]);
         // Not a dummy device: not every kernel has them, and containers need this kind anyway.
         run(
             "ip",
