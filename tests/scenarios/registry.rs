@@ -18,6 +18,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("r09_search_and_refusals", r09),
     ("r10_mirrors", r10),
     ("r12_two_pulls_of_one_layer", r12),
+    ("r13_what_is_loaded_is_the_same", r13),
 ];
 
 pub(super) const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -158,7 +159,101 @@ fn s70(scene: &Scene) {
     scene.run(&format!("rmi {second} {ours}")).ok();
     let all = scene.run(&format!("pull -a {name}")).ok();
     assert!(all.contains("latest: Pulling from") && all.contains("second: Pulling from"));
-    scene.run(&format!("rmi {name}:latest {second}")).ok();
+    // All tags of a repository at once, as others see them.
+    let many = format!("{}/team/many", registry.address);
+    for tag in ["one", "two"] {
+        scene.run(&format!("tag {second} {many}:{tag}")).ok();
+    }
+    let pushed = scene.run(&format!("push -a {many}")).ok();
+    assert!(
+        pushed.contains("\none: digest: sha256:") && pushed.contains("\ntwo: digest: sha256:"),
+        "{pushed}"
+    );
+    let listed = host(
+        "skopeo",
+        &[
+            "list-tags",
+            "--tls-verify=false",
+            &format!("docker://{many}"),
+        ],
+    );
+    assert!(
+        listed.contains("\"one\"") && listed.contains("\"two\""),
+        "{listed}"
+    );
+    scene
+        .run(&format!("rmi {many}:one {many}:two {name}:latest {second}"))
+        .ok();
+}
+
+/// What was loaded keeps its identity: the image's id, and the diff ids of its layers, byte by byte.
+fn r13(scene: &Scene) {
+    let ours = local(scene, "kept");
+    let registry = registry(scene, "registry");
+    let name = format!("{}/kept", registry.address);
+    scene.run(&format!("tag {ours} {name}")).ok();
+    scene.run(&format!("push {name}")).ok();
+    let identity = |image: &str| {
+        scene
+            .run_and(
+                "image inspect --format",
+                &["{{.Id}} {{json .RootFS.Layers}}", image],
+            )
+            .ok()
+    };
+    let first = identity(&name);
+    let scratch = scene.directory("round");
+    let saved = scratch.join("saved.tar");
+    let again = scratch.join("again.tar");
+    let layout = scratch.join("layout.tar");
+    let (saved, again, layout) = (
+        saved.to_str().unwrap(),
+        again.to_str().unwrap(),
+        layout.to_str().unwrap(),
+    );
+    scene.run_and("save -o", &[saved, &name]).ok();
+    host(
+        "skopeo",
+        &[
+            "copy",
+            "-q",
+            "--src-tls-verify=false",
+            &format!("docker://{name}"),
+            &format!("oci-archive:{layout}:{name}:latest"),
+        ],
+    );
+    for file in [saved, layout] {
+        scene.run(&format!("rmi -f {ours} {name}")).ok();
+        let loaded = scene.run_and("load -i", &[file]).ok();
+        assert!(loaded.contains(&format!("{name}:latest")), "{loaded}");
+        let found = identity(&name);
+        if file == saved {
+            assert_eq!(found, first);
+        }
+        // Whoever writes another format writes another configuration; the layers stay.
+        let layers = |identity: &str| identity.split_once(' ').unwrap().1.to_owned();
+        assert_eq!(layers(&found), layers(&first));
+        scene.run_and("save -o", &[again, &name]).ok();
+        scene.run(&format!("rmi {name}")).ok();
+        scene.run_and("load -i", &[again]).ok();
+        assert_eq!(identity(&name), found, "{file}, saved once more");
+        let elsewhere = format!("{}/elsewhere", registry.address);
+        scene.run(&format!("tag {name} {elsewhere}")).ok();
+        scene.run(&format!("push {elsewhere}")).ok();
+        let config = host(
+            "skopeo",
+            &[
+                "inspect",
+                "--config",
+                "--raw",
+                "--tls-verify=false",
+                &format!("docker://{elsewhere}"),
+            ],
+        );
+        assert!(found.starts_with(&digest(config.as_bytes())), "{config}");
+        scene.run(&format!("rmi {elsewhere}")).ok();
+    }
+    scene.run(&format!("rmi {name}")).ok();
 }
 
 fn r01(scene: &Scene) {
