@@ -22,6 +22,15 @@ pub struct DiskUsage {
     pub trash: (usize, u64),
 }
 
+/// Which kinds of objects [`Engine::disk_usage`] measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    pub containers: bool,
+    pub images: bool,
+    pub volumes: bool,
+    pub build_cache: bool,
+}
+
 /// Counts and host facts for `info`.
 #[derive(Debug, Clone, Default)]
 pub struct Info {
@@ -40,13 +49,18 @@ pub struct Info {
     pub memory: u64,
     /// `1` or `2`.
     pub cgroup_version: String,
+    /// Packets are passed on between interfaces.
+    pub forwarding: bool,
+    /// Open descriptors and threads of the engine itself.
+    pub descriptors: usize,
+    pub threads: usize,
     /// What this host cannot do ("no swap limit support").
     pub warnings: Vec<String>,
 }
 
 impl Engine {
-    /// Measures everything; slow where there is much.
-    pub fn disk_usage(&self) -> Result<DiskUsage, ContainerError> {
+    /// Measures what is asked for; slow where there is much.
+    pub fn disk_usage(&self, of: Measured) -> Result<DiskUsage, ContainerError> {
         let layers_size = self.store.read(|tx| {
             Ok::<_, ContainerError>(tx.layers()?.iter().map(|layer| layer.size).sum())
         })?;
@@ -56,7 +70,12 @@ impl Engine {
             ..ListRequest::default()
         };
         let mut volumes = Vec::new();
-        for volume in self.volumes.list()? {
+        let listed = if of.volumes {
+            self.volumes.list()?
+        } else {
+            Vec::new()
+        };
+        for volume in listed {
             // As in Docker, what a driver option put elsewhere is not ours to measure.
             if volume
                 .options
@@ -79,15 +98,27 @@ impl Engine {
                 trash.iter().filter_map(|volume| volume.bytes).sum(),
             ),
             layers_size,
-            images: self.images.list(&ImageListRequest {
-                all: true,
-                ..ImageListRequest::default()
-            })?,
-            containers: self.containers.list(&request)?,
-            build_cache: self.builder.usage().map_err(|error| ContainerError::Io {
-                action: "cannot measure the build cache".to_owned(),
-                source: std::io::Error::other(error),
-            })?,
+            images: if of.images {
+                self.images.list(&ImageListRequest {
+                    all: true,
+                    ..ImageListRequest::default()
+                })?
+            } else {
+                Vec::new()
+            },
+            containers: if of.containers {
+                self.containers.list(&request)?
+            } else {
+                Vec::new()
+            },
+            build_cache: if of.build_cache {
+                self.builder.usage().map_err(|error| ContainerError::Io {
+                    action: "cannot measure the build cache".to_owned(),
+                    source: std::io::Error::other(error),
+                })?
+            } else {
+                Vec::new()
+            },
             volumes,
         })
     }
@@ -144,8 +175,17 @@ impl Engine {
             hostname: uname.nodename().to_string_lossy().into_owned(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory: crate::containers::stats::total_memory(),
+            forwarding: fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
+                .is_ok_and(|text| text.trim() == "1"),
+            descriptors: entries("/proc/self/fd"),
+            threads: entries("/proc/self/task"),
             cgroup_version: if unified { "2" } else { "1" }.to_owned(),
             warnings,
         })
     }
+}
+
+/// How many entries a directory of /proc has; 0 when it cannot be read, which says as much.
+fn entries(path: &str) -> usize {
+    fs::read_dir(path).map_or(0, Iterator::count)
 }

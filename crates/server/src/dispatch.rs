@@ -13,6 +13,7 @@ use crate::errors::Refusal;
 use crate::request::{Request, decode};
 use crate::routes;
 use crate::stream::Body;
+use crate::versions::Gates;
 
 pub(crate) type Answer = Result<Response<Body>, Refusal>;
 pub(crate) type Handler = fn(Request) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -22,16 +23,35 @@ pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
     pub(crate) handler: Handler,
+    /// How far it is served, for `docs/docker-compat.md`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the page is made by a test"))]
+    pub(crate) state: &'static str,
 }
 
-/// `GET "/x/{}" => handler`.
+/// What is said of the route itself, or of all of its table, or that there is nothing to say.
+pub(crate) const fn state(own: &'static str, table: &'static str) -> &'static str {
+    if !own.is_empty() {
+        own
+    } else if !table.is_empty() {
+        table
+    } else {
+        "yes"
+    }
+}
+
+/// `GET "/x/{}" => handler`, and `: "how far"` where it is not served wholly; `["how far"]` before all others.
 macro_rules! route_table {
-    ($($method:ident $path:literal => $handler:path),* $(,)?) => {
+    (
+        $([$table:literal])?
+        $($method:ident $path:literal => $handler:path $(: $state:literal)?),* $(,)?
+    ) => {
+        const TABLE_STATE: &str = concat!($($table)?);
         pub(crate) const ROUTES: &[$crate::dispatch::Route] = &[$(
             $crate::dispatch::Route {
                 method: hyper::Method::$method,
                 path: $path,
                 handler: |request| Box::pin($handler(request)),
+                state: $crate::dispatch::state(concat!($($state)?), TABLE_STATE),
             }
         ),*];
     };
@@ -71,7 +91,7 @@ async fn route(bridge: Bridge, request: hyper::Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     let (version, path) = split_version(&path)?;
     let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let query = request
+    let mut query = request
         .uri()
         .query()
         .unwrap_or_default()
@@ -81,31 +101,35 @@ async fn route(bridge: Bridge, request: hyper::Request<Incoming>) -> Answer {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(key, true), decode(value, true))
         })
-        .collect();
-    let mut other_method = false;
+        .collect::<Vec<_>>();
     for route in routes::all() {
+        if route.method != *request.method() {
+            continue;
+        }
         let Some(parameters) = matched(route.path, &segments) else {
             continue;
         };
-        if route.method != *request.method() {
-            other_method = true;
-            continue;
-        }
-        return (route.handler)(Request {
+        let gates = Gates::new(&route.method, route.path, version);
+        gates.query(&mut query);
+        let response = (route.handler)(Request {
             bridge,
             version,
+            gates,
             parameters,
             query,
             inner: request,
         })
-        .await;
+        .await?;
+        return Ok(
+            if gates.change_answers() && response.status().is_success() {
+                response.map(|body| body.reshaped(|value| gates.answer(value)))
+            } else {
+                response
+            },
+        );
     }
-    let status = if other_method {
-        hyper::StatusCode::METHOD_NOT_ALLOWED
-    } else {
-        hyper::StatusCode::NOT_FOUND
-    };
-    Err(Refusal::new(status, "page not found"))
+    // Also for another method than the route has, as in Docker.
+    Err(Refusal::not_found("page not found"))
 }
 
 /// `/v1.41/x` to its version and `/x`.

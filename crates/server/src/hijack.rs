@@ -1,36 +1,47 @@
 //! Connections that become streams: `attach` and `exec start`.
 //!
-//! The client asks for an upgrade and gets `101`; older ones just expect the stream behind a `200`. From then on bytes are
-//! copied between the client and the shim's socket, and each side's end is passed on to the other.
+//! The client asks for an upgrade and gets `101`. From then on bytes are copied between the client and the shim's socket,
+//! and each side's end is passed on to the other. A client that asks for no upgrade gets the output as the body of an
+//! answer.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWriteExt as _, copy, split};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy, split};
 use tokio::net::UnixStream;
 
 use crate::errors::Refusal;
-use crate::stream::Body;
+use crate::stream::{Body, Piece, channel};
+
+/// Bytes that are read at a time for a client without an upgrade.
+const PORTION: usize = 32 << 10;
 
 const RAW: &str = "application/vnd.docker.raw-stream";
 const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
 
-/// Joins the request's connection with `streams`.
+/// Joins the request's connection with `streams`. `frames_named`: the client knows the type of multiplexed streams.
 pub(crate) fn join(
     mut request: Request<Incoming>,
     streams: OwnedFd,
     tty: bool,
+    frames_named: bool,
 ) -> Result<Response<Body>, Refusal> {
     let socket = StdStream::from(streams);
     let socket = socket
         .set_nonblocking(true)
         .and_then(|()| UnixStream::from_std(socket))
         .map_err(|error| Refusal::internal(format!("cannot attach: {error}")))?;
-    let asked = request.headers().contains_key(header::UPGRADE);
+    let kind = HeaderValue::from_static(media_type(tty, frames_named));
+    if !request.headers().contains_key(header::UPGRADE) {
+        let mut response = Response::new(plain(request, socket));
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        return Ok(response);
+    }
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgrade.await {
@@ -42,18 +53,66 @@ pub(crate) fn join(
     });
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(if tty { RAW } else { MULTIPLEXED }),
-    );
-    // Without these hyper does not hand the connection over; clients that did not ask see them and carry on.
+    headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("tcp"));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    if !asked {
-        tracing::debug!("a client that asked for no upgrade gets one");
-    }
     Ok(response)
+}
+
+/// What the streams of a container are called.
+pub(crate) fn media_type(tty: bool, frames_named: bool) -> &'static str {
+    if tty || !frames_named {
+        RAW
+    } else {
+        MULTIPLEXED
+    }
+}
+
+/// For a client that asked for no upgrade: the streams are the body of a usual answer, and a body of the request, where
+/// there is one, is the input.
+fn plain(request: Request<Incoming>, container: UnixStream) -> Body {
+    let (mut from_container, mut to_container) = container.into_split();
+    let mut input = request.into_body();
+    let (pieces, body) = channel();
+    tokio::spawn(async move {
+        let given = !input.is_end_stream();
+        let writer = async {
+            while let Some(Ok(frame)) = input.frame().await {
+                if let Ok(bytes) = frame.into_data()
+                    && to_container.write_all(&bytes).await.is_err()
+                {
+                    break;
+                }
+            }
+            if given {
+                // The container's side may have ended first.
+                drop(to_container.shutdown().await);
+            }
+            std::future::pending::<()>().await;
+        };
+        let reader = async {
+            let last = loop {
+                let mut buffer = Vec::with_capacity(PORTION);
+                match from_container.read_buf(&mut buffer).await {
+                    Ok(0) => break Piece::End,
+                    Ok(_) => {}
+                    Err(error) => break Piece::Failed(Refusal::internal(error.to_string())),
+                }
+                if pieces.send(Piece::Data(buffer.into())).await.is_err() {
+                    return;
+                }
+            };
+            // The client may have gone.
+            drop(pieces.send(last).await);
+        };
+        tokio::select! {
+            () = writer => {}
+            () = reader => {}
+            () = pieces.closed() => {}
+        }
+    });
+    Body::pieces(body)
 }
 
 /// A stream that holds `text` as standard output, and ends.

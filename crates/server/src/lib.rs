@@ -27,6 +27,7 @@ use std::time::Duration;
 use engine::{Engine, EngineConfig, OpenError};
 
 mod bridge;
+mod connections;
 mod convert;
 mod daemon_file;
 mod dispatch;
@@ -42,6 +43,8 @@ mod listen;
 mod request;
 mod routes;
 mod stream;
+mod versions;
+mod websocket;
 
 /// What an engine process is told.
 #[derive(Debug)]

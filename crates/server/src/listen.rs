@@ -7,7 +7,6 @@ use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine::Engine;
@@ -20,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use crate::bridge::{Bridge, Class};
+use crate::connections::Connections;
 use crate::dispatch;
 use crate::hangup::Peer;
 
@@ -80,7 +80,7 @@ pub(crate) async fn run(
     let listener = door.open()?;
     ready();
     let bridge = Bridge::new(engine);
-    let connections = Arc::new(AtomicUsize::new(0));
+    let connections = Connections::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut last_use = Instant::now();
@@ -89,7 +89,7 @@ pub(crate) async fn run(
             accepted = listener.accept() => {
                 last_use = Instant::now();
                 match accepted {
-                    Ok((stream, _)) => serve(stream, bridge.clone(), Arc::clone(&connections)),
+                    Ok((stream, _)) => serve(stream, bridge.clone(), &connections),
                     // Out of descriptors: those who are connected will go.
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -100,7 +100,7 @@ pub(crate) async fn run(
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = sleep_until(Instant::now() + IDLE_CHECK), if idle.is_some() => {
-                let busy = connections.load(Ordering::Acquire) > 0 || any_active(&bridge).await;
+                let busy = connections.count() > 0 || any_active(&bridge).await;
                 if busy {
                     last_use = Instant::now();
                 } else if idle.is_some_and(|idle| last_use.elapsed() >= idle) {
@@ -118,17 +118,17 @@ async fn leave(
     socket: Option<&Path>,
     listener: &UnixListener,
     bridge: &Bridge,
-    connections: &Arc<AtomicUsize>,
+    connections: &Connections,
 ) {
     if let Some(socket) = socket {
         // Nobody else can have made another one: the instance lock is ours.
         sys_unlink(socket);
     }
     while let Some(Ok((stream, _))) = now(listener.accept()).await {
-        serve(stream, bridge.clone(), Arc::clone(connections));
+        serve(stream, bridge.clone(), connections);
     }
     let patience = Instant::now() + Duration::from_secs(5);
-    while connections.load(Ordering::Acquire) > 0 && Instant::now() < patience {
+    while connections.count() > 0 && Instant::now() < patience {
         sleep_until(Instant::now() + Duration::from_millis(20)).await;
     }
     let done = bridge
@@ -177,15 +177,26 @@ async fn any_active(bridge: &Bridge) -> bool {
         .unwrap_or(true)
 }
 
-fn serve(stream: UnixStream, bridge: Bridge, connections: Arc<AtomicUsize>) {
-    connections.fetch_add(1, Ordering::AcqRel);
-    tokio::spawn(async move {
+fn serve(stream: UnixStream, bridge: Bridge, connections: &Connections) {
+    let Some(place) = connections.enter() else {
+        tracing::warn!("a connection was refused: too many are busy");
+        return;
+    };
+    let number = place.number();
+    let task = tokio::spawn(async move {
         let peer = Peer::of(&stream).ok();
         let service = service_fn(|mut request| {
             if let Some(peer) = &peer {
                 request.extensions_mut().insert(peer.clone());
             }
-            dispatch::answer(bridge.clone(), request)
+            let busy = place.busy();
+            let answer = dispatch::answer(bridge.clone(), request);
+            async move {
+                // An answer that is still being sent counts as long as it is.
+                answer
+                    .await
+                    .map(|response| response.map(|body| body.holding(busy)))
+            }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -196,6 +207,6 @@ fn serve(stream: UnixStream, bridge: Bridge, connections: Arc<AtomicUsize>) {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection ended early");
         }
-        connections.fetch_sub(1, Ordering::AcqRel);
     });
+    connections.served_by(number, task.abort_handle());
 }

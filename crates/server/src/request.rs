@@ -1,21 +1,30 @@
 //! A request as handlers see it: path parameters, query, version, body.
 
+use std::time::Duration;
+
 use api::version::ApiVersion;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header;
+use hyper::{StatusCode, header};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::bridge::Bridge;
 use crate::errors::Refusal;
 use crate::stream::BodyReader;
+use crate::versions::Gates;
 
 /// Larger JSON bodies are refused.
 const MAX_JSON: usize = 10 << 20;
 
+/// A JSON body that is not complete within this time is given up.
+const BODY_PATIENCE: Duration = Duration::from_secs(60);
+
 pub(crate) struct Request {
     pub(crate) bridge: Bridge,
     pub(crate) version: ApiVersion,
+    /// What the client's version does not know.
+    pub(crate) gates: Gates,
     /// Values of the placeholders in the route's path, decoded.
     pub(crate) parameters: Vec<String>,
     pub(crate) query: Vec<(String, String)>,
@@ -71,12 +80,29 @@ impl Request {
     }
 
     /// The JSON body with nulls removed; an empty body is null.
-    pub(crate) async fn json(self) -> Result<Value, Refusal> {
+    pub(crate) async fn json(mut self) -> Result<Value, Refusal> {
+        self.take_json().await
+    }
+
+    /// As [`Request::json`], for who still needs the connection.
+    pub(crate) async fn take_json(&mut self) -> Result<Value, Refusal> {
         let content_type = self.inner.headers().get(header::CONTENT_TYPE).cloned();
-        let body = Limited::new(self.inner.into_body(), MAX_JSON)
-            .collect()
+        let collected = Limited::new(self.inner.body_mut(), MAX_JSON).collect();
+        let body = timeout(BODY_PATIENCE, collected)
             .await
-            .map_err(|error| Refusal::invalid(format!("the body cannot be read: {error}")))?
+            .map_err(|_| {
+                Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")
+            })?
+            .map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    Refusal::new(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        format!("the body is larger than {MAX_JSON} bytes"),
+                    )
+                } else {
+                    Refusal::invalid(format!("the body cannot be read: {error}"))
+                }
+            })?
             .to_bytes();
         if body.is_empty() {
             return Ok(Value::Null);
@@ -99,7 +125,9 @@ impl Request {
         if values.next().is_some() {
             return Err(Refusal::invalid("unexpected content after JSON"));
         }
-        Ok(without_nulls(value))
+        let mut value = without_nulls(value);
+        self.gates.request(&mut value)?;
+        Ok(value)
     }
 
     /// Reads a body that nobody needs, within reason: a client that is still sending when the answer comes and the

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::connections::Busy;
 use crate::errors::Refusal;
 
 /// Pieces under way in one body.
@@ -42,6 +43,8 @@ pub(crate) struct Body {
     /// Sent before anything of `rest`.
     first: Option<Piece>,
     rest: Option<Pieces>,
+    /// Marks the connection as busy while it is sent.
+    busy: Option<Busy>,
 }
 
 impl Body {
@@ -49,6 +52,7 @@ impl Body {
         Self {
             first: None,
             rest: None,
+            busy: None,
         }
     }
 
@@ -56,6 +60,7 @@ impl Body {
         Self {
             first: Some(Piece::Data(bytes.into())),
             rest: None,
+            busy: None,
         }
     }
 
@@ -64,10 +69,35 @@ impl Body {
         Self::full(json_line(value))
     }
 
+    /// The body with its JSON changed; one that is no single JSON value stays as it is.
+    pub(crate) fn reshaped(self, change: impl FnOnce(&mut serde_json::Value)) -> Self {
+        let Self {
+            first: Some(Piece::Data(bytes)),
+            rest: None,
+            ..
+        } = &self
+        else {
+            return self;
+        };
+        match serde_json::from_slice(bytes) {
+            Ok(mut value) => {
+                change(&mut value);
+                Self::json(&value)
+            }
+            Err(_) => self,
+        }
+    }
+
+    pub(crate) fn holding(mut self, busy: Busy) -> Self {
+        self.busy = Some(busy);
+        self
+    }
+
     pub(crate) fn pieces(pieces: Pieces) -> Self {
         Self {
             first: None,
             rest: Some(pieces),
+            busy: None,
         }
     }
 }
@@ -139,6 +169,7 @@ pub(crate) async fn respond(
         first => Body {
             first: Some(first),
             rest: Some(pieces),
+            busy: None,
         },
     });
     *response.status_mut() = StatusCode::OK;

@@ -10,6 +10,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
     ("flate2", "archive"),
+    ("futures-util", "server"),
     ("hickory-proto", "shim"),
     ("http-body-util", "server"),
     ("hyper", "server"),
@@ -22,6 +23,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("rusqlite", "store"),
     ("tar", "archive"),
     ("tokio", "server"),
+    ("tokio-tungstenite", "server"),
     ("ureq", "registry"),
     ("zstd", "archive"),
 ];

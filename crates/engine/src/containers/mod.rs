@@ -72,6 +72,7 @@ pub use list::{ContainerSummary, ListRequest};
 pub use logs::{LogLine, LogReader, LogRequest};
 pub use prune::PruneReport;
 pub use remove::RemoveRequest;
+pub use shim_protocol::stdio::Demultiplexer;
 pub use state::Status;
 pub use stats::Sample;
 pub(crate) use sweep::Sweeper;

@@ -90,7 +90,9 @@ impl Containers {
             let again = match super::spec::restart_policy(&host) {
                 RestartPolicy::Always => true,
                 RestartPolicy::UnlessStopped => !row.manually_stopped,
-                RestartPolicy::OnFailure { .. } | RestartPolicy::No => false,
+                // How it ended is not known, which is a failure.
+                RestartPolicy::OnFailure { .. } => !row.manually_stopped,
+                RestartPolicy::No => false,
             };
             // A shim that lived to write its exit has already judged the policy.
             let judged = self.find(&row.id).is_ok_and(|row| row.error.is_empty());

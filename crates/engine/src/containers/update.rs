@@ -41,7 +41,7 @@ impl Containers {
         let id = self.find(reference)?.id;
         let live = self.live(&id);
         let _verb = live.verb.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut row = self.find(&id)?;
+        let row = self.find(&id)?;
         let stored: serde_json::Value =
             serde_json::from_str(&row.host_config).map_err(|error| {
                 ContainerError::Invalid(format!(
@@ -74,7 +74,7 @@ impl Containers {
             ));
         }
         let warnings = super::create::check::limits(&host)?;
-        row.host_config = super::create::to_json(&host);
+        let stored = super::create::to_json(&host);
         if row.status()?.is_active() {
             self.ask(
                 &id,
@@ -84,8 +84,8 @@ impl Containers {
                 },
             )?;
         }
-        self.store
-            .write(|tx| Ok::<_, ContainerError>(tx.update_container(&row)?))?;
+        // Not the row that was read above: the container may have ended meanwhile.
+        let row = self.change_state(&id, |row| row.host_config = stored)?;
         self.publish(&row, "update", &[]);
         Ok(warnings)
     }

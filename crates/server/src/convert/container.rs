@@ -1,6 +1,5 @@
 //! Containers.
 
-use api::version::ApiVersion;
 use engine::Paths;
 use engine::containers::health::status_word;
 use engine::containers::{ContainerDetail, ContainerSummary, NetworkSettings, Sample, Status};
@@ -18,66 +17,6 @@ pub(crate) fn size(request: &Request) -> Result<(u16, u16), Refusal> {
             .ok_or_else(|| Refusal::invalid(format!("invalid resize {key}: value is missing")))
     };
     Ok((number("h")?, number("w")?))
-}
-
-/// What older versions of the API meant by a host configuration.
-pub(crate) fn gated(mut host: Value, version: ApiVersion) -> Result<Value, Refusal> {
-    let before = |minor| version < ApiVersion::v1(minor);
-    let mounts = host.get_mut("Mounts").and_then(Value::as_array_mut);
-    for mount in mounts.into_iter().flatten() {
-        let Some(mount) = mount.as_object_mut() else {
-            return Err(Refusal::invalid("invalid JSON: a mount is an object"));
-        };
-        let kind = mount
-            .get("Type")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
-        let readonly = mount.get("ReadOnly") == Some(&Value::Bool(true));
-        if before(42) {
-            for (block, owner) in [
-                ("BindOptions", "bind"),
-                ("VolumeOptions", "volume"),
-                ("TmpfsOptions", "tmpfs"),
-            ] {
-                if owner != kind {
-                    mount.remove(block);
-                }
-            }
-        }
-        if kind == "image" && before(48) {
-            return Err(Refusal::invalid(
-                "mount type \"image\" needs API version 1.48",
-            ));
-        }
-        if before(44) && kind == "bind" && readonly {
-            let options = mount.entry("BindOptions").or_insert_with(|| json!({}));
-            if options.get("ReadOnlyForceRecursive").is_some() {
-                return Err(Refusal::invalid(
-                    "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer",
-                ));
-            }
-            options["ReadOnlyNonRecursive"] = json!(true);
-        }
-        if let Some(Value::Object(options)) = mount.get_mut("BindOptions") {
-            if before(40) {
-                options.remove("NonRecursive");
-            }
-            if before(42) {
-                options.remove("CreateMountpoint");
-            }
-        }
-        let subpath = mount
-            .get("VolumeOptions")
-            .and_then(|options| options.get("Subpath"))
-            .is_some();
-        if subpath && before(45) {
-            return Err(Refusal::invalid(
-                "VolumeOptions.Subpath needs API v1.45 or newer",
-            ));
-        }
-    }
-    Ok(host)
 }
 
 pub(crate) fn detail(detail: &ContainerDetail, paths: &Paths) -> Value {
@@ -325,25 +264,4 @@ pub(crate) fn stats(sample: &Sample, before: Option<&Sample>, unified: bool) -> 
         "memory_stats": memory,
         "networks": networks,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn older_versions_of_mounts() {
-        let host = || json!({ "Mounts": [{ "Type": "bind", "ReadOnly": true, "VolumeOptions": {}, "BindOptions": { "CreateMountpoint": true } }] });
-        let old = gated(host(), ApiVersion::v1(41)).expect("accepted");
-        let mount = &old["Mounts"][0];
-        assert!(mount.get("VolumeOptions").is_none());
-        assert_eq!(
-            mount["BindOptions"],
-            json!({ "ReadOnlyNonRecursive": true })
-        );
-        let new = gated(host(), ApiVersion::v1(47)).expect("accepted");
-        assert_eq!(new, host());
-        let image = json!({ "Mounts": [{ "Type": "image" }] });
-        assert!(gated(image, ApiVersion::v1(47)).is_err());
-    }
 }

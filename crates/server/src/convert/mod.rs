@@ -1,9 +1,8 @@
 //! Between the engine's values and what travels.
 
-use std::path::Path;
-
 use engine::events::Event;
 use engine::system::Info;
+use engine::{Engine, RegistrySettings};
 use serde_json::{Value, json};
 
 pub(crate) mod container;
@@ -40,9 +39,30 @@ pub(crate) fn event(event: &Event) -> Value {
     value
 }
 
-pub(crate) fn info(info: &Info, root: &Path) -> Value {
+/// Mirrors and registries without TLS, in the form of the daemon's own configuration.
+fn registries(settings: &RegistrySettings) -> Value {
+    let mut known = serde_json::Map::new();
+    known.insert(
+        "docker.io".to_owned(),
+        json!({ "Name": "docker.io", "Mirrors": settings.mirrors, "Secure": true, "Official": true }),
+    );
+    for name in &settings.insecure {
+        known.insert(
+            name.clone(),
+            json!({ "Name": name, "Mirrors": [], "Secure": false, "Official": false }),
+        );
+    }
     json!({
-        "ID": "orlop",
+        "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
+        "IndexConfigs": known,
+        "Mirrors": settings.mirrors,
+    })
+}
+
+pub(crate) fn info(info: &Info, engine: &Engine) -> Value {
+    let root = engine.paths.root();
+    json!({
+        "ID": engine.paths.tag(),
         "Containers": info.containers,
         "ContainersRunning": info.running,
         "ContainersPaused": info.paused,
@@ -58,10 +78,12 @@ pub(crate) fn info(info: &Info, root: &Path) -> Value {
         "CPUShares": true,
         "CPUSet": true,
         "PidsLimit": true,
-        "IPv4Forwarding": true,
+        "IPv4Forwarding": info.forwarding,
+        "Debug": false,
+        "NFd": info.descriptors,
         "OomKillDisable": info.cgroup_version == "1",
-        "NGoroutines": 0,
-        "NEventsListener": 0,
+        "NGoroutines": info.threads,
+        "NEventsListener": engine.events.listeners(),
         "SystemTime": jiff::Timestamp::now().to_string(),
         "LoggingDriver": "json-file",
         "CgroupDriver": "cgroupfs",
@@ -72,10 +94,15 @@ pub(crate) fn info(info: &Info, root: &Path) -> Value {
         "OSType": "linux",
         "Architecture": info.architecture,
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": null,
+        "RegistryConfig": registries(&engine.config.registries),
         "NCPU": info.cpus,
         "MemTotal": info.memory,
         "GenericResources": null,
+        "DefaultAddressPools": null,
+        "FirewallBackend": { "Driver": "nftables" },
+        "CDISpecDirs": [],
+        "DiscoveredDevices": [],
+        "ProductLicense": "",
         "DockerRootDir": root,
         "HttpProxy": "",
         "HttpsProxy": "",

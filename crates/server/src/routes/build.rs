@@ -23,8 +23,9 @@ use crate::request::Request;
 use crate::stream::{Lines, respond};
 
 route_table! {
-    POST "/build" => build,
-    POST "/build/prune" => prune,
+    POST "/build" => build:
+        "the classic builder ([build.md](build.md)); `version=2`, `squash` and `remote` are refused, `cachefrom` adds to what is remembered; own: `buildvolumes`, `X-Orlop-Build-Secrets`",
+    POST "/build/prune" => prune: "`all`, `filters`, `keep-storage`, `reserved-space`",
 }
 
 /// Where `orlop` puts secrets: never in the context, so that they cannot end up in an image.

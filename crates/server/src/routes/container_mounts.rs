@@ -13,6 +13,7 @@ use crate::errors::Refusal;
 use crate::request::Request;
 
 route_table! {
+    ["our own: [volumes.md](volumes.md)"]
     GET "/orlop/v1/containers/{}/mounts" => list,
     POST "/orlop/v1/containers/{}/mounts" => attach,
     DELETE "/orlop/v1/containers/{}/mounts" => detach,

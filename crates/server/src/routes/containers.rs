@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use api::version::ApiVersion;
 use engine::containers::networking::EndpointRequest;
 use engine::containers::{
     Config, CreateRequest, HostConfig, ListRequest, RemoveRequest, UpdateRequest, WaitCondition,
@@ -75,7 +74,7 @@ async fn create(request: Request) -> Answer {
 
 /// What a client wants a container to be.
 pub(super) async fn create_request(request: Request) -> Result<(Bridge, CreateRequest), Refusal> {
-    let (bridge, version) = (request.bridge.clone(), request.version);
+    let bridge = request.bridge.clone();
     let (name, platform) = (request.text("name"), request.text("platform"));
     let body = request.json().await?;
     let Value::Object(mut fields) = body else {
@@ -85,11 +84,10 @@ pub(super) async fn create_request(request: Request) -> Result<(Bridge, CreateRe
     };
     let host = fields.remove("HostConfig").unwrap_or_else(|| json!({}));
     let networking = fields.remove("NetworkingConfig");
-    let host = convert::gated(host, version)?;
     let invalid = |error: serde_json::Error| Refusal::invalid(format!("invalid JSON: {error}"));
     let config: Config = serde_json::from_value(Value::Object(fields)).map_err(invalid)?;
     let host_config: HostConfig = serde_json::from_value(host).map_err(invalid)?;
-    let networks = endpoints(networking, version)?;
+    let networks = endpoints(networking)?;
     let create = CreateRequest {
         name,
         config,
@@ -101,23 +99,13 @@ pub(super) async fn create_request(request: Request) -> Result<(Bridge, CreateRe
 }
 
 /// `NetworkingConfig.EndpointsConfig`.
-fn endpoints(
-    networking: Option<Value>,
-    version: ApiVersion,
-) -> Result<BTreeMap<String, EndpointRequest>, Refusal> {
+fn endpoints(networking: Option<Value>) -> Result<BTreeMap<String, EndpointRequest>, Refusal> {
     let wanted = networking.and_then(|mut one| one.get_mut("EndpointsConfig").map(Value::take));
     let wanted = match wanted {
         None | Some(Value::Null) => return Ok(BTreeMap::new()),
         Some(Value::Object(wanted)) => wanted,
         Some(_) => return Err(Refusal::invalid("invalid JSON: EndpointsConfig")),
     };
-    if wanted.len() > 1 && version < ApiVersion::v1(44) {
-        let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
-        return Err(Refusal::invalid(format!(
-            "Container cannot be connected to network endpoints: {}",
-            names.join(", ")
-        )));
-    }
     wanted
         .into_iter()
         .map(|(name, value)| {

@@ -8,9 +8,9 @@ use super::{json as answer_json, ok};
 use crate::bridge::Class;
 use crate::convert::container as convert;
 use crate::dispatch::{Answer, route_table};
-use crate::errors::Refusal;
 use crate::hijack;
 use crate::request::Request;
+use crate::versions::MULTIPLEXED_TYPE;
 
 route_table! {
     POST "/containers/{}/exec" => create,
@@ -55,22 +55,8 @@ async fn create(request: Request) -> Answer {
 }
 
 async fn start(mut request: Request) -> Answer {
-    use http_body_util::BodyExt as _;
     let (bridge, id) = (request.bridge.clone(), request.name());
-    // The connection is still needed, so the body is taken out of the request, not the other way round.
-    let bytes = request
-        .inner
-        .body_mut()
-        .collect()
-        .await
-        .map_err(|error| Refusal::invalid(format!("the body cannot be read: {error}")))?
-        .to_bytes();
-    let body: Value = if bytes.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Refusal::invalid(format!("invalid JSON: {error}")))?
-    };
+    let body = request.take_json().await?;
     let console = body["ConsoleSize"]
         .as_array()
         .and_then(|size| match size.as_slice() {
@@ -101,7 +87,10 @@ async fn start(mut request: Request) -> Answer {
         })
         .await?;
     match streams {
-        Some(streams) => hijack::join(request.inner, streams, tty),
+        Some(streams) => {
+            let named = request.version >= MULTIPLEXED_TYPE;
+            hijack::join(request.inner, streams, tty, named)
+        }
         None => ok(&Value::Null),
     }
 }

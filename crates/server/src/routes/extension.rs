@@ -9,6 +9,7 @@ use crate::request::Request;
 use crate::stream::respond;
 
 route_table! {
+    ["our own: [volumes.md](volumes.md)"]
     GET "/orlop/v1/volumes/{}/export" => export,
     POST "/orlop/v1/volumes/{}/import" => import,
 }

@@ -15,8 +15,9 @@ use crate::stream::{Lines, respond};
 
 route_table! {
     GET "/images/json" => list,
-    POST "/images/create" => create,
-    POST "/images/load" => load,
+    POST "/images/create" => create: "`fromImage` (pull) and `fromSrc=-` (import)",
+    POST "/images/load" => load:
+        "yes; image ids and diff ids are kept to the byte, by `save` too; the compressed blobs are not, so a push after a load gives new digests of layers",
     GET "/images/get" => save_many,
     POST "/images/prune" => prune,
     GET "/images/{...}/json" => inspect,

@@ -16,7 +16,8 @@ use crate::request::Request;
 
 route_table! {
     GET "/networks" => list,
-    POST "/networks/create" => create,
+    POST "/networks/create" => create:
+        "bridge driver; overlay, macvlan, ipvlan, configuration-only networks and networks without IPv4 are refused",
     POST "/networks/prune" => prune,
     GET "/networks/{}" => inspect,
     DELETE "/networks/{}" => remove,

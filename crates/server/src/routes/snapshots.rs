@@ -19,6 +19,7 @@ use crate::errors::Refusal;
 use crate::request::Request;
 
 route_table! {
+    ["our own: [snapshots.md](snapshots.md)"]
     GET "/orlop/v1/snapshots" => list,
     POST "/orlop/v1/snapshots" => create,
     POST "/orlop/v1/snapshots/plan" => plan,

@@ -18,6 +18,8 @@ use crate::errors::Refusal;
 use crate::hijack;
 use crate::request::Request;
 use crate::stream::{Body, Piece, channel, json_line};
+use crate::versions::{MULTIPLEXED_TYPE, WEBSOCKET_STREAMS};
+use crate::websocket;
 
 route_table! {
     POST "/containers/{}/attach" => attach,
@@ -40,13 +42,28 @@ async fn attach(request: Request) -> Answer {
             engine.containers.attach(&name, &attach)
         })
         .await?;
-    hijack::join(request.inner, streams, tty)
+    let named = request.version >= MULTIPLEXED_TYPE;
+    hijack::join(request.inner, streams, tty, named)
 }
 
-async fn attach_websocket(_request: Request) -> Answer {
-    Err(Refusal::unsupported(
-        "attaching by websocket is not supported",
-    ))
+async fn attach_websocket(request: Request) -> Answer {
+    websocket::check(&request.inner)?;
+    let name = request.name();
+    let all = request.version < WEBSOCKET_STREAMS;
+    let wanted = |key: &str| all || request.flag(key);
+    let attach = AttachRequest {
+        stdin: wanted("stdin"),
+        stdout: wanted("stdout"),
+        stderr: wanted("stderr"),
+        detach_keys: request.text("detachKeys"),
+    };
+    let (streams, tty) = request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.containers.attach(&name, &attach)
+        })
+        .await?;
+    websocket::join(request.inner, streams, tty)
 }
 
 /// Unix seconds with a fraction, or RFC 3339.
@@ -90,11 +107,7 @@ async fn logs(request: Request) -> Answer {
             engine.containers.logs(&name, &wanted)
         })
         .await?;
-    let kind = if reader.tty {
-        "application/vnd.docker.raw-stream"
-    } else {
-        "application/vnd.docker.multiplexed-stream"
-    };
+    let kind = hijack::media_type(reader.tty, request.version >= MULTIPLEXED_TYPE);
     let (pieces, body) = channel();
     tokio::spawn(async move {
         let last = match send_lines(&bridge, reader, timestamps, details, &pieces).await {

@@ -1,11 +1,12 @@
-//! The engine itself: ping, version, info, events, disk usage; and what an engine without a swarm says of swarms.
+//! The engine itself: ping, version, info, events, disk usage.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::events::Event;
+use engine::system::Measured;
+use hyper::Response;
 use hyper::header::{self, HeaderValue};
-use hyper::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -28,20 +29,9 @@ route_table! {
     GET "/info" => info,
     GET "/events" => events,
     GET "/system/df" => usage,
-    POST "/session" => no_session,
-    GET "/plugins" => plugins,
-    GET "/swarm" => no_swarm,
-    POST "/swarm/init" => no_swarm,
-    POST "/swarm/join" => no_swarm,
-    POST "/swarm/leave" => no_swarm,
-    GET "/nodes" => no_swarm,
-    GET "/services" => no_swarm,
-    GET "/tasks" => no_swarm,
-    GET "/secrets" => no_swarm,
-    GET "/configs" => no_swarm,
-    POST "/services/create" => no_swarm,
-    POST "/secrets/create" => no_swarm,
-    POST "/configs/create" => no_swarm,
+    POST "/session" => no_session: "refused: BuildKit",
+    POST "/grpc" => no_session: "refused: BuildKit",
+    GET "/plugins" => plugins: "an empty list",
 }
 
 async fn ping(request: Request) -> Answer {
@@ -106,41 +96,62 @@ async fn version(request: Request) -> Answer {
 }
 
 async fn info(request: Request) -> Answer {
-    let (info, root) = request
+    let info = request
         .bridge
         .call(Class::Quick, |engine| {
-            engine
-                .info()
-                .map(|info| (info, engine.paths.root().to_owned()))
+            let info = engine.info()?;
+            Ok::<_, engine::containers::ContainerError>(convert::info(&info, engine))
         })
         .await?;
-    ok(&convert::info(&info, &root))
+    ok(&info)
 }
 
 async fn usage(request: Request) -> Answer {
+    let types = request.all("type");
+    if let Some(unknown) = types
+        .iter()
+        .find(|kind| !KINDS_OF_USAGE.contains(&kind.as_str()))
+    {
+        return Err(Refusal::invalid(format!("unknown object type: {unknown}")));
+    }
+    let asked = |kind: &str| types.is_empty() || types.iter().any(|known| known == kind);
+    let [containers, images, volumes, build_cache] = KINDS_OF_USAGE.map(asked);
+    let of = Measured {
+        containers,
+        images,
+        volumes,
+        build_cache,
+    };
     let usage = request
         .bridge
-        .call(Class::Long, |engine| engine.disk_usage())
+        .call(Class::Long, move |engine| engine.disk_usage(of))
         .await?;
-    let volumes: Vec<Value> = usage
-        .volumes
-        .iter()
-        .map(|(volume, size, holders)| {
-            let mut shown = convert::volume::volume(volume);
-            shown["UsageData"] = json!({ "RefCount": holders, "Size": size });
-            shown
-        })
-        .collect();
+    // What was not asked for is null, not empty.
+    let shown = |asked: bool, list: Vec<Value>| {
+        if asked {
+            Value::Array(list)
+        } else {
+            Value::Null
+        }
+    };
+    let volume = |(volume, size, holders): &(engine::Volume, i64, usize)| {
+        let mut shown = convert::volume::volume(volume);
+        shown["UsageData"] = json!({ "RefCount": holders, "Size": size });
+        shown
+    };
     ok(&json!({
-        "LayersSize": usage.layers_size,
-        "Images": usage.images.iter().map(convert::image::summary).collect::<Vec<_>>(),
-        "Containers": usage.containers.iter().map(convert::container::summary).collect::<Vec<_>>(),
-        "Volumes": volumes,
+        "LayersSize": if images { usage.layers_size } else { 0 },
+        "Images": shown(images, usage.images.iter().map(convert::image::summary).collect()),
+        "Containers": shown(containers, usage.containers.iter().map(convert::container::summary).collect()),
+        "Volumes": shown(volumes, usage.volumes.iter().map(volume).collect()),
         "VolumeTrash": { "Count": usage.trash.0, "Size": usage.trash.1 },
-        "BuildCache": usage.build_cache.iter().map(super::build::entry).collect::<Vec<_>>(),
+        "BuildCache": shown(build_cache, usage.build_cache.iter().map(super::build::entry).collect()),
         "BuilderSize": usage.build_cache.iter().filter(|entry| !entry.shared).map(|entry| entry.size).sum::<u64>(),
     }))
 }
+
+/// Values of `type`, in the order of [`Measured`]'s fields.
+const KINDS_OF_USAGE: [&str; 4] = ["container", "image", "volume", "build-cache"];
 
 /// Events that may wait for a slow client before it is cut off; all that are kept come at once.
 const EVENTS: usize = engine::events::KEPT + 1024;
@@ -221,13 +232,6 @@ async fn events(request: Request) -> Answer {
 
 async fn plugins(_request: Request) -> Answer {
     ok(&json!([]))
-}
-
-async fn no_swarm(_request: Request) -> Answer {
-    Err(Refusal::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
-    ))
 }
 
 async fn no_session(_request: Request) -> Answer {

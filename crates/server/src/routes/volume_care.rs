@@ -19,6 +19,7 @@ use crate::request::Request;
 use crate::stream::respond;
 
 route_table! {
+    ["our own: [volumes.md](volumes.md)"]
     GET "/orlop/v1/volumes" => overview,
     GET "/orlop/v1/usage" => usage,
     GET "/orlop/v1/volumes/{}" => detail,

@@ -10,6 +10,7 @@ use crate::request::Request;
 use crate::stream::{Body, respond};
 
 route_table! {
+    ["our own: [volumes.md](volumes.md)"]
     HEAD "/orlop/v1/volumes/{}/archive" => stat,
     GET "/orlop/v1/volumes/{}/archive" => get,
     PUT "/orlop/v1/volumes/{}/archive" => put,

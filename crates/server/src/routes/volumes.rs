@@ -21,10 +21,10 @@ route_table! {
     GET "/volumes" => list,
     POST "/volumes/create" => create,
     POST "/volumes/prune" => prune,
-    GET "/orlop/v1/prune" => plan_prune,
-    POST "/orlop/v1/prune" => prune,
+    GET "/orlop/v1/prune" => plan_prune: "our own: [volumes.md](volumes.md)",
+    POST "/orlop/v1/prune" => prune: "our own: [volumes.md](volumes.md)",
     GET "/volumes/{}" => inspect,
-    PUT "/volumes/{}" => update,
+    PUT "/volumes/{}" => update: "answers as an engine outside a swarm",
     DELETE "/volumes/{}" => remove,
 }
 

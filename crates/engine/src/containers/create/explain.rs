@@ -76,10 +76,10 @@ impl Containers {
         let declared = policy.take(&mut image.config);
         check::platform(platform.as_deref(), &image, &config.image)?;
         merge::image_into(&mut config, &image.config);
+        let mut warnings = super::fields::settle(&mut config, &mut host_config)?;
         merge::defaults(&mut host_config);
-        let warnings = check::request(&config, &host_config)?;
+        warnings.extend(check::request(&config, &host_config)?);
         let mut mounts = self.resolve_mounts(&config, &host_config)?;
-        let mut warnings = warnings;
         warnings.extend(self.settle_sources(&mut mounts, &image.lowers)?);
         let before = host_config.tmpfs.clone().unwrap_or_default();
         policy.settle(&declared, &mounts, &mut host_config);

@@ -24,6 +24,7 @@ use crate::volume::users::note_created;
 
 pub(super) mod check;
 pub mod explain;
+mod fields;
 mod image_volumes;
 pub(super) mod merge;
 mod name;
@@ -65,8 +66,9 @@ impl Containers {
         let declared = policy.take(&mut image.config);
         check::platform(platform.as_deref(), &image, &config.image)?;
         merge::image_into(&mut config, &image.config);
+        let mut warnings = fields::settle(&mut config, &mut host_config)?;
         merge::defaults(&mut host_config);
-        let mut warnings = check::request(&config, &host_config)?;
+        warnings.extend(check::request(&config, &host_config)?);
         self.check_joined(&host_config)?;
         let endpoints = self.choose_networks(&config, &mut host_config, networks)?;
         let mut mounts = self.resolve_mounts(&config, &host_config)?;
