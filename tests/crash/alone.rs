@@ -39,6 +39,8 @@ const TESTS: &[Test] = &[
     ),
     ("everything_killed_at_once", everything_killed),
     ("a_reboot", reboot),
+    ("names_while_the_engine_is_away", names_while_away),
+    ("networks_after_a_reboot", networks_after_a_reboot),
     ("a_killed_client", killed_client),
     ("killed_again_and_again", killed_again_and_again),
     ("one_engine_for_each_root", one_engine),
@@ -387,6 +389,105 @@ fn reboot(scene: &mut Scene) {
     scene.until_inspect("always", "{{.State.Status}}", "running");
     until("it was started again", || (count() == 2).then_some(()));
     scene.run("rm -f always never").ok();
+}
+
+/// What the resolver of the container with this first process says; `None` when it does not know the name.
+fn looked_up(pid: i32, name: &str) -> Option<String> {
+    let output = Command::new("nsenter")
+        .args([
+            "-t",
+            &pid.to_string(),
+            "-n",
+            "busybox",
+            "nslookup",
+            name,
+            "127.0.0.11",
+        ])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let answer = text.split_once("Name:")?.1;
+    let address = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("Address"))?;
+    Some(address.rsplit(' ').next()?.to_owned())
+}
+
+fn names_while_away(scene: &mut Scene) {
+    // Nothing is asked elsewhere, so that what is unknown is said at once.
+    scene.run("network create --internal net").ok();
+    scene
+        .run("run -d --name web --network net --network-alias www busybox sleep 1000")
+        .ok();
+    scene
+        .run("run -d --name it --network net busybox sleep 1000")
+        .ok();
+    let (web, it) = (pid_of(scene, "web"), pid_of(scene, "it"));
+    let address = scene.inspect("web", "{{.NetworkSettings.Networks.net.IPAddress}}");
+    assert_eq!(looked_up(it, "www"), Some(address.clone()));
+    scene.engine.kill();
+    for name in ["web", "www", "web.net"] {
+        assert_eq!(looked_up(it, name), Some(address.clone()), "{name}");
+    }
+    // Who ends is forgotten without an engine. The shim wakes one when nobody hears of it, which is as well.
+    kill(web);
+    until("the name is gone", || {
+        looked_up(it, "www").is_none().then_some(())
+    });
+    scene.engine.resume();
+    assert!(looked_up(it, "it").is_some());
+    scene.until_inspect("web", "{{.State.Status}}", "exited");
+    scene.run("start web").ok();
+    assert!(looked_up(it, "www").is_some());
+    // A shim that is killed leaves its names to the engine.
+    let shim = scene.engine.shim_of(&scene.inspect("web", "{{.Id}}"));
+    scene.engine.kill();
+    kill(shim);
+    until("the shim is dead", || (!lives(shim)).then_some(()));
+    scene.engine.resume();
+    until("the name is gone", || {
+        looked_up(it, "www").is_none().then_some(())
+    });
+    scene.run("rm -f web it").ok();
+    scene.run("network rm net").ok();
+}
+
+fn networks_after_a_reboot(scene: &mut Scene) {
+    let id = scene.run("network create --subnet 10.98.1.0/24 net").ok();
+    scene
+        .run("run -d --name it --restart always --network net --ip 10.98.1.9 -p 127.0.0.1::80 busybox sleep 1000")
+        .ok();
+    let shim = scene.engine.shim_of(&scene.inspect("it", "{{.Id}}"));
+    let run = std::path::Path::new("/run/orlop").join(scene.engine.tag());
+    scene.engine.kill();
+    kill(shim);
+    until("the shim is dead", || (!lives(shim)).then_some(()));
+    fs::remove_dir_all(run).unwrap();
+    let bridge = format!("br-{}", &id.trim()[..12]);
+    for line in [
+        vec!["ip", "link", "delete", &bridge],
+        vec![
+            "nft",
+            "delete",
+            "table",
+            "ip",
+            &format!("orlop-{}", scene.engine.tag()),
+        ],
+    ] {
+        let status = Command::new(line[0]).args(&line[1..]).status().unwrap();
+        assert!(status.success(), "{line:?}");
+    }
+    scene.engine.resume();
+    scene.until_inspect("it", "{{.State.Status}}", "running");
+    assert_eq!(
+        scene.inspect("it", "{{.NetworkSettings.Networks.net.IPAddress}}"),
+        "10.98.1.9"
+    );
+    let pid = pid_of(scene, "it");
+    assert_eq!(looked_up(pid, "it").as_deref(), Some("10.98.1.9"));
+    scene.run("exec it ping -c 1 -W 5 10.98.1.1").ok();
+    scene.run("rm -f it").ok();
+    scene.run("network rm net").ok();
 }
 
 fn killed_client(scene: &mut Scene) {
