@@ -498,6 +498,86 @@ const OPERATIONS: &[Operation] = &[
         },
     },
     Operation {
+        prefix: "volume-resize",
+        prepare: |scene| {
+            scene.run("volume create --size 16m limited").ok();
+            scene
+                .run("run --rm -v limited:/data busybox touch /data/x")
+                .ok();
+        },
+        run: "volume resize limited 32m",
+        check: |scene| {
+            let limits = scene
+                .run_and("volume inspect limited --format", &["{{.Limits.Size}}"])
+                .ok();
+            assert!(
+                ["16777216", "33554432"].contains(&limits.as_str()),
+                "{limits}"
+            );
+            scene.check_invariants();
+            scene.run("volume resize limited 32m").ok();
+            scene
+                .run("run --rm -v limited:/data busybox ls /data/x")
+                .ok();
+            scene.run("volume rm --now limited").ok();
+        },
+    },
+    Operation {
+        prefix: "pool-create",
+        prepare: |_| {},
+        run: "pool create --kind btrfs --size 256m fast",
+        check: |scene| {
+            if scene.run("pool inspect fast").code != 0 {
+                scene.run("pool create --kind btrfs --size 256m fast").ok();
+            }
+            scene
+                .run("run --rm -v made:/data busybox touch /data/x")
+                .ok();
+            scene.run("volume create --pool fast there").ok();
+            scene
+                .run("run --rm -v there:/data busybox touch /data/x")
+                .ok();
+            scene.run("volume rm --now made there").ok();
+            scene.run("pool rm fast").ok();
+            assert!(scene.names("pools").is_empty());
+        },
+    },
+    Operation {
+        prefix: "pool-remove",
+        prepare: |scene| {
+            scene.run("pool create --kind btrfs --size 256m fast").ok();
+        },
+        run: "pool rm fast",
+        check: |scene| {
+            if scene.run("pool inspect fast").code == 0 {
+                scene.run("pool rm fast").ok();
+            }
+            assert!(scene.names("pools").is_empty());
+            scene.run("pool create --kind btrfs --size 256m fast").ok();
+            scene.run("pool rm fast").ok();
+        },
+    },
+    Operation {
+        prefix: "pool-resize",
+        prepare: |scene| {
+            scene.run("pool create --kind btrfs --size 256m fast").ok();
+            scene.run("volume create --pool fast there").ok();
+        },
+        run: "pool resize fast 384m",
+        check: |scene| {
+            scene.run("pool resize fast 384m").ok();
+            let size = scene
+                .run_and("pool inspect fast --format", &["{{.Size}}"])
+                .ok();
+            assert_eq!(size, "402653184");
+            scene
+                .run("run --rm -v there:/data busybox touch /data/x")
+                .ok();
+            scene.run("volume rm --now there").ok();
+            scene.run("pool rm fast").ok();
+        },
+    },
+    Operation {
         prefix: "snapshot-create",
         prepare: |scene| {
             scene

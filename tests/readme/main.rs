@@ -13,8 +13,9 @@ use std::process::{Command, Stdio};
 use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Engine, Host, binary, images_dir};
 
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("the_tour", "README.md"),
+    ("pools", "docs/pools.md"),
     ("snapshots", "docs/snapshots.md"),
     ("volumes", "docs/volumes.md"),
     ("health", "docs/health.md"),

@@ -34,6 +34,7 @@ mod limits;
 mod mount_care;
 mod mounts;
 mod networks;
+mod pools;
 mod processes;
 mod registry;
 mod registry_logins;
@@ -217,6 +218,7 @@ fn main() {
         mount_care::SCENARIOS,
         volume_upgrades::SCENARIOS,
         volume_commands::SCENARIOS,
+        pools::SCENARIOS,
         volume_care::SCENARIOS,
         data_containers::SCENARIOS,
         backup::SCENARIOS,
@@ -240,6 +242,7 @@ fn main() {
         snapshots::OWN,
         consistency::OWN,
         volume_commands::OWN,
+        pools::OWN,
         volume_care::OWN,
         mount_care::OWN,
         volume_upgrades::OWN,

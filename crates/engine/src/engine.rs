@@ -150,6 +150,10 @@ impl Engine {
             action: "cannot start a thread for the trash".to_owned(),
             source,
         })?;
+        crate::volume::limits::start(&volumes).map_err(|source| ContainerError::Io {
+            action: "cannot start a thread for limits".to_owned(),
+            source,
+        })?;
         let (snapshots, sentences) = Snapshots::open(&containers)?;
         repaired.extend(sentences);
         Ok(Self {
@@ -174,13 +178,24 @@ impl Engine {
 fn publish_volume_events(volumes: &Volumes, events: &Events) {
     let events = events.clone();
     volumes.on_event(Box::new(move |event| {
-        let attributes = BTreeMap::from([("driver".to_owned(), event.driver)]);
+        let mut attributes = BTreeMap::from([("driver".to_owned(), event.driver)]);
         let action = match event.action {
             VolumeAction::Create => "create",
             VolumeAction::Destroy => "destroy",
             VolumeAction::Prune { reclaimed } => {
                 events.publish_prune("volume", reclaimed);
                 return;
+            }
+            VolumeAction::Resize { bytes } => {
+                if let Some(bytes) = bytes {
+                    attributes.insert("size".to_owned(), bytes.to_string());
+                }
+                "resize"
+            }
+            VolumeAction::SoftLimit { used, soft } => {
+                attributes.insert("used".to_owned(), used.to_string());
+                attributes.insert("softLimit".to_owned(), soft.to_string());
+                "soft_limit"
             }
             VolumeAction::Mount { .. } | VolumeAction::Unmount { .. } => return,
         };

@@ -45,6 +45,7 @@ pub use progress::{Progress, Silent};
 pub use registry::{Credentials, Found as FoundRepository, Settings as RegistrySettings};
 pub use store::{DEFAULT_ROOT, Paths, VolumeEventRow};
 pub use volumes::{
-    ChownRequest, CreateVolume, Created as CreatedVolume, Disposal, FileEntry, PruneRequest,
-    Pruned, TrashLimit, TrashPolicy, Trashed, Volume, VolumeError, Volumes,
+    Abilities, ChownRequest, CreatePool, CreateVolume, Created as CreatedVolume, Disposal,
+    FileEntry, Pool, PoolError, PruneRequest, Pruned, ResizeVolume, TrashLimit, TrashPolicy,
+    Trashed, Volume, VolumeError, VolumeStorage, Volumes, parse_size,
 };

@@ -86,6 +86,11 @@ text_id!(
     |text| is_hex(text, 32)
 );
 text_id!(
+    /// 16 hex digits.
+    PoolId,
+    |text| is_hex(text, 16)
+);
+text_id!(
     /// 16 hex digits, marked so that its directories under `staging` and `trash` are recognised: `op-…`.
     OpId,
     |text| text.strip_prefix("op-").is_some_and(|digits| is_hex(digits, 16))
@@ -132,6 +137,13 @@ impl SnapshotId {
     /// A new id.
     pub fn random() -> Self {
         Self(random_hex(16))
+    }
+}
+
+impl PoolId {
+    /// A new id.
+    pub fn random() -> Self {
+        Self(random_hex(8))
     }
 }
 

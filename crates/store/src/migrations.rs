@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0007_networks.sql"),
     include_str!("../migrations/0008_build_steps.sql"),
     include_str!("../migrations/0009_seeds.sql"),
+    include_str!("../migrations/0010_pools.sql"),
 ];
 
 /// The schema version this code knows.

@@ -11,7 +11,15 @@
 //!     _data/                             its bytes, or what its driver mounts there
 //!     volume.json                  0600  what the database knows of it
 //!     _next/                             what a restore is going to make `_data`
-//!     snapshots/<snapshot id>/     0700  its bytes as they were
+//!     _data.image, _next.image           a filesystem of the volume's own, mounted there
+//!     snapshots/<snapshot id>/     0700  its bytes as they were, or where <snapshot id>.image is mounted
+//!   data/<volume id>                     of a volume in a pool: link to ../pools/<pool id>/fs/volumes/<volume id>
+//!   pools/<pool id>/               0711  one pool
+//!     pool.json                    0600  what the database knows of it
+//!     image                              its own file, of a pool with a size
+//!     fs                                 where its filesystem is mounted, or a link to its directory; in it:
+//!       orlop-pool.json                  says that this is the pool
+//!       volumes/<volume id>/             as in data/
 //!   volumes/<name>                       link to ../data/<volume id>, so that volumes/<name>/_data is the mountpoint
 //!   layers/<n>/fs/                       one unpacked image layer
 //!   build/<n>/                     0700  a directory that steps of builds share
@@ -29,7 +37,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::StoreError;
-use crate::ids::{LayerId, OpId, SnapshotId, VolumeId};
+use crate::ids::{LayerId, OpId, PoolId, SnapshotId, VolumeId};
 
 /// State directory of the engine that needs no option to find.
 pub const DEFAULT_ROOT: &str = "/var/lib/orlop";
@@ -80,6 +88,7 @@ impl Paths {
             (self.root.clone(), 0o711),
             (self.data(), 0o711),
             (self.volumes(), 0o711),
+            (self.pools(), 0o711),
             (self.layers(), 0o700),
             (self.build(), 0o700),
             (self.containers(), 0o710),
@@ -141,6 +150,22 @@ impl Paths {
         self.root.join("orlop.db")
     }
 
+    /// The database's files, and what each is called once it is put aside at `time`.
+    pub fn database_files(&self, time: &str) -> Vec<(PathBuf, PathBuf)> {
+        ["orlop.db", "orlop.db-wal", "orlop.db-shm"]
+            .into_iter()
+            .map(|name| {
+                let aside = format!("{name}.broken-{time}");
+                (self.root.join(name), self.root.join(aside))
+            })
+            .collect()
+    }
+
+    /// Whether there are volumes below `root`, be it by one record or by none. Makes nothing.
+    pub fn is_state_directory(root: &Path) -> bool {
+        root.join("data").is_dir()
+    }
+
     /// Lock of the first opening and of migrations.
     pub fn store_lock(&self) -> PathBuf {
         self.root.join("store.lock")
@@ -170,8 +195,20 @@ impl Paths {
         self.root.join("data")
     }
 
-    /// One volume.
+    /// One volume. Of a volume in a pool this is where it lies there, as the link in `data` says.
     pub fn volume(&self, id: &VolumeId) -> PathBuf {
+        let entry = self.volume_entry(id);
+        let home = std::fs::read_link(&entry)
+            .ok()
+            .and_then(|target| self.home_of_target(&target));
+        match home {
+            Some((pool, id)) => self.volume_home(&id, Some(&pool)),
+            None => entry,
+        }
+    }
+
+    /// The entry of one volume in `data`: its directory, or a link to it.
+    pub fn volume_entry(&self, id: &VolumeId) -> PathBuf {
         self.data().join(id.as_str())
     }
 
@@ -208,6 +245,90 @@ impl Paths {
     /// The link with a volume's name.
     pub fn volume_link(&self, name: &str) -> PathBuf {
         self.volumes().join(name)
+    }
+
+    /// All pools.
+    pub fn pools(&self) -> PathBuf {
+        self.root.join("pools")
+    }
+
+    /// One pool.
+    pub fn pool(&self, id: &PoolId) -> PathBuf {
+        self.pools().join(id.as_str())
+    }
+
+    /// What the database knows of a pool.
+    pub fn pool_description(&self, id: &PoolId) -> PathBuf {
+        self.pool(id).join("pool.json")
+    }
+
+    /// The file of a pool that has one of its own.
+    pub fn pool_image(&self, id: &PoolId) -> PathBuf {
+        self.pool(id).join("image")
+    }
+
+    /// Where a pool's filesystem is mounted, or a link to its directory.
+    pub fn pool_fs(&self, id: &PoolId) -> PathBuf {
+        self.pool(id).join("fs")
+    }
+
+    /// What says in a pool's filesystem that it is the pool.
+    pub fn pool_marker(&self, id: &PoolId) -> PathBuf {
+        self.pool_marker_in(&self.pool_fs(id))
+    }
+
+    /// The same below a directory that may be one.
+    pub fn pool_marker_in(&self, directory: &Path) -> PathBuf {
+        directory.join("orlop-pool.json")
+    }
+
+    /// The directory of a pool that is made in `parent`.
+    pub fn pool_source(&self, parent: &Path, name: &std::ffi::OsStr) -> PathBuf {
+        parent.join(name)
+    }
+
+    /// A block device by the kernel's name.
+    pub fn device(&self, name: &std::ffi::OsStr) -> PathBuf {
+        Path::new("/dev").join(name)
+    }
+
+    /// All volumes of a pool.
+    pub fn pool_volumes(&self, id: &PoolId) -> PathBuf {
+        self.pool_fs(id).join("volumes")
+    }
+
+    /// Where the directory of a volume is, or will be.
+    pub fn volume_home(&self, id: &VolumeId, pool: Option<&PoolId>) -> PathBuf {
+        match pool {
+            Some(pool) => self.pool_volumes(pool).join(id.as_str()),
+            None => self.volume_entry(id),
+        }
+    }
+
+    /// The bytes of a volume by [`Paths::volume_home`].
+    pub fn volume_home_content(&self, id: &VolumeId, pool: Option<&PoolId>) -> PathBuf {
+        self.volume_home(id, pool).join("_data")
+    }
+
+    /// What the link in `data`, or later in `trash`, holds of a volume in a pool.
+    pub fn volume_home_target(&self, id: &VolumeId, pool: &PoolId) -> PathBuf {
+        Path::new("../pools")
+            .join(pool.as_str())
+            .join("fs/volumes")
+            .join(id.as_str())
+    }
+
+    /// The pool and the volume that such a link's content names, if it is one of ours.
+    pub fn home_of_target(&self, target: &Path) -> Option<(PoolId, VolumeId)> {
+        let mut parts = target.strip_prefix("../pools").ok()?.iter();
+        let pool = PoolId::parse(parts.next()?.to_str()?)?;
+        let rest: Vec<_> = parts.collect();
+        match rest.as_slice() {
+            [fs, volumes, id] if *fs == "fs" && *volumes == "volumes" => {
+                Some((pool, VolumeId::parse(id.to_str()?)?))
+            }
+            _ => None,
+        }
     }
 
     /// What the link of a volume holds.

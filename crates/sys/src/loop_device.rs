@@ -55,6 +55,17 @@ pub struct LoopDevice {
 }
 
 impl LoopDevice {
+    /// A device that is attached already.
+    ///
+    /// # Errors
+    /// Those of opening it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            device: OpenOptions::new().read(true).write(true).open(path)?,
+        })
+    }
+
     /// `/dev/loopN`.
     #[must_use]
     pub fn path(&self) -> &Path {

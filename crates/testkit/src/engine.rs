@@ -234,6 +234,22 @@ impl Engine {
             .collect()
     }
 
+    /// Takes down every mount below the state directory, as a reboot does.
+    pub fn unmount_all(&self) {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let below = format!("{}/", self.root.display());
+        let mut points: Vec<&str> = table
+            .lines()
+            .filter_map(|line| line.split(' ').nth(4))
+            .filter(|point| point.starts_with(&below))
+            .collect();
+        points.reverse();
+        for point in points {
+            // One of the same mounts below another one's may have gone with it.
+            rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH).ok();
+        }
+    }
+
     /// Kills every shim of this engine, and with it its container.
     fn kill_shims(&self) {
         for shim in self.shims() {
@@ -293,6 +309,7 @@ impl Drop for Engine {
             );
             return;
         }
+        self.unmount_all();
         // Best effort: a scratch directory that stays is no failure of the test.
         drop(fs::remove_dir_all(Path::new("/run/orlop").join(self.tag())));
         drop(fs::remove_dir_all(&self.root));

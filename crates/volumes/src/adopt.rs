@@ -78,9 +78,7 @@ impl Operation for Adopt {
             name: self.name.clone(),
             ..self.description.row()
         })?;
-        if self.description.protected {
-            tx.set_volume_protected(id, true)?;
-        }
+        self.description.record_rest(tx)?;
         Ok(tx.insert_volume_event(id, &Timestamp::now().to_string(), "adopt", "")?)
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Steps of the journaled operation:
 //! 1. begin: row `creating`; the name is taken
-//! 2. `build`: the driver makes `data/<id>` with `_data`, durable up to its entry in `data`; the description beside it;
-//!    the link by name
+//! 2. `build`: the driver makes the volume's directory with `_data`, in `data` or in a pool; then there is a link to it in
+//!    `data`; durable up to that entry; the description beside the content; the link by name
 //! 3. commit, with step 2's record: row `ready`
 //!
 //! Before 3 everything is undone: nobody has seen the volume, so nothing of a user's can be in it.
@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::names::anonymous_volume_name;
-use store::{OpId, Paths, Store, VolumeId, VolumeRow, VolumeState, WriteTx};
+use store::{OpId, Paths, PoolId, StorageRow, Store, VolumeId, VolumeRow, VolumeState, WriteTx};
 
 use crate::driver::{Drivers, Options, Place};
-use crate::{Volume, VolumeAction, VolumeError, Volumes, description, held, link};
+use crate::{Volume, VolumeAction, VolumeError, Volumes, description, held, link, place};
 
 /// Label of volumes whose name nobody chose; `prune` looks for it, as Docker's does.
 pub(crate) const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
@@ -87,6 +87,22 @@ impl Volumes {
                 name: name.clone(),
                 reason,
             })?;
+        let requested =
+            driver
+                .requested(&request.options)
+                .map_err(|reason| VolumeError::Options {
+                    name: name.clone(),
+                    reason,
+                })?;
+        let pool = if requested.placeable {
+            let pool = request.options.get("pool").map(String::as_str);
+            self.pool_for(pool).map_err(|reason| VolumeError::Pool {
+                name: name.clone(),
+                reason: Box::new(reason),
+            })?
+        } else {
+            None
+        };
         let mut labels = request.labels;
         if nameless || request.anonymous {
             labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
@@ -98,10 +114,17 @@ impl Volumes {
             options: request.options,
             labels,
             anonymous: request.anonymous || nameless,
+            pool,
+            bytes: requested.limits.bytes,
+            inodes: requested.limits.inodes,
+            soft_bytes: requested.soft_bytes,
         };
         journal::execute(&self.store, &create, &self.context())?;
         let row = self.row(&create.name)?;
         self.publish(&row.name, &row.driver, VolumeAction::Create);
+        if create.soft_bytes.is_some() {
+            self.ring_limits();
+        }
         Ok(Created {
             volume: self.shown(row),
             fresh: true,
@@ -138,6 +161,14 @@ pub struct Create {
     options: Options,
     labels: BTreeMap<String, String>,
     anonymous: bool,
+    #[serde(default)]
+    pool: Option<PoolId>,
+    #[serde(default)]
+    bytes: Option<u64>,
+    #[serde(default)]
+    inodes: Option<u64>,
+    #[serde(default)]
+    soft_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,9 +190,10 @@ impl Create {
                     name: self.name.clone(),
                     driver: self.driver.clone(),
                 })?;
+        let pool = self.pool.as_ref();
         let (directory, content) = (
-            context.paths.volume(&self.id),
-            context.paths.volume_content(&self.id),
+            context.paths.volume_home(&self.id, pool),
+            context.paths.volume_home_content(&self.id, pool),
         );
         let mountpoint = context.paths.mountpoint(&self.name);
         let place = Place {
@@ -194,6 +226,16 @@ impl Operation for Create {
     fn begin(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
         let some = |map: &BTreeMap<String, String>| (!map.is_empty()).then(|| map.clone());
         let now = Timestamp::now();
+        let storage = StorageRow {
+            pool: self.pool.clone(),
+            bytes: self.bytes,
+            inodes: self.inodes,
+            soft_bytes: self.soft_bytes,
+            soft_crossed: false,
+        };
+        if storage != StorageRow::default() {
+            tx.set_volume_storage(&self.id, &storage)?;
+        }
         Ok(tx.insert_volume(&VolumeRow {
             id: self.id.clone(),
             name: self.name.clone(),
@@ -211,6 +253,7 @@ impl Operation for Create {
 
     fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
         self.with_driver(context, |driver, place| driver.build(place))?;
+        place::link(context.paths, &self.id, self.pool.as_ref())?;
         description::begin(context, &self.id)?;
         let data = context.paths.data();
         sys::durable::sync_dir(&data).map_err(VolumeError::io("sync", data))?;
@@ -230,8 +273,9 @@ impl Operation for Create {
             "unlink",
             context.paths.volume_link(&self.name),
         ))?;
-        description::remove(context, &self.id)?;
-        self.with_driver(context, |driver, place| driver.unbuild(place))
+        description::remove(&context.paths.volume_home(&self.id, self.pool.as_ref()))?;
+        self.with_driver(context, |driver, place| driver.unbuild(place))?;
+        place::unlink(context.paths, &self.id, self.pool.as_ref())
     }
 
     fn abandon(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {

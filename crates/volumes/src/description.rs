@@ -9,7 +9,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use store::names::check_volume_name;
-use store::{Paths, VolumeId, VolumeRow, VolumeState};
+use store::{
+    Paths, PoolId, ScheduleRow, SnapshotId, SnapshotRow, SnapshotState, StorageRow, VolumeId,
+    VolumeRow, VolumeState, WriteTx,
+};
 
 use crate::create::Context;
 use crate::{VolumeError, Volumes};
@@ -35,6 +38,76 @@ pub(crate) struct Description {
     /// RFC 3339; it is in the trash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trashed_until: Option<String>,
+    /// Where it lies; the link in `data` decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pool: Option<PoolId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inodes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) soft_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) snapshots: Vec<Kept>,
+    /// The policy, as it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) schedule: Option<String>,
+}
+
+/// A complete snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) id: SnapshotId,
+    pub(crate) name: String,
+    pub(crate) created_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    pub(crate) reason: String,
+    pub(crate) consistency: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_at: Option<String>,
+    #[serde(default)]
+    pub(crate) pinned: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<u64>,
+}
+
+impl From<SnapshotRow> for Kept {
+    fn from(row: SnapshotRow) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            created_at: row.created_at,
+            labels: row.labels,
+            reason: row.reason,
+            consistency: row.consistency,
+            group: row.group,
+            expires_at: row.expires_at,
+            pinned: row.pinned,
+            size: row.size,
+        }
+    }
+}
+
+impl Kept {
+    fn row(&self, volume: &VolumeId) -> SnapshotRow {
+        SnapshotRow {
+            id: self.id.clone(),
+            volume: volume.clone(),
+            name: self.name.clone(),
+            created_at: self.created_at.clone(),
+            state: SnapshotState::Ready,
+            labels: self.labels.clone(),
+            reason: self.reason.clone(),
+            consistency: self.consistency.clone(),
+            group: self.group.clone(),
+            expires_at: self.expires_at.clone(),
+            pinned: self.pinned,
+            size: self.size,
+        }
+    }
 }
 
 impl Description {
@@ -50,7 +123,67 @@ impl Description {
             created_at: row.created_at,
             protected,
             trashed_until: None,
+            pool: None,
+            bytes: None,
+            inodes: None,
+            soft_bytes: None,
+            snapshots: Vec::new(),
+            schedule: None,
         }
+    }
+
+    fn with(
+        self,
+        storage: StorageRow,
+        snapshots: Vec<SnapshotRow>,
+        schedule: Option<ScheduleRow>,
+    ) -> Self {
+        Self {
+            pool: storage.pool,
+            bytes: storage.bytes,
+            inodes: storage.inodes,
+            soft_bytes: storage.soft_bytes,
+            snapshots: snapshots
+                .into_iter()
+                .filter(|row| row.state == SnapshotState::Ready)
+                .map(Kept::from)
+                .collect(),
+            schedule: schedule.map(|row| row.policy),
+            ..self
+        }
+    }
+
+    /// Records all that is described beside the volume itself: protection, place, limits, schedule, and of the snapshots
+    /// those whose bytes are there.
+    pub(crate) fn record_rest(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        if self.protected {
+            tx.set_volume_protected(&self.id, true)?;
+        }
+        let storage = StorageRow {
+            // One that is not recorded is not there either: adopted, the volume would never be.
+            pool: match &self.pool {
+                Some(pool) => tx.pool(pool)?.map(|row| row.id),
+                None => None,
+            },
+            bytes: self.bytes,
+            inodes: self.inodes,
+            soft_bytes: self.soft_bytes,
+            soft_crossed: false,
+        };
+        if storage != StorageRow::default() {
+            tx.set_volume_storage(&self.id, &storage)?;
+        }
+        if let Some(policy) = &self.schedule {
+            tx.set_schedule(&self.id, policy)?;
+        }
+        for snapshot in &self.snapshots {
+            if tx.snapshot(&snapshot.id)?.is_none()
+                && tx.snapshot_by_name(&self.id, &snapshot.name)?.is_none()
+            {
+                tx.insert_snapshot(&snapshot.row(&self.id))?;
+            }
+        }
+        Ok(())
     }
 
     /// The record that it describes.
@@ -71,7 +204,14 @@ impl Description {
 /// The description of a directory; `None` when it has none that this version understands, or that of another one.
 pub(crate) fn read(paths: &Paths, id: &VolumeId) -> Option<Description> {
     let bytes = std::fs::read(paths.volume_metadata(id)).ok()?;
-    let description: Description = serde_json::from_slice(&bytes).ok()?;
+    let mut description: Description = serde_json::from_slice(&bytes).ok()?;
+    let link = std::fs::read_link(paths.volume_entry(id)).ok();
+    description.pool = link
+        .and_then(|target| paths.home_of_target(&target))
+        .map(|(pool, _)| pool);
+    description
+        .snapshots
+        .retain(|snapshot| paths.snapshot(id, &snapshot.id).is_dir());
     let fits = description.format == FORMAT
         && description.id == *id
         && check_volume_name(&description.name).is_ok();
@@ -117,24 +257,73 @@ pub(crate) fn write(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeEr
     })
 }
 
+/// What the database says of every volume, living or in the trash; one look at it.
+pub(crate) fn all(context: &Context<'_>) -> Result<Vec<Description>, VolumeError> {
+    let (volumes, trash, notes, storage, snapshots, schedules) = context.store.read(|tx| {
+        Ok::<_, VolumeError>((
+            tx.volumes()?,
+            tx.trash()?,
+            tx.all_volume_notes()?,
+            tx.all_volume_storage()?,
+            tx.snapshots_in_any_state()?,
+            tx.schedules()?,
+        ))
+    })?;
+    let notes: BTreeMap<VolumeId, _> = notes.into_iter().collect();
+    let mut storage: BTreeMap<VolumeId, StorageRow> = storage.into_iter().collect();
+    let mut schedules: BTreeMap<VolumeId, _> = schedules
+        .into_iter()
+        .map(|row| (row.volume.clone(), row))
+        .collect();
+    let mut kept: BTreeMap<VolumeId, Vec<SnapshotRow>> = BTreeMap::new();
+    for row in snapshots {
+        kept.entry(row.volume.clone()).or_default().push(row);
+    }
+    let living = volumes.into_iter().map(|row| (row, None));
+    let trashed = trash
+        .into_iter()
+        .map(|row| (row.volume, Some(row.expires_at)));
+    Ok(living
+        .chain(trashed)
+        .map(|(row, trashed_until)| {
+            let protected = notes.get(&row.id).is_some_and(|notes| notes.protected);
+            let storage = storage.remove(&row.id).unwrap_or_default();
+            let snapshots = kept.remove(&row.id).unwrap_or_default();
+            let schedule = schedules.remove(&row.id);
+            let plain = Description::new(row, protected);
+            Description {
+                trashed_until,
+                ..plain.with(storage, snapshots, schedule)
+            }
+        })
+        .collect())
+}
+
 fn put(
     context: &Context<'_>,
     id: &VolumeId,
     write: impl FnOnce(&Path, &[u8]) -> io::Result<()>,
 ) -> Result<(), VolumeError> {
-    let (row, trashed, notes) = context
-        .store
-        .read(|tx| Ok::<_, VolumeError>((tx.volume(id)?, tx.trashed(id)?, tx.volume_notes(id)?)))?;
+    let (row, trashed, notes, storage, snapshots, schedule) = context.store.read(|tx| {
+        Ok::<_, VolumeError>((
+            tx.volume(id)?,
+            tx.trashed(id)?,
+            tx.volume_notes(id)?,
+            tx.volume_storage(id)?,
+            tx.snapshots_of(id)?,
+            tx.schedule_of(id)?,
+        ))
+    })?;
     let trashed_until = trashed.as_ref().map(|trashed| trashed.expires_at.clone());
     let Some(row) = row.or(trashed.map(|trashed| trashed.volume)) else {
         return Ok(());
     };
     let description = Description {
         trashed_until,
-        ..Description::new(row, notes.protected)
+        ..Description::new(row, notes.protected).with(storage, snapshots, schedule)
     };
-    let path = context.paths.volume_metadata(id);
     let text = serde_json::to_vec_pretty(&description).expect("maps have string keys");
+    let path = context.paths.volume_metadata(id);
     match write(&path, &text) {
         // A volume whose directory has gone can still be renamed and labelled.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -143,14 +332,21 @@ fn put(
 }
 
 /// Takes back the description of a volume that nobody has seen, and what a write that was cut short left of it.
-pub(crate) fn remove(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeError> {
-    let directory = context.paths.volume(id);
-    let entries = match std::fs::read_dir(&directory) {
+pub(crate) fn remove(directory: &Path) -> Result<(), VolumeError> {
+    let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(VolumeError::io("list", &directory))?,
+        other => other.map_err(VolumeError::io("list", directory))?,
     };
     for entry in entries {
-        let entry = entry.map_err(VolumeError::io("list", &directory))?;
+        let entry = entry.map_err(VolumeError::io("list", directory))?;
+        // A filesystem of the volume's own is its driver's.
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|end| end == "image" || end == "making")
+        {
+            continue;
+        }
         let kind = entry
             .file_type()
             .map_err(VolumeError::io("stat", entry.path()))?;

@@ -38,6 +38,16 @@ pub enum VolumeError {
     /// The record is there, the directory is not. The record stays.
     #[error("volume {name} has no data directory at {}", path.display())]
     Unavailable { name: String, path: PathBuf },
+    /// The record is there, the pool is not. The record stays.
+    #[error("volume {name} is unavailable: its pool {pool} is not there")]
+    PoolDown { name: String, pool: String },
+    #[error("create {name}: {reason}")]
+    Pool {
+        name: String,
+        reason: Box<crate::pool::PoolError>,
+    },
+    #[error("resize {name}: {reason}")]
+    Resize { name: String, reason: DriverError },
     #[error("a prune operation is already running")]
     PruneRunning,
     #[error("volume {0} is protected; unprotect it first")]
@@ -146,7 +156,9 @@ impl VolumeError {
             // Docker answers 500 here, and clients that retry on 409 would retry in vain.
             Self::ActiveMounts(_) => ErrorKind::Internal,
             Self::Mount { .. } | Self::Unmount { .. } => ErrorKind::Internal,
-            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Unavailable { .. } | Self::PoolDown { .. } => ErrorKind::Unavailable,
+            Self::Pool { reason, .. } => reason.kind(),
+            Self::Resize { reason, .. } => reason.kind(),
             Self::Subpath { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
             }

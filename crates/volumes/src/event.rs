@@ -12,8 +12,23 @@ pub struct VolumeEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VolumeAction {
     Create,
-    Mount { holder: String },
-    Unmount { holder: String },
+    Mount {
+        holder: String,
+    },
+    Unmount {
+        holder: String,
+    },
     Destroy,
-    Prune { reclaimed: u64 },
+    /// It may hold so much now; `None`: as much as there is room.
+    Resize {
+        bytes: Option<u64>,
+    },
+    /// It holds more than its soft limit.
+    SoftLimit {
+        used: u64,
+        soft: u64,
+    },
+    Prune {
+        reclaimed: u64,
+    },
 }

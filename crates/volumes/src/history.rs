@@ -3,9 +3,22 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use store::{Measured, VolumeEventRow, VolumeId, VolumeNotes};
+use store::{Measured, StorageRow, VolumeEventRow, VolumeId, VolumeNotes};
 
 use crate::{Volume, VolumeError, Volumes};
+
+/// A volume, and what one look at the database tells of it.
+#[derive(Debug)]
+pub struct Overview {
+    pub volume: Volume,
+    pub notes: VolumeNotes,
+    /// Holders.
+    pub users: usize,
+    /// `None`: the state directory.
+    pub pool: Option<String>,
+    /// What it may hold.
+    pub bytes: Option<u64>,
+}
 
 impl Volumes {
     /// The events of a volume that are kept, oldest first.
@@ -30,10 +43,18 @@ impl Volumes {
     ///
     /// # Errors
     /// [`VolumeError::Store`].
-    pub fn overview(&self) -> Result<Vec<(Volume, VolumeNotes, usize)>, VolumeError> {
-        let (rows, notes, counts) = self.store.read(|tx| {
-            Ok::<_, VolumeError>((tx.volumes()?, tx.all_volume_notes()?, tx.lease_counts()?))
+    pub fn overview(&self) -> Result<Vec<Overview>, VolumeError> {
+        let (rows, notes, counts, storage, pools) = self.store.read(|tx| {
+            Ok::<_, VolumeError>((
+                tx.volumes()?,
+                tx.all_volume_notes()?,
+                tx.lease_counts()?,
+                tx.all_volume_storage()?,
+                tx.pools()?,
+            ))
         })?;
+        let mut storage: BTreeMap<VolumeId, StorageRow> = storage.into_iter().collect();
+        let pools: BTreeMap<_, _> = pools.into_iter().map(|row| (row.id, row.name)).collect();
         let mut notes: BTreeMap<VolumeId, VolumeNotes> = notes.into_iter().collect();
         let counts: BTreeMap<String, usize> = counts.into_iter().collect();
         Ok(rows
@@ -41,7 +62,14 @@ impl Volumes {
             .map(|row| {
                 let noted = notes.remove(&row.id).unwrap_or_default();
                 let holders = counts.get(&row.name).copied().unwrap_or(0);
-                (self.shown(row), noted, holders)
+                let stored = storage.remove(&row.id).unwrap_or_default();
+                Overview {
+                    volume: self.shown(row),
+                    notes: noted,
+                    users: holders,
+                    pool: stored.pool.and_then(|id| pools.get(&id).cloned()),
+                    bytes: stored.bytes,
+                }
             })
             .collect())
     }

@@ -14,6 +14,7 @@
 //! * [`snapshot`] keeps it as it is now, goes back to what was kept, and makes new volumes of it;
 //! * [`protect`] keeps it, [`remove`] takes one away and [`prune`] those that nobody needs: into the [`trash`], from
 //!   which [`undelete`] brings it back;
+//! * [`pool`]s are other places for volumes, [`resize`] says how much one may hold;
 //! * [`adopt`] makes a volume of data that lost its record;
 //! * [`recover`] completes or undoes at start what a crash has cut short.
 //!
@@ -47,6 +48,7 @@ pub mod inspect;
 pub mod label;
 pub mod lease;
 pub mod mount;
+pub mod pool;
 pub mod populate;
 pub mod protect;
 pub mod prune;
@@ -54,6 +56,7 @@ pub mod recover;
 pub mod remove;
 pub mod rename;
 pub mod reseed;
+pub mod resize;
 pub mod snapshot;
 pub mod trash;
 pub mod undelete;
@@ -66,22 +69,27 @@ mod fill;
 mod link;
 mod merge;
 mod mount_table;
+mod place;
 mod purge;
 mod rescue;
 mod volume;
 
 pub use chown::ChownRequest;
 pub use create::{CreateVolume, Created};
-pub use driver::{Capabilities, Driver, DriverError, Drivers, Scope};
+pub use driver::{
+    Abilities, Capabilities, Driver, DriverError, Drivers, Held, Limits, Scope, parse_size,
+};
 pub use error::VolumeError;
 pub use event::{VolumeAction, VolumeEvent};
 pub use exclusive::{Claim, EXCLUSIVE_LABEL};
 pub use files::FileEntry;
 pub use lease::Released;
+pub use pool::{CreatePool, Pool, PoolError};
 pub use prune::{PruneCandidate, PrunePlan, PruneRequest, Pruned};
 pub use remove::Disposal;
 pub use rename::Follow;
 pub use reseed::{Reseeded, Reseeding, SeedChange};
+pub use resize::{ResizeVolume, VolumeStorage};
 pub use snapshot::{
     Change, ChangeKind, CloneVolume, CreateSnapshots, LeasedSnapshot, Quiet, RestoreFrom, Restored,
     Snapshot, SnapshotError,
@@ -103,6 +111,8 @@ pub struct Volumes {
     claims: Mutex<exclusive::Claims>,
     /// Rung when there is news of the trash.
     bell: Mutex<Option<std::sync::mpsc::Sender<()>>>,
+    /// Rung when a soft limit was set.
+    limits_bell: Mutex<Option<std::sync::mpsc::Sender<()>>>,
     hook: OnceLock<Hook>,
 }
 
@@ -128,6 +138,7 @@ impl Volumes {
             pruning: Mutex::default(),
             claims: Mutex::default(),
             bell: Mutex::default(),
+            limits_bell: Mutex::default(),
             hook: OnceLock::new(),
         })
     }
@@ -167,13 +178,57 @@ impl Volumes {
     /// Opens the directory that holds a volume's bytes.
     fn open_content(&self, row: &VolumeRow) -> Result<OwnedFd, VolumeError> {
         let path = self.paths.volume_content(&row.id);
-        open_directory(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => VolumeError::Unavailable {
-                name: row.name.clone(),
-                path,
-            },
-            _ => VolumeError::io("open", path)(source),
+        self.expose(row, &path)?;
+        match open_directory(&path) {
+            Ok(content) => Ok(content),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let error = self.unavailable(row, path)?;
+                // Looking for its pool may have brought that back.
+                let path = self.paths.volume_content(&row.id);
+                self.expose(row, &path)?;
+                open_directory(&path).map_err(|_| error)
+            }
+            Err(source) => Err(VolumeError::io("open", path)(source)),
+        }
+    }
+
+    /// Why the bytes of a volume are not there.
+    fn unavailable(
+        &self,
+        row: &VolumeRow,
+        path: std::path::PathBuf,
+    ) -> Result<VolumeError, VolumeError> {
+        let name = row.name.clone();
+        Ok(match self.down_pool_of(&row.id)? {
+            Some(pool) => VolumeError::PoolDown { name, pool },
+            None => VolumeError::Unavailable { name, path },
         })
+    }
+
+    /// Sees to it that a tree of the volume can be read, if it has a filesystem of its own.
+    fn expose(&self, row: &VolumeRow, tree: &Path) -> Result<(), VolumeError> {
+        let Some(driver) = self.drivers.find(&row.driver) else {
+            return Ok(());
+        };
+        driver.expose(tree).map_err(|reason| VolumeError::Mount {
+            path: tree.to_owned(),
+            reason,
+        })
+    }
+
+    /// Rings whenever a soft limit was set; there is one listener, the last one.
+    pub fn on_limits(&self) -> std::sync::mpsc::Receiver<()> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        *held(&self.limits_bell) = Some(sender);
+        receiver
+    }
+
+    fn ring_limits(&self) {
+        if let Some(bell) = &*held(&self.limits_bell)
+            && bell.send(()).is_err()
+        {
+            tracing::debug!("nobody watches limits any more");
+        }
     }
 }
 

@@ -157,7 +157,7 @@ impl Volumes {
     }
 
     /// Calls the volume's driver; one that this version does not have leaves the volume as it is.
-    fn with_driver<T: Default>(
+    pub(crate) fn with_driver<T: Default>(
         &self,
         row: &VolumeRow,
         act: impl FnOnce(&dyn Driver, Place<'_>) -> Result<T, DriverError>,

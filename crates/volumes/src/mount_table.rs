@@ -1,16 +1,27 @@
 //! Whether anything is mounted at or below a directory: asked before a tree is deleted, because a walk would go on into
 //! what is mounted there, and that belongs to somebody else.
 
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 
 /// Whether this process sees a mount at `path` or below it. `path` is absolute and free of links.
 pub(crate) fn any_below(path: &Path) -> io::Result<bool> {
+    Ok(!below(path)?.is_empty())
+}
+
+/// Where this process sees mounts at `path` or below it; links on the way to `path` are followed.
+pub(crate) fn below(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let real = path.canonicalize();
+    let path = real.as_deref().unwrap_or(path);
     let table = std::fs::read("/proc/thread-self/mountinfo")?;
     Ok(table
         .split(|byte| *byte == b'\n')
-        .any(|line| line_is_below(line, path.as_os_str().as_bytes())))
+        .filter(|line| line_is_below(line, path.as_os_str().as_bytes()))
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        .map(|point| PathBuf::from(OsString::from_vec(unescape(point))))
+        .collect())
 }
 
 /// Whether something is mounted exactly at `path`.

@@ -1,9 +1,11 @@
 //! `recover`: what a start does with what the last engine left.
 //!
-//! 0. a database that knows of no volume gets them from the descriptions beside the data ([`crate::rescue`])
+//! 0. pools come up ([`crate::pool::up`]); a database that knows of no volume gets them from the descriptions beside the
+//!    data ([`crate::rescue`])
 //! 1. what this crate's own calls held is given back
 //! 2. open operations are undone or completed, by kind
-//! 3. mounts that nobody counts are taken down; counts without a mount (a reboot) are forgotten
+//! 3. filesystems of volumes are mounted again; mounts that nobody counts are taken down; counts without a mount (a
+//!    reboot) are forgotten
 //! 4. the links by name are made again from the records
 //! 5. staging and trash of operations that are closed are deleted
 //! 6. what no record explains is reported, and left as it is; but a volume's directory that holds nothing, or only its
@@ -18,15 +20,15 @@ use store::{OpId, VolumeId, VolumeState};
 
 use crate::adopt::Adopt;
 use crate::create::Create;
-use crate::description::Description;
 use crate::fill::{self, Fill};
 use crate::mount::OWN;
 use crate::purge::Purge;
 use crate::remove::Remove;
 use crate::rename::Rename;
+use crate::resize::Resize;
 use crate::trash::Trash;
 use crate::undelete::Undelete;
-use crate::{VolumeError, Volumes, description, link};
+use crate::{VolumeError, Volumes, description, link, place, pool};
 
 impl Volumes {
     /// Puts right what was cut short; a sentence for each repair, and for each thing that somebody should look at.
@@ -38,47 +40,64 @@ impl Volumes {
     /// that resists is a sentence.
     pub fn recover(&self) -> Result<Vec<String>, VolumeError> {
         let mut sentences = Vec::new();
+        self.rescue_pools(&mut sentences)?;
+        tell(
+            "creation of pool",
+            journal::recover::<pool::create::Create>(&self.store, self)?,
+            &mut sentences,
+        );
+        tell(
+            "removal of pool",
+            journal::recover::<pool::remove::Remove>(&self.store, self)?,
+            &mut sentences,
+        );
+        self.recover_pools(&mut sentences)?;
+        tell(
+            "resizing of pool",
+            journal::recover::<pool::resize::Resize>(&self.store, self)?,
+            &mut sentences,
+        );
         sentences.extend(self.rescue()?);
         self.forget_own_mounts()?;
         let context = self.context();
         tell(
-            "creation of",
+            "creation of volume",
             journal::recover::<Create>(&self.store, &context)?,
             &mut sentences,
         );
         tell(
-            "removal of",
+            "removal of volume",
             journal::recover::<Remove>(&self.store, &context)?,
             &mut sentences,
         );
         tell(
-            "move into the trash of",
+            "move into the trash of volume",
             journal::recover::<Trash>(&self.store, &context)?,
             &mut sentences,
         );
         tell(
-            "deletion of",
+            "deletion of volume",
             journal::recover::<Purge>(&self.store, &context)?,
             &mut sentences,
         );
         tell(
-            "return from the trash of",
+            "return from the trash of volume",
             journal::recover::<Undelete>(&self.store, &context)?,
             &mut sentences,
         );
         tell(
-            "renaming of",
+            "renaming of volume",
             journal::recover::<Rename<'_>>(&self.store, &context)?,
             &mut sentences,
         );
         tell(
-            "adoption of",
+            "adoption of volume",
             journal::recover::<Adopt>(&self.store, &context)?,
             &mut sentences,
         );
         let context = fill::Context::for_recovery(self);
         tell(
-            "filling of",
+            "filling of volume",
             journal::recover::<Fill>(&self.store, &context)?,
             &mut sentences,
         );
@@ -86,9 +105,15 @@ impl Volumes {
             sentences.push(format!("{error}: {}", cause(&error)));
         }
         for (what, outcomes) in self.recover_snapshots()? {
-            tell(what, outcomes, &mut sentences);
+            tell(&format!("{what} volume"), outcomes, &mut sentences);
         }
+        tell(
+            "resizing of volume",
+            journal::recover::<Resize>(&self.store, self)?,
+            &mut sentences,
+        );
         self.recover_mounts(&mut sentences)?;
+        self.recover_images(&mut sentences)?;
         self.recover_links(&mut sentences)?;
         self.describe_again()?;
         self.sweep(&mut sentences)?;
@@ -139,7 +164,7 @@ impl Volumes {
         Ok(())
     }
 
-    fn recover_links(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
+    pub(crate) fn recover_links(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
         let names: BTreeMap<String, _> = self
             .store
             .read(|tx| tx.volumes())?
@@ -187,27 +212,36 @@ impl Volumes {
         Ok(())
     }
 
+    /// Mounts of volumes with filesystems of their own, after a reboot; those of snapshots that nobody reads go.
+    pub(crate) fn recover_images(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
+        for row in self.store.read(|tx| tx.volumes())? {
+            let storage = self.store.read(|tx| tx.volume_storage(&row.id))?;
+            if crate::resize::limits(&storage).is_none() {
+                continue;
+            }
+            if let Err(error) = self.expose(&row, &self.paths.volume_content(&row.id)) {
+                sentences.push(format!("{error}: {}", cause(&error)));
+            }
+            let Some(driver) = self.drivers.find(&row.driver) else {
+                continue;
+            };
+            for snapshot in self.store.read(|tx| tx.snapshots_of(&row.id))? {
+                let used = !self
+                    .store
+                    .read(|tx| tx.snapshot_holders(&snapshot.id))?
+                    .is_empty();
+                let tree = self.paths.snapshot(&row.id, &snapshot.id);
+                if !used && let Err(error) = driver.hide(&tree) {
+                    sentences.push(error.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Descriptions that are behind the records: a crash came between, or a power cut took them.
     fn describe_again(&self) -> Result<(), VolumeError> {
-        let (volumes, trash, notes) = self.store.read(|tx| {
-            Ok::<_, VolumeError>((tx.volumes()?, tx.trash()?, tx.all_volume_notes()?))
-        })?;
-        let notes: BTreeMap<VolumeId, _> = notes.into_iter().collect();
-        let protected = |id: &VolumeId| notes.get(id).is_some_and(|notes| notes.protected);
-        let wanted = volumes
-            .into_iter()
-            .map(|row| (row, None))
-            .chain(
-                trash
-                    .into_iter()
-                    .map(|row| (row.volume, Some(row.expires_at))),
-            )
-            .map(|(row, trashed_until)| Description {
-                trashed_until,
-                protected: protected(&row.id),
-                ..Description::new(row, false)
-            });
-        for description in wanted {
+        for description in description::all(&self.context())? {
             let directory = self.paths.volume(&description.id);
             if !description::tidy(&self.paths, &description)
                 .map_err(VolumeError::io("tidy up", directory))?
@@ -244,10 +278,11 @@ impl Volumes {
                 if open.contains(&op) {
                     continue;
                 }
-                if let Err(error) = sys::dir::remove_tree(&path(&self.paths, &op)) {
+                if let Err(error) = place::delete(&self.paths, &path(&self.paths, &op)) {
                     sentences.push(format!(
-                        "{name} in {} cannot be deleted: {error}",
-                        directory.display()
+                        "{name} in {} cannot be deleted: {}",
+                        directory.display(),
+                        cause(&error)
                     ));
                 }
             }
@@ -293,6 +328,7 @@ impl Volumes {
     /// creation that was not acknowledged. The kernel refuses to remove directories with anything in them.
     fn remove_if_empty(&self, id: &VolumeId) -> bool {
         let (directory, content) = (self.paths.volume(id), self.paths.volume_content(id));
+        let entry = self.paths.volume_entry(id);
         let description = self.paths.volume_metadata(id);
         let known = [&content, &description].map(|path| path.file_name());
         let Ok(names) = names_in(&directory) else {
@@ -304,6 +340,7 @@ impl Volumes {
             && sys::durable::remove_dir(&content).is_ok()
             && sys::durable::remove_file(&description).is_ok()
             && sys::durable::remove_dir(&directory).is_ok()
+            && (entry == directory || sys::durable::remove_file(&entry).is_ok())
     }
 }
 
@@ -318,12 +355,16 @@ pub fn points() -> Vec<String> {
         journal::points::<Rename<'_>>(),
         journal::points::<Adopt>(),
         journal::points::<Fill>(),
+        journal::points::<Resize>(),
+        journal::points::<pool::create::Create>(),
+        journal::points::<pool::remove::Remove>(),
+        journal::points::<pool::resize::Resize>(),
         crate::snapshot::recover::points(),
     ]
     .concat()
 }
 
-fn names_in(directory: &Path) -> Result<Vec<String>, VolumeError> {
+pub(crate) fn names_in(directory: &Path) -> Result<Vec<String>, VolumeError> {
     let mut names = std::fs::read_dir(directory)
         .and_then(|entries| {
             entries
@@ -343,13 +384,13 @@ fn tell<E: std::error::Error + 'static>(
     for outcome in outcomes {
         sentences.push(match outcome {
             Recovered::Undone { object } => {
-                format!("the unfinished {what} volume {object} was undone")
+                format!("the unfinished {what} {object} was undone")
             }
             Recovered::Completed { object } => {
-                format!("the unfinished {what} volume {object} was completed")
+                format!("the unfinished {what} {object} was completed")
             }
             Recovered::Stuck { object, op, error } => format!(
-                "the unfinished {what} volume {object} is stuck (operation {op}): {error}: {}",
+                "the unfinished {what} {object} is stuck (operation {op}): {error}: {}",
                 cause(&error)
             ),
         });
@@ -357,7 +398,7 @@ fn tell<E: std::error::Error + 'static>(
 }
 
 /// The innermost reason of an error.
-fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -15,7 +15,7 @@ use store::journal::{self, Operation};
 use store::{OpId, Paths, VolumeId, VolumeRow, VolumeState, WriteTx};
 
 use crate::create::Context;
-use crate::{VolumeAction, VolumeError, Volumes, held, link, mount_table};
+use crate::{VolumeAction, VolumeError, Volumes, held, link, place};
 
 /// What becomes of the data of a volume that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +79,14 @@ impl Volumes {
         row: &VolumeRow,
         disposal: Disposal,
     ) -> Result<(), VolumeError> {
-        let content = self.paths.volume_content(&row.id);
-        let mounted = mount_table::any_below(&content)
-            .map_err(VolumeError::io("look for mounts below", &content))?;
+        let directory = self.paths.volume(&row.id);
+        if let Some(pool) = self.down_pool_of(&row.id)? {
+            return Err(VolumeError::PoolDown {
+                name: row.name.clone(),
+                pool,
+            });
+        }
+        let mounted = place::own_mounts(&directory)?.is_none();
         if mounted && self.store.read(|tx| tx.lease_holders(&row.id))?.is_empty() {
             return Err(VolumeError::ActiveMounts(row.name.clone()));
         }
@@ -121,7 +126,8 @@ pub(crate) fn may_go(tx: &WriteTx<'_>, id: &VolumeId, name: &str) -> Result<(), 
 
 /// Moves a volume's directory to where `op` deletes. Idempotent.
 pub(crate) fn take_away(paths: &Paths, id: &VolumeId, op: &OpId) -> Result<(), VolumeError> {
-    let directory = paths.volume(id);
+    place::take_mounts_down(&paths.volume(id))?;
+    let directory = paths.volume_entry(id);
     match sys::durable::rename_sync(&directory, &paths.trash(op)) {
         // Moved by the attempt that a crash cut short.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -131,11 +137,7 @@ pub(crate) fn take_away(paths: &Paths, id: &VolumeId, op: &OpId) -> Result<(), V
 
 /// Deletes what [`take_away`] moved. Idempotent.
 pub(crate) fn delete_tree(paths: &Paths, op: &OpId) -> Result<(), VolumeError> {
-    let trash = paths.trash(op);
-    match sys::dir::remove_tree(&trash) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        result => result.map_err(VolumeError::io("delete", trash)),
-    }
+    place::delete(paths, &paths.trash(op))
 }
 
 /// Forgets what refers to a volume whose bytes are gone, its snapshots among it.

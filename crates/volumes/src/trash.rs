@@ -211,6 +211,8 @@ impl Volumes {
         let directory = self.paths.volume(&row.id);
         let content = self.paths.volume_content(&row.id);
         let metadata = self.paths.volume_metadata(&row.id);
+        let image = content.with_extension("image");
+        self.expose(row, &content)?;
         let entries = |path: &std::path::Path| -> Result<Vec<std::path::PathBuf>, VolumeError> {
             match std::fs::read_dir(path) {
                 Ok(entries) => entries
@@ -223,7 +225,7 @@ impl Volumes {
         };
         let others = entries(&directory)?
             .into_iter()
-            .any(|path| path != content && path != metadata);
+            .any(|path| path != content && path != metadata && path != image);
         Ok(others || !entries(&content)?.is_empty())
     }
 
@@ -379,6 +381,7 @@ impl Operation for Trash {
             "unlink",
             context.paths.volume_link(&self.name),
         ))?;
+        crate::place::take_mounts_down(&context.paths.volume(&self.id))?;
         crate::description::write(context, &self.id)
     }
 

@@ -83,6 +83,16 @@ impl Operation for Undelete {
             "link",
             context.paths.volume_link(&self.name),
         ))?;
+        let row = context.store.read(|tx| tx.volume(&self.id))?;
+        if let Some(driver) = row.and_then(|row| context.drivers.find(&row.driver)) {
+            let content = context.paths.volume_content(&self.id);
+            driver
+                .expose(&content)
+                .map_err(|reason| VolumeError::Mount {
+                    path: content,
+                    reason,
+                })?;
+        }
         description::write(context, &self.id)
     }
 

@@ -12,6 +12,7 @@ mod container;
 mod image;
 mod meta;
 mod network;
+mod pool;
 mod registry;
 mod system;
 mod volume;
@@ -71,6 +72,9 @@ enum Command {
     /// Manage volumes
     #[command(subcommand)]
     Volume(volume::Command),
+    /// Manage storage pools
+    #[command(subcommand)]
+    Pool(pool::Command),
     /// Manage networks
     #[command(subcommand)]
     Network(network::Command),
@@ -102,6 +106,7 @@ impl Cli {
             Command::Imagery(command) => command.run(&client),
             Command::Builder(command) => command.run(&client),
             Command::Volume(command) => command.run(&client),
+            Command::Pool(command) => command.run(&client),
             Command::Network(command) => command.run(&client),
             Command::Whole(command) => command.run(&client),
             Command::Serve(_) => Err(Failure::new("serve is run by the orlop program itself")),

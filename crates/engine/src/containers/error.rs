@@ -52,6 +52,8 @@ pub enum ContainerError {
     #[error(transparent)]
     Volume(#[from] volumes::VolumeError),
     #[error(transparent)]
+    Pool(#[from] volumes::PoolError),
+    #[error(transparent)]
     Image(#[from] crate::images::ImageError),
     #[error(transparent)]
     Network(#[from] crate::network::NetworkError),
@@ -74,6 +76,7 @@ impl Fault for ContainerError {
             Self::Unsupported(_) => ErrorKind::Unsupported,
             Self::Store(error) => error.kind(),
             Self::Volume(error) => error.kind(),
+            Self::Pool(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Network(error) => error.kind(),
         }

@@ -149,6 +149,11 @@ impl Images {
         };
         let directory = self.paths.layer(id);
         let fs = self.paths.layer_fs(id);
+        // Numbers begin anew when the database was lost; what is there belongs to no record, and layers are a cache.
+        match sys::dir::remove_tree(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(failed("cannot clear a layer directory"))?,
+        }
         for (path, mode) in [(&directory, 0o700), (&fs, 0o755)] {
             sys::durable::create_dir(path, mode)
                 .map_err(failed("cannot make a layer directory"))?;

@@ -6,16 +6,20 @@
 //! * [`reseed`] - new contents from an upgraded image
 //! * [`safety`] - snapshots before risky steps
 //! * [`files`] - copies in and out without a container
+//! * [`limits`] - the thread that watches soft limits; [`rescue`] - a database made anew from what is beside the data
 //! * [`keeper`] - the thread that empties the trash in time
 
 pub mod audit;
 pub mod files;
 pub(crate) mod keeper;
+pub(crate) mod limits;
 pub mod pruning;
+pub mod rescue;
 pub mod reseed;
 mod safety;
 pub mod users;
 
 pub use audit::{Audit, Finding};
+pub use rescue::RescueError;
 pub use reseed::{Drift, Reseed, ReseedMode, Seed};
 pub use users::{Creator, LastUse, VolumeDetail, VolumeUser};

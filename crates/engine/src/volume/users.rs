@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::{ContainerRow, Measured, StoreError, VolumeEventRow, WriteTx};
-use volumes::{Claim, Volume, VolumeError};
+use volumes::{Claim, Volume, VolumeError, VolumeStorage};
 
 use crate::containers::create::to_json;
 use crate::containers::find::Columns as _;
@@ -66,6 +66,7 @@ pub struct VolumeDetail {
     pub created_by: Option<Creator>,
     pub last_used: Option<LastUse>,
     pub usage: Option<Measured>,
+    pub storage: VolumeStorage,
     pub history: Vec<VolumeEventRow>,
     pub seeded_by: Option<Seed>,
     /// Containers that use another image than the one that filled it.
@@ -98,6 +99,7 @@ impl Engine {
             created_by: notes.created_by.as_deref().and_then(parse),
             last_used: last_use(notes.used_by.as_deref(), notes.used_at),
             usage: notes.measured,
+            storage: self.volumes.storage(name)?,
             history: self.volumes.history(name)?,
             volume,
         })

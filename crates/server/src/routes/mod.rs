@@ -10,6 +10,7 @@ pub(crate) mod extension;
 pub(crate) mod files;
 pub(crate) mod images;
 pub(crate) mod networks;
+pub(crate) mod pools;
 pub(crate) mod registry;
 pub(crate) mod snapshots;
 pub(crate) mod streams;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
         volume_care::ROUTES,
         volume_files::ROUTES,
         snapshots::ROUTES,
+        pools::ROUTES,
     ]
     .into_iter()
     .flatten()

@@ -54,6 +54,9 @@ struct Line<'a> {
     protected: bool,
     usage: Option<Usage<'a>>,
     last_used: Option<LastUse>,
+    pool: &'a str,
+    /// Bytes that it may hold.
+    limit: Option<u64>,
 }
 
 /// What a volume took when it was measured.
@@ -72,17 +75,19 @@ async fn overview(request: Request) -> Answer {
         .await?;
     let lines: Vec<Line<'_>> = all
         .iter()
-        .map(|(volume, notes, users)| Line {
-            volume: volume.into(),
-            anonymous: volume.anonymous,
-            users: *users,
-            protected: notes.protected,
-            usage: notes.measured.as_ref().map(|measured| Usage {
+        .map(|one| Line {
+            volume: (&one.volume).into(),
+            anonymous: one.volume.anonymous,
+            users: one.users,
+            protected: one.notes.protected,
+            pool: one.pool.as_deref().unwrap_or("default"),
+            limit: one.bytes,
+            usage: one.notes.measured.as_ref().map(|measured| Usage {
                 bytes: measured.bytes,
                 files: measured.files,
                 at: &measured.at,
             }),
-            last_used: last_use(notes.used_by.as_deref(), notes.used_at.clone()),
+            last_used: last_use(one.notes.used_by.as_deref(), one.notes.used_at.clone()),
         })
         .collect();
     ok(&lines)
@@ -131,6 +136,9 @@ struct Detail<'a> {
     created_by: Option<&'a Creator>,
     last_used: Option<&'a LastUse>,
     usage: Option<Usage<'a>>,
+    pool: &'a str,
+    limits: Value,
+    abilities: Value,
     history: Vec<Value>,
     seeded_by: Option<&'a Seed>,
     drift: &'a [Drift],
@@ -149,7 +157,11 @@ async fn detail(request: Request) -> Answer {
         .bridge
         .call(Class::Quick, move |engine| engine.volume_detail(&name))
         .await?;
+    let (limits, abilities) = super::pools::storage(&detail.storage);
     ok(&Detail {
+        pool: &detail.storage.pool,
+        limits,
+        abilities,
         volume: (&detail.volume).into(),
         anonymous: detail.volume.anonymous,
         protected: detail.protected,

@@ -41,6 +41,19 @@ impl Tx<'_> {
             read,
         )
     }
+
+    /// The schedule of one volume.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn schedule_of(&self, volume: &VolumeId) -> Result<Option<ScheduleRow>, StoreError> {
+        self.one(
+            "find a schedule",
+            "SELECT volume_id, policy, last_run FROM snapshot_schedules WHERE volume_id = ?1",
+            [volume.as_str()],
+            read,
+        )
+    }
 }
 
 impl WriteTx<'_> {

@@ -170,6 +170,7 @@ impl WriteTx<'_> {
         for sql in [
             "DELETE FROM volume_notes WHERE volume_id = ?1",
             "DELETE FROM volume_events WHERE volume_id = ?1",
+            "DELETE FROM volume_storage WHERE volume_id = ?1",
         ] {
             self.execute("forget a volume's notes", sql, [id.as_str()])?;
         }

@@ -15,6 +15,24 @@ pub enum DriverError {
     InvalidSize(String),
     #[error("quota size requested but no quota support")]
     NoQuota,
+    #[error("a soft limit needs a size above it")]
+    SoftWithoutSize,
+    #[error("an image needs a size")]
+    ImageWithoutSize,
+    #[error("a size of at least {least} bytes is needed here")]
+    TooSmall { least: u64 },
+    #[error("the number of files cannot be limited here")]
+    NoInodes,
+    /// It holds more than it shall be able to.
+    #[error("it holds {used} bytes, which do not fit into {wanted}")]
+    TooFull { used: u64, wanted: u64 },
+    #[error("its size cannot be changed while it is in use: {why}")]
+    Live { why: String },
+    /// A program that makes or changes filesystems.
+    #[error("{program} failed: {said}")]
+    Program { program: &'static str, said: String },
+    #[error("{program} is not installed")]
+    NoProgram { program: &'static str },
     #[error("port not allowed in CIFS device URL, include 'port' in 'o='")]
     CifsPort,
     #[error("error resolving passed in network volume address: {address}: {}", system_words(.source))]
@@ -65,7 +83,14 @@ impl DriverError {
             | Self::MissingOption(_)
             | Self::InvalidSize(_)
             | Self::NoQuota
+            | Self::SoftWithoutSize
+            | Self::ImageWithoutSize
+            | Self::TooSmall { .. }
+            | Self::NoInodes
+            | Self::NoProgram { .. }
             | Self::CifsPort => ErrorKind::Invalid,
+            Self::TooFull { .. } | Self::Live { .. } => ErrorKind::Conflict,
+            Self::Program { .. } => ErrorKind::Internal,
             Self::Resolve { .. } | Self::Mount { .. } => ErrorKind::Internal,
             Self::Replicate { source, .. } => ErrorKind::from(source.cause()),
             Self::Io { source, .. } => ErrorKind::from(source),

@@ -19,6 +19,12 @@
 //!   below the volume's. [`Driver::replicate`] makes one, [`Driver::settle`] makes it durable, [`Driver::discard`]
 //!   removes it; [`Driver::seal`] turns what was a content into a snapshot.
 //! * What that costs is told by [`Driver::sharing`], and is the only thing that anybody outside needs to know.
+//! * A tree may have a filesystem of its own, which is mounted where the tree is. [`Driver::expose`] sees to that, and
+//!   [`Driver::hide`] to the reverse; a tree is renamed by [`Driver::relocate`] only.
+//!
+//! Limits
+//! * [`Driver::limit`] says how much a tree may hold, and the kernel keeps it: who writes more gets an error. What keeps
+//!   it and what can be done with it is told by [`Driver::abilities`].
 //!
 //! What a driver must guarantee
 //! * [`Driver::check`] touches nothing outside of memory, and everything that it accepts can be built.
@@ -40,7 +46,7 @@ mod local;
 mod registry;
 
 pub use error::DriverError;
-pub use local::Local;
+pub use local::{Local, parse_size};
 pub(crate) use registry::DEFAULT;
 pub use registry::Drivers;
 
@@ -104,6 +110,78 @@ pub enum Replica {
     Whole,
     /// File by file.
     Files { bytes: u64 },
+}
+
+/// How much a volume may hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub bytes: Option<u64>,
+    pub inodes: Option<u64>,
+}
+
+impl Limits {
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What options ask for beyond what the driver does by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Requested {
+    /// The volume can lie in a pool.
+    pub placeable: bool,
+    pub limits: Limits,
+    /// Somebody is told once the volume holds more.
+    pub soft_bytes: Option<u64>,
+}
+
+/// What keeps a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// Simple quotas of btrfs: what the volume wrote, for as long as it or a snapshot has it.
+    SimpleQuota,
+    /// Groups of btrfs: what the volume refers to.
+    QuotaGroup,
+    /// Project quotas of ext4 and XFS.
+    ProjectQuota,
+    /// A filesystem of the volume's own in a file.
+    Image,
+}
+
+impl Bound {
+    /// The word in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SimpleQuota => "btrfs-squota",
+            Self::QuotaGroup => "btrfs-qgroup",
+            Self::ProjectQuota => "project-quota",
+            Self::Image => "image",
+        }
+    }
+}
+
+/// What can be done with a volume where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// What a snapshot costs.
+    pub sharing: Sharing,
+    /// What keeps its limit, or would; `None`: nothing can.
+    pub bound: Option<Bound>,
+    /// The number of files can be limited.
+    pub inodes: bool,
+    /// The limit can be raised under who writes.
+    pub live_grow: bool,
+    /// It can be lowered under who writes.
+    pub live_shrink: bool,
+}
+
+/// What a volume with a limit holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    pub bytes: u64,
+    /// Where they are counted.
+    pub inodes: Option<u64>,
 }
 
 /// What a driver can do; no code outside of drivers asks for a driver's name to know.
@@ -202,4 +280,73 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`DriverError::Io`].
     fn discard(&self, tree: &Path) -> Result<(), DriverError>;
+
+    /// What options that were checked ask for.
+    ///
+    /// # Errors
+    /// Those of [`Driver::check`].
+    fn requested(&self, _options: &Options) -> Result<Requested, DriverError> {
+        Ok(Requested::default())
+    }
+
+    /// What can be done with this volume; `None` when its bytes are elsewhere.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn abilities(&self, _place: Place<'_>) -> Result<Option<Abilities>, DriverError> {
+        Ok(None)
+    }
+
+    /// What could be done with a volume that is made in `directory`.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn abilities_in(&self, _directory: &Path) -> Result<Option<Abilities>, DriverError> {
+        Ok(None)
+    }
+
+    /// Limits what `tree` may hold. A tree of files that were copied has its limit only then.
+    ///
+    /// # Errors
+    /// [`DriverError::NoQuota`] where nothing could keep it, [`DriverError::TooFull`] when it holds more already,
+    /// [`DriverError::Live`] when that takes a tree that nobody uses.
+    fn limit(&self, _tree: &Path, limits: Limits) -> Result<(), DriverError> {
+        if limits.is_none() {
+            Ok(())
+        } else {
+            Err(DriverError::NoQuota)
+        }
+    }
+
+    /// What a tree with a limit holds, without looking at its files; `None`: it has no limit.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn held(&self, _tree: &Path) -> Result<Option<Held>, DriverError> {
+        Ok(None)
+    }
+
+    /// Mounts the filesystem of a tree that has one of its own, if it is not mounted.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn expose(&self, _tree: &Path) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    /// Takes that mount away, at once for new users.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn hide(&self, _tree: &Path) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    /// Renames a tree in one filesystem, durably; it is hidden then. Repeated after a crash it does the rest.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn relocate(&self, from: &Path, to: &Path) -> Result<(), DriverError> {
+        sys::durable::rename_new(from, to).map_err(DriverError::io("move", from))
+    }
 }

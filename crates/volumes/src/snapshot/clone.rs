@@ -15,13 +15,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::names::check_volume_name;
-use store::{OpId, SnapshotId, VolumeId, VolumeRow, VolumeState, WriteTx};
+use store::{OpId, SnapshotId, StorageRow, VolumeId, VolumeRow, VolumeState, WriteTx};
 
 use super::create::held_still;
 use super::{Quiet, SnapshotError};
 use crate::create::ANONYMOUS_LABEL;
 use crate::driver::Access;
-use crate::{Volume, VolumeAction, Volumes, held, link};
+use crate::{Volume, VolumeAction, Volumes, held, link, place};
 
 /// Which volume shall be.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +72,8 @@ impl Volumes {
         };
         journal::execute(&self.store, &clone, &context)?;
         let row = self.row(&clone.name)?;
+        self.describe(&row.id);
+        self.ring_limits();
         self.publish(&row.name, &row.driver, VolumeAction::Create);
         Ok(self.shown(row))
     }
@@ -133,6 +135,16 @@ impl Operation for Clone {
         let mut labels = source.labels.clone().unwrap_or_default();
         labels.remove(ANONYMOUS_LABEL);
         labels.extend(self.labels.clone());
+        let storage = tx.volume_storage(&self.source)?;
+        if storage != StorageRow::default() {
+            tx.set_volume_storage(
+                &self.id,
+                &StorageRow {
+                    soft_crossed: false,
+                    ..storage
+                },
+            )?;
+        }
         let now = Timestamp::now();
         Ok(tx.insert_volume(&VolumeRow {
             id: self.id.clone(),
@@ -151,8 +163,10 @@ impl Operation for Clone {
     fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), SnapshotError> {
         let volumes = context.volumes;
         let driver = volumes.tree_driver(&self.name, &self.driver)?;
-        let directory = volumes.paths.volume(&self.id);
-        let content = volumes.paths.volume_content(&self.id);
+        let storage = volumes.store.read(|tx| tx.volume_storage(&self.id))?;
+        let pool = storage.pool.as_ref();
+        let directory = volumes.paths.volume_home(&self.id, pool);
+        let content = volumes.paths.volume_home_content(&self.id, pool);
         let source = self.source(volumes);
         match sys::durable::create_dir_unsynced(&directory, 0o701) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -164,6 +178,8 @@ impl Operation for Clone {
             Some(quiet) => held_still(quiet, copy)?,
         };
         driver.settle(&content, Access::Writable, replica)?;
+        driver.limit(&content, crate::resize::limits(&storage))?;
+        place::link(&volumes.paths, &self.id, pool)?;
         let data = volumes.paths.data();
         sys::durable::sync_dir(&data).map_err(SnapshotError::io("sync", data))?;
         link::make(&volumes.paths, &self.name, &self.id).map_err(SnapshotError::io(
@@ -182,10 +198,11 @@ impl Operation for Clone {
             "unlink",
             volumes.paths.volume_link(&self.name),
         ))?;
-        let directory = volumes.paths.volume(&self.id);
-        Ok(volumes
-            .tree_driver(&self.name, &self.driver)?
-            .discard(&directory)?)
+        let pool = volumes.store.read(|tx| tx.volume_storage(&self.id))?.pool;
+        let driver = volumes.tree_driver(&self.name, &self.driver)?;
+        driver.discard(&volumes.paths.volume_home_content(&self.id, pool.as_ref()))?;
+        driver.discard(&volumes.paths.volume_home(&self.id, pool.as_ref()))?;
+        Ok(place::unlink(&volumes.paths, &self.id, pool.as_ref())?)
     }
 
     fn abandon(&self, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {

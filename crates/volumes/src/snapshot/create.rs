@@ -97,6 +97,9 @@ impl Volumes {
         };
         journal::execute(&self.store, &create, &context)?;
         self.record_sizes(&create, &context.replicas.into_inner())?;
+        for member in &create.members {
+            self.describe(&member.volume);
+        }
         create
             .members
             .iter()

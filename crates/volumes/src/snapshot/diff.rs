@@ -61,12 +61,18 @@ impl Volumes {
         let volume = self.row(volume)?;
         let tree = |name: &str| -> Result<PathBuf, SnapshotError> {
             let row = self.snapshot_row(&volume, name)?;
-            Ok(self.paths.snapshot(&volume.id, &row.id))
+            let tree = self.paths.snapshot(&volume.id, &row.id);
+            self.expose(&volume, &tree)?;
+            Ok(tree)
         };
         let old = tree(from)?;
         let new = match to {
             Some(name) => tree(name)?,
-            None => self.paths.volume_content(&volume.id),
+            None => {
+                let content = self.paths.volume_content(&volume.id);
+                self.expose(&volume, &content)?;
+                content
+            }
         };
         compare(&old, &new)
     }

@@ -52,6 +52,22 @@ impl Volumes {
         })
     }
 
+    /// Where the bytes of a leased snapshot are, ready to be read.
+    ///
+    /// # Errors
+    /// [`VolumeError::Mount`].
+    pub fn snapshot_tree(
+        &self,
+        volume: &VolumeId,
+        id: &SnapshotId,
+    ) -> Result<PathBuf, VolumeError> {
+        let tree = self.paths.snapshot(volume, id);
+        if let Some(row) = self.store.read(|tx| tx.volume(volume))? {
+            self.expose(&row, &tree)?;
+        }
+        Ok(tree)
+    }
+
     /// Ends every lease of a snapshot that `holder` has; its leases of volumes end with [`Volumes::release`].
     ///
     /// # Errors

@@ -173,7 +173,9 @@ impl Volumes {
         pinned: bool,
     ) -> Result<(), SnapshotError> {
         let row = self.snapshot_row(&self.row(volume)?, name)?;
-        Ok(self.store.write(|tx| tx.pin_snapshot(&row.id, pinned))?)
+        self.store.write(|tx| tx.pin_snapshot(&row.id, pinned))?;
+        self.describe(&row.volume);
+        Ok(())
     }
 
     /// What a snapshot of the volume, or a copy of one of its snapshots, costs. Walks the tree if that is every byte.
@@ -189,6 +191,7 @@ impl Volumes {
             None => self.paths.volume_content(&row.id),
         };
         let sharing = self.sharing_of(&row)?;
+        self.expose(&row, &tree)?;
         let bytes = match sharing {
             Sharing::Copy => Some(
                 sys::dir::tree_size(&tree)
@@ -231,6 +234,7 @@ impl Volumes {
 
     fn sharing_of(&self, row: &VolumeRow) -> Result<Sharing, SnapshotError> {
         let none = Options::new();
+        self.expose(row, &self.paths.volume_content(&row.id))?;
         let place = Place {
             directory: &self.paths.volume(&row.id),
             content: &self.paths.volume_content(&row.id),

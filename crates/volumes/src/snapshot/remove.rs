@@ -30,7 +30,9 @@ impl Volumes {
             volume_name: volume.name,
             driver: volume.driver,
         };
-        journal::execute(&self.store, &remove, self)
+        journal::execute(&self.store, &remove, self)?;
+        self.describe(&remove.volume);
+        Ok(())
     }
 }
 

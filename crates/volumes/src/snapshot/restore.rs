@@ -84,6 +84,7 @@ impl Volumes {
             mounted,
         };
         journal::execute(&self.store, &restore, self)?;
+        self.describe(&restore.volume);
         Ok(Restored {
             from: snapshot.name,
             kept: restore.kept.map(|kept| kept.name),
@@ -122,10 +123,14 @@ impl Restore {
         let snapshot = volumes.paths.snapshot(&self.volume, &self.from);
         let next = volumes.paths.volume_next(&self.volume);
         let replica = driver.replicate(&snapshot, &next, Access::Writable)?;
-        Ok(driver.settle(&next, Access::Writable, replica)?)
+        driver.settle(&next, Access::Writable, replica)?;
+        // What was limited since is limited still.
+        let storage = volumes.store.read(|tx| tx.volume_storage(&self.volume))?;
+        Ok(driver.limit(&next, crate::resize::limits(&storage))?)
     }
 
     fn flip(&self, volumes: &Volumes) -> Result<(), SnapshotError> {
+        let driver = volumes.tree_driver(&self.name, &self.driver)?;
         let content = volumes.paths.volume_content(&self.volume);
         let next = volumes.paths.volume_next(&self.volume);
         let kept = self
@@ -138,18 +143,14 @@ impl Restore {
                 && !exists(kept)?
             {
                 volumes.ensure_snapshots(&self.volume)?;
-                sys::durable::rename_new(&content, kept)
-                    .map_err(SnapshotError::io("keep", &content))?;
+                driver.relocate(&content, kept)?;
             }
-            sys::durable::rename_new(&next, &content)
-                .map_err(SnapshotError::io("move into place", next))?;
+            driver.relocate(&next, &content)?;
         }
-        match kept {
-            Some(kept) if !self.mounted => {
-                Ok(volumes.tree_driver(&self.name, &self.driver)?.seal(&kept)?)
-            }
-            _ => Ok(()),
+        if let Some(kept) = kept.filter(|_| !self.mounted) {
+            driver.seal(&kept)?;
         }
+        Ok(driver.expose(&content)?)
     }
 }
 

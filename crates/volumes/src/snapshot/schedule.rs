@@ -196,7 +196,9 @@ impl Volumes {
         let row = self.row(volume)?;
         self.sharing_of(&row)?;
         let text = serde_json::to_string(policy).expect("plain data serialises");
-        Ok(self.store.write(|tx| tx.set_schedule(&row.id, &text))?)
+        self.store.write(|tx| tx.set_schedule(&row.id, &text))?;
+        self.describe(&row.id);
+        Ok(())
     }
 
     /// Takes a volume's schedule away; the snapshots that it made stay.
@@ -213,7 +215,9 @@ impl Volumes {
         {
             return Err(SnapshotError::NoSchedule(row.name));
         }
-        Ok(self.store.write(|tx| tx.delete_schedule(&row.id))?)
+        self.store.write(|tx| tx.delete_schedule(&row.id))?;
+        self.describe(&row.id);
+        Ok(())
     }
 
     /// The schedules of all volumes that exist, by name of the volume.

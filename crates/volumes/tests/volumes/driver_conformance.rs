@@ -116,7 +116,10 @@ fn local() {
             options(&[]),
             options(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")]),
         ],
-        refused: vec![options(&[("color", "red")]), options(&[("size", "1g")])],
+        refused: vec![
+            options(&[("color", "red")]),
+            options(&[("soft-size", "1g")]),
+        ],
     });
 }
 

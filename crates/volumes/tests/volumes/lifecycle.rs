@@ -71,7 +71,7 @@ fn create_is_idempotent_by_name() {
     );
     fails(
         volumes.create(CreateVolume {
-            options: map(&[("size", "1g")]),
+            options: map(&[("size", "1g"), ("type", "tmpfs"), ("device", "tmpfs")]),
             ..named("new")
         }),
         ErrorKind::Invalid,

@@ -16,6 +16,7 @@ mod contents;
 mod crash;
 mod driver_conformance;
 mod lifecycle;
+mod limits;
 mod model;
 mod mounts;
 mod scratch;

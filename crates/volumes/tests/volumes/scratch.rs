@@ -46,6 +46,7 @@ impl Scratch {
         for directory in [
             paths.data(),
             paths.volumes(),
+            paths.pools(),
             paths.staging_root(),
             paths.trash_root(),
         ] {
@@ -65,6 +66,21 @@ impl Scratch {
         }
     }
 
+    /// Takes down every mount below, as a reboot does.
+    pub(crate) fn unmount_all(&self) {
+        let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        let below = format!("{}/", self.root.display());
+        let mut points: Vec<&str> = table
+            .lines()
+            .filter_map(|line| line.split(' ').nth(4))
+            .filter(|point| point.starts_with(&below))
+            .collect();
+        points.reverse();
+        for point in points {
+            rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH).unwrap();
+        }
+    }
+
     /// A directory beside the state, for sources.
     pub(crate) fn source(&self, files: &[(&str, &str)]) -> PathBuf {
         let source = self.root.join("source");
@@ -77,6 +93,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if self.owned {
+            self.unmount_all();
             std::fs::remove_dir_all(&self.root).unwrap();
         }
     }
@@ -154,12 +171,30 @@ impl Opened {
                 "/".to_owned(),
                 format!("{:o} {}", meta.mode() & 0o7777, meta.uid()),
             );
+            let storage = self.volumes.storage(&volume.name).unwrap();
+            if let Some(bytes) = storage.limits.bytes {
+                let room = rustix::fs::statvfs(&volume.mountpoint).unwrap();
+                let room = format!("{bytes} of {}, in {}", room.f_blocks, storage.pool);
+                files.insert("limit".to_owned(), room);
+            }
             for (key, value) in volume.labels.unwrap_or_default() {
                 files.insert(format!("label {key}"), value);
             }
             view.insert(volume.name, files);
         }
+        for pool in self.volumes.pools().unwrap() {
+            if pool.id.is_some() {
+                let room = pool.room.map(|room| room.size.to_string());
+                let shown = [("size".to_owned(), room.unwrap_or_default())].into();
+                view.insert(format!("pool {}", pool.name), shown);
+            }
+        }
         for snapshot in self.volumes.snapshots(None).unwrap() {
+            let tree = |path: &Path| {
+                let volume = self.volumes.get(&snapshot.volume).unwrap().id;
+                self.volumes.snapshot_tree(&volume, &snapshot.id).unwrap();
+                tree(path)
+            };
             // Whatever the time.
             let name = if snapshot.reason == volumes::snapshot::BEFORE_RESTORE {
                 volumes::snapshot::BEFORE_RESTORE
@@ -182,6 +217,14 @@ impl Opened {
             self.volumes.list().unwrap().len(),
             "{at}: rows in other states"
         );
+        let pools: BTreeSet<String> = self
+            .store
+            .read(|tx| tx.pools())
+            .unwrap()
+            .iter()
+            .map(|row| row.id.to_string())
+            .collect();
+        assert_eq!(names(&self.paths.pools()), pools, "{at}: pools");
         let trash = self.volumes.trash().unwrap();
         ids.extend(trash.iter().map(|volume| volume.id.to_string()));
         assert_eq!(names(&self.paths.data()), ids, "{at}: directories");
@@ -190,6 +233,7 @@ impl Opened {
             let mut beside = names(&self.paths.volume(&row.id));
             beside.remove("_data");
             beside.remove("volume.json");
+            beside.remove("_data.image");
             let known: BTreeSet<String> = self
                 .volumes
                 .snapshots(Some(&row.name))
@@ -199,7 +243,10 @@ impl Opened {
                 .collect();
             if beside.remove("snapshots") {
                 assert_eq!(
-                    names(&self.paths.snapshots(&row.id)),
+                    names(&self.paths.snapshots(&row.id))
+                        .into_iter()
+                        .filter(|name| !name.ends_with(".image"))
+                        .collect::<BTreeSet<_>>(),
                     known,
                     "{at}: snapshots of {}",
                     row.name
@@ -211,10 +258,8 @@ impl Opened {
             let by_id = self.paths.volume_content(&row.id).canonicalize().unwrap();
             assert_eq!(by_name, by_id, "{at}: the link of {}", row.name);
         }
-        assert!(
-            self.store.read(|tx| tx.ops()).unwrap().is_empty(),
-            "{at}: open operations"
-        );
+        let open = self.store.read(|tx| tx.ops()).unwrap();
+        assert!(open.is_empty(), "{at}: open operations: {open:?}");
         assert!(
             names(&self.paths.staging_root()).is_empty(),
             "{at}: staging"

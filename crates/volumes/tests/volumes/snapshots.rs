@@ -27,43 +27,51 @@ fn everywhere(test: fn(&Scratch, Sharing)) {
         return;
     }
     for (kind, sharing, make) in KINDS {
-        println!("{kind}");
-        let outcome = std::thread::spawn(move || {
-            sys::namespace::new_mounts().unwrap();
-            mount_change(
-                "/",
-                MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-            )
-            .unwrap();
-            let scratch = Scratch::new();
-            let image = scratch.root.join("image");
-            std::fs::File::create(&image)
-                .unwrap()
-                .set_len(400 << 20)
-                .unwrap();
-            let made = Command::new(make[0])
-                .args(&make[1..])
-                .arg(&image)
-                .stdout(Stdio::null())
-                .status()
-                .unwrap();
-            assert!(made.success());
-            let device = sys::loop_device::attach(&image, 512, false).unwrap();
-            let point = scratch.root.join("mounted");
-            std::fs::create_dir(&point).unwrap();
-            rustix::mount::mount(device.path(), &point, kind, MountFlags::empty(), None).unwrap();
-            drop(device);
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                test(&Scratch::at(&point), sharing);
-            }));
-            unmount(&point, UnmountFlags::DETACH).unwrap();
-            outcome
-        })
-        .join()
+        on_filesystem(kind, make, 400 << 20, move |scratch| test(scratch, sharing));
+    }
+}
+
+/// Runs `test` on a new filesystem, in a mount namespace of its own.
+pub(crate) fn on_filesystem(
+    kind: &'static str,
+    make: &'static [&'static str],
+    bytes: u64,
+    test: impl FnOnce(&Scratch) + Send + 'static,
+) {
+    println!("{kind}");
+    let outcome = std::thread::spawn(move || {
+        sys::namespace::new_mounts().unwrap();
+        mount_change(
+            "/",
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )
         .unwrap();
-        if let Err(panic) = outcome {
-            std::panic::resume_unwind(panic);
-        }
+        let scratch = Scratch::new();
+        let image = scratch.root.join("image");
+        std::fs::File::create(&image)
+            .unwrap()
+            .set_len(bytes)
+            .unwrap();
+        let made = Command::new(make[0])
+            .args(&make[1..])
+            .arg(&image)
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let device = sys::loop_device::attach(&image, 512, false).unwrap();
+        let point = scratch.root.join("mounted");
+        std::fs::create_dir(&point).unwrap();
+        rustix::mount::mount(device.path(), &point, kind, MountFlags::empty(), None).unwrap();
+        drop(device);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            test(&Scratch::at(&point));
+        }))
+    })
+    .join()
+    .unwrap();
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
     }
 }
 

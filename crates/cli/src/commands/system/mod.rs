@@ -13,6 +13,7 @@ mod events;
 mod info;
 pub(crate) mod inspect;
 mod prune;
+mod rescue;
 mod version;
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Info(Lazy<info::Args>),
     /// Remove unused data
     Prune(Lazy<prune::Args>),
+    /// Make the records of volumes anew from what lies beside their data
+    Rescue(Lazy<rescue::Args>),
 }
 
 impl Verb {
@@ -54,6 +57,7 @@ impl Command {
             Self::Events(args) => args.run(client),
             Self::Info(args) => args.run(client),
             Self::Prune(args) => args.run(client),
+            Self::Rescue(args) => args.run(client),
         }
     }
 }

@@ -22,6 +22,15 @@ pub(crate) struct Args {
     /// Set driver specific options
     #[arg(short, long, value_name = "map")]
     opt: Vec<String>,
+    /// Pool in which the volume lies
+    #[arg(long, value_name = "string")]
+    pool: Option<String>,
+    /// How much it may hold
+    #[arg(long, value_name = "bytes")]
+    size: Option<String>,
+    /// Tell of it (event "soft_limit") once it holds more
+    #[arg(long, value_name = "bytes")]
+    soft_limit: Option<String>,
     #[arg(value_name = "VOLUME")]
     volume: Option<String>,
 }
@@ -41,10 +50,20 @@ impl Args {
                 })
                 .collect()
         };
+        let mut options = pairs(&self.opt);
+        for (key, value) in [
+            ("pool", &self.pool),
+            ("size", &self.size),
+            ("soft-size", &self.soft_limit),
+        ] {
+            if let Some(value) = value {
+                options.insert(key.to_owned(), value.clone());
+            }
+        }
         let body = json!({
             "Name": self.volume.as_ref().or(self.name.as_ref()),
             "Driver": self.driver,
-            "DriverOpts": pairs(&self.opt),
+            "DriverOpts": options,
             "Labels": pairs(&self.label),
         });
         let volume = client.post("/volumes/create", &body)?;

@@ -51,11 +51,14 @@ const HEADERS: list::Columns<'_> = &[
     ("USERS", "Users"),
     ("LAST USED", "LastUsed"),
     ("PROTECTED", "Protected"),
+    ("POOL", "Pool"),
+    ("LIMIT", "Limit"),
 ];
 const SIZES: list::Columns<'_> = &[
     ("DRIVER", "Driver"),
     ("VOLUME NAME", "Name"),
     ("SIZE", "Size"),
+    ("LIMIT", "Limit"),
     ("MEASURED", "Measured"),
 ];
 const WIDE: list::Columns<'_> = &[
@@ -63,9 +66,11 @@ const WIDE: list::Columns<'_> = &[
     ("VOLUME NAME", "Name"),
     ("USERS", "Users"),
     ("SIZE", "Size"),
+    ("LIMIT", "Limit"),
     ("MEASURED", "Measured"),
     ("LAST USED", "LastUsed"),
     ("PROTECTED", "Protected"),
+    ("POOL", "Pool"),
 ];
 
 #[derive(Debug, Deserialize)]
@@ -89,6 +94,8 @@ struct Volume {
     protected: Option<bool>,
     usage: Option<Usage>,
     last_used: Option<LastUsed>,
+    pool: Option<String>,
+    limit: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -120,9 +127,17 @@ impl Args {
             COLUMNS
         };
         let asked = self.format.as_deref().is_some_and(|format| {
-            ["Users", "Size", "Measured", "LastUsed", "Protected"]
-                .iter()
-                .any(|key| format.contains(key))
+            [
+                "Users",
+                "Size",
+                "Measured",
+                "LastUsed",
+                "Protected",
+                "Pool",
+                "Limit",
+            ]
+            .iter()
+            .any(|key| format.contains(key))
         });
         if !self.quiet && (columns != COLUMNS || asked) {
             volumes = self.details(client, volumes)?;
@@ -213,10 +228,12 @@ fn row(volume: &Volume) -> Row {
             (None, Some(_)) => "never".to_owned(),
             (None, None) => "N/A".to_owned(),
         },
+        "Limit": volume.limit.map_or("N/A".to_owned(), human_size),
         "Links": "N/A",
         "Measured": volume.usage.as_ref().map_or("N/A".to_owned(), |usage| when(&usage.at)),
         "Mountpoint": volume.mountpoint,
         "Name": volume.name,
+        "Pool": volume.pool.as_deref().unwrap_or("N/A"),
         "Protected": volume.protected.map_or("N/A".to_owned(), |protected| protected.to_string()),
         "Scope": volume.scope,
         "Size": volume.usage.as_ref().map_or("N/A".to_owned(), |usage| human_size(usage.bytes)),

@@ -25,6 +25,7 @@ mod protect;
 pub(crate) mod prune;
 mod rename;
 mod reseed;
+mod resize;
 mod restore;
 mod rm;
 mod schedule;
@@ -71,6 +72,8 @@ pub(crate) enum Command {
     Rename(Lazy<rename::Args>),
     /// Bring what an image filled a volume with up to date
     Reseed(Lazy<reseed::Args>),
+    /// Change how much a volume may hold
+    Resize(Lazy<resize::Args>),
     /// Make a snapshot what the volume holds; what it held becomes a snapshot
     Restore(Lazy<restore::Args>),
     /// Remove one or more volumes
@@ -112,6 +115,7 @@ impl Command {
             Self::Prune(args) => args.run(client),
             Self::Rename(args) => args.run(client),
             Self::Reseed(args) => args.run(client),
+            Self::Resize(args) => args.run(client),
             Self::Restore(args) => args.run(client),
             Self::Rm(args) => args.run(client),
             Self::Schedule(command) => command.run(client),

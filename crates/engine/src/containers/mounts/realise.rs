@@ -92,7 +92,7 @@ impl Containers {
             },
             "volume" => MountKind::Bind {
                 source: match &mount.snapshot {
-                    Some(snapshot) => self.paths.snapshot(&snapshot.volume, &snapshot.id),
+                    Some(snapshot) => self.volumes.snapshot_tree(&snapshot.volume, &snapshot.id)?,
                     None => self.volumes.mount(&point.name, id)?,
                 },
                 subpath: mount.subpath.clone(),

@@ -115,7 +115,12 @@ impl Engine {
             .and_then(|name| VolumeId::parse(name.to_str()?))
             .ok_or(std::io::ErrorKind::InvalidInput)?;
         sys::durable::remove_dir(&self.paths.volume_content(&id))?;
-        sys::durable::remove_dir(directory).map(drop)
+        sys::durable::remove_dir(directory)?;
+        let entry = self.paths.volume_entry(&id);
+        if entry != directory {
+            sys::durable::remove_file(&entry)?;
+        }
+        Ok(())
     }
 }
 
@@ -189,6 +194,17 @@ impl Look<'_> {
                 );
             }
         }
+        for pool in self.engine.volumes.pools()? {
+            if let Some(why) = pool.down {
+                self.found(
+                    "missing-pool",
+                    Weight::High,
+                    &pool.name,
+                    format!("{why}; unavailable: [{}]", pool.volumes.join(", ")),
+                    "bring its device or directory back; nothing is lost, and the next use of it tries again",
+                );
+            }
+        }
         let found: BTreeSet<String> = found.into_iter().collect();
         for row in rows
             .iter()
@@ -248,7 +264,13 @@ impl Look<'_> {
     /// Anonymous volumes that nobody uses.
     fn volumes(&mut self) -> Result<usize, ContainerError> {
         let all = self.engine.volumes.overview()?;
-        for (volume, notes, users) in &all {
+        for volumes::history::Overview {
+            volume,
+            notes,
+            users,
+            ..
+        } in &all
+        {
             self.seed(&volume.name, notes.seeded_by.as_deref())?;
             let anonymous = volume
                 .labels

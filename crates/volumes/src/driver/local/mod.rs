@@ -1,18 +1,26 @@
 //! `local`: a plain directory, or, with `type`, `device` and `o`, whatever mount(2) can put on one.
 //!
-//! Options are Docker's: [`options`] checks them, [`mount_call`] turns them into the call. Where the state directory lies
-//! on a btrfs the content is a subvolume; [`trees`] copies contents by what the filesystem can do best.
+//! Options are Docker's and ours: [`options`] checks them, [`mount_call`] turns them into the call. Where the volume lies
+//! on a btrfs the content is a subvolume; [`trees`] copies contents by what the filesystem can do best. [`bound`] keeps
+//! limits by the quotas of the filesystem, or the content is an [`image`].
 
 use std::path::Path;
 
 use rustix::mount::UnmountFlags;
 
-use super::{Access, Capabilities, Driver, DriverError, Options, Place, Replica, Scope, Sharing};
+use super::{
+    Abilities, Access, Bound, Capabilities, Driver, DriverError, Held, Limits, Options, Place,
+    Replica, Requested, Scope, Sharing,
+};
 use crate::mount_table;
 
+mod bound;
+mod image;
 mod mount_call;
 mod options;
 mod trees;
+
+pub use options::parse_size;
 
 /// See the description of this module.
 #[derive(Debug, Clone, Copy)]
@@ -37,16 +45,20 @@ impl Driver for Local {
     fn build(&self, place: Place<'_>) -> Result<(), DriverError> {
         made(sys::durable::create_dir_unsynced(place.directory, 0o701))
             .map_err(DriverError::io("make", place.directory))?;
-        let content = if self.needs_mount(place.options) {
-            sys::durable::create_dir_unsynced(place.content, 0o755)
+        let make = DriverError::io("make", place.content);
+        let limits = options::limits(place.options)?;
+        if self.needs_mount(place.options) {
+            made(sys::durable::create_dir_unsynced(place.content, 0o755)).map_err(make)?;
+        } else if limits.is_none() {
+            made(trees::make_root(place.content, 0o755)).map_err(make)?;
         } else {
-            trees::make_root(place.content, 0o755)
-        };
-        made(content).map_err(DriverError::io("make", place.content))?;
+            self.build_limited(place, limits)?;
+        }
         sys::durable::sync_dir(place.directory).map_err(DriverError::io("sync", place.directory))
     }
 
     fn unbuild(&self, place: Place<'_>) -> Result<(), DriverError> {
+        image::unmake(place.content)?;
         for path in [place.content, place.directory] {
             sys::durable::remove_dir(path).map_err(DriverError::io("remove", path))?;
         }
@@ -73,6 +85,9 @@ impl Driver for Local {
     }
 
     fn is_mounted(&self, place: Place<'_>) -> Result<bool, DriverError> {
+        if !self.needs_mount(place.options) {
+            return Ok(false);
+        }
         mount_table::is_mountpoint(place.content).map_err(DriverError::io("stat", place.content))
     }
 
@@ -97,6 +112,81 @@ impl Driver for Local {
 
     fn discard(&self, tree: &Path) -> Result<(), DriverError> {
         trees::discard(tree)
+    }
+
+    fn requested(&self, options: &Options) -> Result<Requested, DriverError> {
+        Ok(Requested {
+            placeable: options.contains_key("pool") || !self.needs_mount(options),
+            limits: options::limits(options)?,
+            soft_bytes: options::soft_size(options)?,
+        })
+    }
+
+    fn abilities(&self, place: Place<'_>) -> Result<Option<Abilities>, DriverError> {
+        let Some(sharing) = self.sharing(place)? else {
+            return Ok(None);
+        };
+        Ok(Some(abilities(sharing, bound::of_tree(place.content)?)))
+    }
+
+    fn abilities_in(&self, directory: &Path) -> Result<Option<Abilities>, DriverError> {
+        let sharing = trees::sharing_in(directory)?;
+        Ok(Some(abilities(sharing, bound::in_directory(directory)?)))
+    }
+
+    fn limit(&self, tree: &Path, limits: Limits) -> Result<(), DriverError> {
+        bound::limit(tree, limits)
+    }
+
+    fn held(&self, tree: &Path) -> Result<Option<Held>, DriverError> {
+        bound::held(tree)
+    }
+
+    fn expose(&self, tree: &Path) -> Result<(), DriverError> {
+        image::expose(tree)
+    }
+
+    fn hide(&self, tree: &Path) -> Result<(), DriverError> {
+        if image::exists(tree)? {
+            image::hide(tree)?;
+        }
+        Ok(())
+    }
+
+    fn relocate(&self, from: &Path, to: &Path) -> Result<(), DriverError> {
+        if image::exists(from)? || image::exists(to)? {
+            return image::relocate(from, to);
+        }
+        sys::durable::rename_new(from, to).map_err(DriverError::io("move", from))
+    }
+}
+
+impl Local {
+    fn build_limited(&self, place: Place<'_>, limits: Limits) -> Result<(), DriverError> {
+        let bound = if options::wants_image(place.options) {
+            Some(Bound::Image)
+        } else {
+            bound::in_directory(place.directory)?
+        };
+        match bound {
+            None => Err(DriverError::NoQuota),
+            Some(Bound::Image) => image::make(place.content, limits),
+            Some(_) => {
+                made(trees::make_root(place.content, 0o755))
+                    .map_err(DriverError::io("make", place.content))?;
+                self.limit(place.content, limits)
+            }
+        }
+    }
+}
+
+fn abilities(sharing: Sharing, bound: Option<Bound>) -> Abilities {
+    Abilities {
+        sharing,
+        bound,
+        inodes: matches!(bound, Some(Bound::ProjectQuota | Bound::Image)),
+        live_grow: bound.is_some(),
+        live_shrink: !matches!(bound, Some(Bound::Image) | None),
     }
 }
 

@@ -1,8 +1,17 @@
 //! Which options the local driver accepts.
 
-use super::super::{DriverError, Options};
+use super::super::{DriverError, Limits, Options};
 
-const KNOWN: [&str; 4] = ["type", "o", "device", "size"];
+const KNOWN: [&str; 8] = [
+    "type",
+    "o",
+    "device",
+    "size",
+    "soft-size",
+    "inodes",
+    "image",
+    "pool",
+];
 
 /// Each option, and those that make no sense without it being there too.
 const REQUIRED: [(&str, &[&str]); 3] = [
@@ -25,12 +34,17 @@ pub(super) fn check(options: &Options) -> Result<(), DriverError> {
     {
         return Err(DriverError::CifsPort);
     }
-    if let Some(size) = options.get("size") {
-        let bytes = parse_size(size).ok_or_else(|| DriverError::InvalidSize(size.clone()))?;
-        // The size of the whole volume would need project quotas, which this driver does not set up.
-        if bytes > 0 {
-            return Err(DriverError::NoQuota);
-        }
+    let limits = limits(options)?;
+    let soft = soft_size(options)?;
+    // What is mounted there has a size of its own.
+    if options.contains_key("device") && !(limits.is_none() && soft.is_none()) {
+        return Err(DriverError::NoQuota);
+    }
+    if soft.is_some_and(|soft| limits.bytes.is_none_or(|bytes| soft > bytes)) {
+        return Err(DriverError::SoftWithoutSize);
+    }
+    if wants_image(options) && limits.bytes.is_none() {
+        return Err(DriverError::ImageWithoutSize);
     }
     for (option, required) in REQUIRED {
         if options.contains_key(option)
@@ -44,6 +58,39 @@ pub(super) fn check(options: &Options) -> Result<(), DriverError> {
     Ok(())
 }
 
+/// What a volume made with these options may hold. A size of 0 is none, as Docker has it.
+pub(super) fn limits(options: &Options) -> Result<Limits, DriverError> {
+    let inodes = options
+        .get("inodes")
+        .map(|text| {
+            text.parse()
+                .map_err(|_| DriverError::InvalidSize(text.clone()))
+        })
+        .transpose()?;
+    Ok(Limits {
+        bytes: size(options, "size")?,
+        inodes: inodes.filter(|inodes| *inodes > 0),
+    })
+}
+
+/// Beyond which bytes somebody is told.
+pub(super) fn soft_size(options: &Options) -> Result<Option<u64>, DriverError> {
+    size(options, "soft-size")
+}
+
+/// Whether a filesystem of the volume's own was asked for, whatever else could keep its limit.
+pub(super) fn wants_image(options: &Options) -> bool {
+    options.get("image").is_some_and(|word| word != "false")
+}
+
+fn size(options: &Options, key: &str) -> Result<Option<u64>, DriverError> {
+    let Some(text) = options.get(key) else {
+        return Ok(None);
+    };
+    let bytes = parse_size(text).ok_or_else(|| DriverError::InvalidSize(text.clone()))?;
+    Ok((bytes > 0).then_some(bytes))
+}
+
 /// `host[:port]` of `//host[:port]/share`.
 pub(super) fn host_of(device: &str) -> Option<&str> {
     let (_, rest) = device.split_once("//")?;
@@ -51,7 +98,7 @@ pub(super) fn host_of(device: &str) -> Option<&str> {
 }
 
 /// A number with an optional unit of 1024: `10`, `1.5g`, `512 MB`, `1GiB`.
-fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let unit_at = text
         .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
@@ -114,10 +161,13 @@ mod tests {
                 "missing required option: \"type\"",
             ),
             (&[("o", "ro")], "missing required option: \"device\""),
+            (&[("size", "10G"), ("soft-size", "8G"), ("inodes", "9")], ""),
             (
-                &[("size", "10G")],
+                &[("size", "1g"), ("type", "tmpfs"), ("device", "tmpfs")],
                 "quota size requested but no quota support",
             ),
+            (&[("soft-size", "8G")], "a soft limit needs a size above it"),
+            (&[("image", "true")], "an image needs a size"),
             (&[("size", "much")], "invalid size: 'much'"),
             (
                 &[("type", "cifs"), ("device", "//host:445/share")],

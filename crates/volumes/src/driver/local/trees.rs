@@ -14,6 +14,7 @@ use sys::btrfs;
 use sys::copy_tree::{CopyOptions, copy_tree};
 
 use super::super::{Access, DriverError, Replica, Sharing};
+use super::image;
 use crate::open_directory;
 
 /// Makes an empty directory, on btrfs a subvolume, with exactly `mode`. Its entry is durable after a sync of the parent.
@@ -30,6 +31,14 @@ pub(super) fn make_root(path: &Path, mode: u32) -> io::Result<()> {
 
 /// What a copy of the content costs.
 pub(super) fn sharing(content: &Path) -> Result<Sharing, DriverError> {
+    if image::exists(content)? {
+        let directory = content.parent().unwrap_or(content);
+        return Ok(match sharing_in(directory)? {
+            // The file is shared as a whole.
+            Sharing::Shared | Sharing::Instant => Sharing::Instant,
+            Sharing::Copy => Sharing::Copy,
+        });
+    }
     let looked = || -> io::Result<Sharing> {
         let root = open_directory(content)?;
         Ok(if btrfs::is_subvolume(root.as_fd())? {
@@ -43,8 +52,26 @@ pub(super) fn sharing(content: &Path) -> Result<Sharing, DriverError> {
     looked().map_err(DriverError::io("look at", content))
 }
 
+/// What a copy of a content costs that is made in `directory`.
+pub(super) fn sharing_in(directory: &Path) -> Result<Sharing, DriverError> {
+    let looked = || -> io::Result<Sharing> {
+        let directory = open_directory(directory)?;
+        Ok(if btrfs::is_btrfs(directory.as_fd())? {
+            Sharing::Instant
+        } else if sys::reflink::is_possible(directory.as_fd())? {
+            Sharing::Shared
+        } else {
+            Sharing::Copy
+        })
+    };
+    looked().map_err(DriverError::io("look at", directory))
+}
+
 pub(super) fn replicate(from: &Path, to: &Path, access: Access) -> Result<Replica, DriverError> {
     discard(to)?;
+    if image::exists(from)? {
+        return image::replicate(from, to);
+    }
     let source = open_directory(from).map_err(DriverError::io("open", from))?;
     let make = DriverError::io("make", to);
     if btrfs::is_subvolume(source.as_fd()).map_err(DriverError::io("look at", from))? {
@@ -74,6 +101,9 @@ pub(super) fn replicate(from: &Path, to: &Path, access: Access) -> Result<Replic
 }
 
 pub(super) fn settle(tree: &Path, access: Access, replica: Replica) -> Result<(), DriverError> {
+    if image::exists(tree)? {
+        return image::settle(tree, access, replica);
+    }
     let settled = || -> io::Result<()> {
         if replica != Replica::Whole {
             let root = open_directory(tree)?;
@@ -88,6 +118,9 @@ pub(super) fn settle(tree: &Path, access: Access, replica: Replica) -> Result<()
 }
 
 pub(super) fn seal(tree: &Path) -> Result<(), DriverError> {
+    if image::exists(tree)? {
+        return image::seal(tree);
+    }
     let sealed = || -> io::Result<()> {
         let root = open_directory(tree)?;
         if btrfs::is_subvolume(root.as_fd())? {
@@ -99,6 +132,7 @@ pub(super) fn seal(tree: &Path) -> Result<(), DriverError> {
 }
 
 pub(super) fn discard(tree: &Path) -> Result<(), DriverError> {
+    image::discard(tree)?;
     match sys::dir::remove_tree(tree).and_then(|()| sys::durable::sync_parent(tree)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(DriverError::io("delete", tree)),

@@ -1,0 +1,36 @@
+//! Watches soft limits: whoever listens to events is told when a volume holds more than it should.
+//!
+//! Nobody tells when a volume grows, so the thread looks: often while there is a soft limit anywhere, else hardly ever.
+//! A look costs a few system calls for each such volume, whatever is in it. The thread ends with the engine.
+
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use volumes::Volumes;
+
+const OFTEN: Duration = Duration::from_secs(2);
+const HARDLY_EVER: Duration = Duration::from_secs(3600);
+
+/// Starts the thread.
+pub(crate) fn start(volumes: &Arc<Volumes>) -> std::io::Result<()> {
+    let news = volumes.on_limits();
+    let volumes: Weak<Volumes> = Arc::downgrade(volumes);
+    thread::Builder::new()
+        .name("limits".to_owned())
+        .spawn(move || {
+            while let Some(volumes) = volumes.upgrade() {
+                let any = volumes.watch_soft_limits().unwrap_or_else(|error| {
+                    tracing::warn!(%error, "soft limits cannot be watched");
+                    true
+                });
+                drop(volumes);
+                match news.recv_timeout(if any { OFTEN } else { HARDLY_EVER }) {
+                    Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        })
+        .map(drop)
+}

@@ -1,0 +1,330 @@
+//! `resize`: another limit for what a volume may hold, while it is in use where that can be done; and soft limits.
+//!
+//! Steps of the journaled operation:
+//! 1. begin: the operation is recorded
+//! 2. `limit`: the driver sets the limit
+//! 3. commit, with step 2's record: the limit is recorded; the description beside the data follows
+//!
+//! Before 3 the limit that was before is set again.
+//!
+//! A soft limit keeps nobody from writing. Who crosses it is told of once, and again only after the volume has held less
+//! than [`CALM`] percent of it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use store::journal::{self, Operation};
+use store::{OpId, StorageRow, VolumeId, VolumeRow, WriteTx};
+
+use crate::driver::{Abilities, Held, Limits};
+use crate::{VolumeAction, VolumeError, Volumes, held};
+
+/// Percent of a soft limit below which it counts as not crossed.
+pub const CALM: u64 = 95;
+
+/// What shall change; what is `None` stays, 0 takes a limit away.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ResizeVolume {
+    pub bytes: Option<u64>,
+    pub inodes: Option<u64>,
+    pub soft_bytes: Option<u64>,
+}
+
+/// Where a volume lies, what it may hold and holds.
+#[derive(Debug, Clone)]
+pub struct VolumeStorage {
+    /// Name of its pool.
+    pub pool: String,
+    pub limits: Limits,
+    pub soft_bytes: Option<u64>,
+    /// It held more when it was looked at last.
+    pub soft_crossed: bool,
+    /// What it holds, if it has a limit.
+    pub held: Option<Held>,
+    /// What can be done with it; `None` when that cannot be told now, or its bytes are elsewhere.
+    pub abilities: Option<Abilities>,
+}
+
+impl Volumes {
+    /// Changes what a volume may hold.
+    ///
+    /// # Errors
+    /// [`VolumeError::Resize`] with the driver's reason; [`VolumeError::NotFound`], [`VolumeError::Unavailable`].
+    pub fn resize(&self, name: &str, change: ResizeVolume) -> Result<VolumeStorage, VolumeError> {
+        let lock = self.name_lock(name);
+        let _held = held(&lock);
+        let row = self.row(name)?;
+        drop(self.open_content(&row)?);
+        let from = self.store.read(|tx| tx.volume_storage(&row.id))?;
+        let new =
+            |new: Option<u64>, old: Option<u64>| new.map_or(old, |new| (new > 0).then_some(new));
+        let mut to = StorageRow {
+            bytes: new(change.bytes, from.bytes),
+            inodes: new(change.inodes, from.inodes),
+            soft_bytes: new(change.soft_bytes, from.soft_bytes),
+            ..from.clone()
+        };
+        if to.soft_bytes != from.soft_bytes {
+            to.soft_crossed = false;
+        }
+        if to
+            .soft_bytes
+            .is_some_and(|soft| to.bytes.is_none_or(|bytes| soft > bytes))
+        {
+            return Err(VolumeError::Resize {
+                name: row.name,
+                reason: crate::driver::DriverError::SoftWithoutSize,
+            });
+        }
+        let resize = Resize {
+            id: row.id.clone(),
+            name: row.name.clone(),
+            driver: row.driver.clone(),
+            from: from.into(),
+            to: to.into(),
+        };
+        journal::execute(&self.store, &resize, self)?;
+        self.describe(&row.id);
+        self.ring_limits();
+        self.publish(
+            &row.name,
+            &row.driver,
+            VolumeAction::Resize {
+                bytes: resize.to.bytes,
+            },
+        );
+        self.storage_of(&row)
+    }
+
+    /// Where a volume lies, what it may hold and holds.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`].
+    pub fn storage(&self, name: &str) -> Result<VolumeStorage, VolumeError> {
+        self.storage_of(&self.row(name)?)
+    }
+
+    fn storage_of(&self, row: &VolumeRow) -> Result<VolumeStorage, VolumeError> {
+        let storage = self.store.read(|tx| tx.volume_storage(&row.id))?;
+        let pool = match &storage.pool {
+            None => crate::pool::DEFAULT.to_owned(),
+            Some(id) => self
+                .store
+                .read(|tx| tx.pool(id))?
+                .map_or_else(|| id.to_string(), |pool| pool.name),
+        };
+        // A volume that is not there can still be shown.
+        let there = self.open_content(row).is_ok();
+        let abilities = if there {
+            self.with_driver(row, |driver, place| driver.abilities(place))
+                .ok()
+                .flatten()
+        } else {
+            None
+        };
+        let held = if there && !limits(&storage).is_none() {
+            self.held_by(row).ok().flatten()
+        } else {
+            None
+        };
+        Ok(VolumeStorage {
+            pool,
+            limits: limits(&storage),
+            soft_bytes: storage.soft_bytes,
+            soft_crossed: storage.soft_crossed,
+            held,
+            abilities,
+        })
+    }
+
+    fn held_by(&self, row: &VolumeRow) -> Result<Option<Held>, crate::driver::DriverError> {
+        self.with_driver(row, |driver, place| driver.held(place.content))
+    }
+
+    /// Looks at every volume with a soft limit, and tells of those that have crossed it; whether there are any.
+    ///
+    /// # Errors
+    /// [`VolumeError::Store`]. A volume that cannot be measured is left for the next time.
+    pub fn watch_soft_limits(&self) -> Result<bool, VolumeError> {
+        let watched: Vec<(VolumeId, StorageRow)> = self
+            .store
+            .read(|tx| tx.all_volume_storage())?
+            .into_iter()
+            .filter(|(_, storage)| storage.soft_bytes.is_some())
+            .collect();
+        let any = !watched.is_empty();
+        for (id, storage) in watched {
+            let Some(row) = self.store.read(|tx| tx.volume(&id))? else {
+                continue;
+            };
+            let (Some(soft), Ok(Some(held))) = (storage.soft_bytes, self.held_by(&row)) else {
+                continue;
+            };
+            let crossed = if storage.soft_crossed {
+                held.bytes >= soft / 100 * CALM
+            } else {
+                held.bytes > soft
+            };
+            if crossed != storage.soft_crossed {
+                self.note_soft_limit(&row, crossed, held.bytes, soft)?;
+            }
+        }
+        Ok(any)
+    }
+
+    fn note_soft_limit(
+        &self,
+        row: &VolumeRow,
+        crossed: bool,
+        used: u64,
+        soft: u64,
+    ) -> Result<(), VolumeError> {
+        let changed = self.store.write(|tx| {
+            let storage = tx.volume_storage(&row.id)?;
+            // A resize was faster.
+            if storage.soft_bytes != Some(soft) {
+                return Ok::<_, VolumeError>(false);
+            }
+            tx.set_volume_storage(
+                &row.id,
+                &StorageRow {
+                    soft_crossed: crossed,
+                    ..storage
+                },
+            )?;
+            if crossed {
+                let detail = format!("{used} of {soft} bytes");
+                tx.insert_volume_event(
+                    &row.id,
+                    &Timestamp::now().to_string(),
+                    "soft_limit",
+                    &detail,
+                )?;
+            }
+            Ok(true)
+        })?;
+        if changed && crossed {
+            self.publish(
+                &row.name,
+                &row.driver,
+                VolumeAction::SoftLimit { used, soft },
+            );
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn limits(storage: &StorageRow) -> Limits {
+    Limits {
+        bytes: storage.bytes,
+        inodes: storage.inodes,
+    }
+}
+
+/// What the journal keeps of [`StorageRow`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Limited {
+    bytes: Option<u64>,
+    inodes: Option<u64>,
+    soft_bytes: Option<u64>,
+    soft_crossed: bool,
+}
+
+impl From<StorageRow> for Limited {
+    fn from(row: StorageRow) -> Self {
+        Self {
+            bytes: row.bytes,
+            inodes: row.inodes,
+            soft_bytes: row.soft_bytes,
+            soft_crossed: row.soft_crossed,
+        }
+    }
+}
+
+/// The journaled operation.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Resize {
+    id: VolumeId,
+    name: String,
+    driver: String,
+    from: Limited,
+    to: Limited,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Limit,
+}
+
+impl Resize {
+    fn set(&self, volumes: &Volumes, to: &Limited) -> Result<(), VolumeError> {
+        let driver =
+            volumes
+                .drivers
+                .find(&self.driver)
+                .ok_or_else(|| VolumeError::UnknownDriver {
+                    name: self.name.clone(),
+                    driver: self.driver.clone(),
+                })?;
+        let limits = Limits {
+            bytes: to.bytes,
+            inodes: to.inodes,
+        };
+        driver
+            .limit(&volumes.paths.volume_content(&self.id), limits)
+            .map_err(|reason| VolumeError::Resize {
+                name: self.name.clone(),
+                reason,
+            })
+    }
+}
+
+impl Operation for Resize {
+    const KIND: &'static str = "volume-resize";
+    const STEPS: &'static [(&'static str, Step)] = &[("limit", Step::Limit)];
+    const COMMIT: Option<Step> = Some(Step::Limit);
+    type Step = Step;
+    type Context<'a> = Volumes;
+    type Error = VolumeError;
+
+    fn object(&self) -> &str {
+        &self.name
+    }
+
+    fn begin(&self, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        Ok(())
+    }
+
+    fn run(&self, _step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), VolumeError> {
+        // A soft limit alone is the record's.
+        if (self.from.bytes, self.from.inodes) == (self.to.bytes, self.to.inodes) {
+            return Ok(());
+        }
+        self.set(volumes, &self.to)
+    }
+
+    fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        let storage = StorageRow {
+            pool: tx.volume_storage(&self.id)?.pool,
+            bytes: self.to.bytes,
+            inodes: self.to.inodes,
+            soft_bytes: self.to.soft_bytes,
+            soft_crossed: self.to.soft_crossed,
+        };
+        tx.set_volume_storage(&self.id, &storage)?;
+        let size =
+            |bytes: Option<u64>| bytes.map_or_else(|| "none".to_owned(), |bytes| bytes.to_string());
+        let detail = format!("{} to {} bytes", size(self.from.bytes), size(self.to.bytes));
+        Ok(tx.insert_volume_event(&self.id, &Timestamp::now().to_string(), "resize", &detail)?)
+    }
+
+    fn undo(&self, _step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), VolumeError> {
+        if (self.from.bytes, self.from.inodes) == (self.to.bytes, self.to.inodes) {
+            return Ok(());
+        }
+        self.set(volumes, &self.from)
+    }
+
+    fn abandon(&self, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        Ok(())
+    }
+}

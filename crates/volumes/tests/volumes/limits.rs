@@ -1,0 +1,398 @@
+//! Limits that hold, wherever a volume lies: one life of a limited volume on every backend.
+//!
+//! What differs between the backends is what they declare ([`volumes::Abilities`]); the suite asks for that and for
+//! nothing else.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use volumes::driver::{Bound, Sharing};
+use volumes::snapshot::Unheld;
+use volumes::{
+    CloneVolume, CreatePool, CreateSnapshots, CreateVolume, DriverError, PoolError, ResizeVolume,
+    RestoreFrom, VolumeAction, VolumeError,
+};
+
+use crate::scratch::{Opened, Scratch, named, trash_for};
+use crate::snapshots::on_filesystem;
+
+const MIB: u64 = 1 << 20;
+const LIMIT: u64 = 24 * MIB;
+
+/// Where a volume is made, and what keeps its limit there.
+struct Backend {
+    name: &'static str,
+    filesystem: &'static str,
+    make: &'static [&'static str],
+    /// Before the engine starts.
+    prepare: fn(&Path),
+    /// The pool in which it is made.
+    pool: fn(&Opened, &Scratch) -> Option<&'static str>,
+    options: &'static [(&'static str, &'static str)],
+    bound: Bound,
+    sharing: Sharing,
+}
+
+const BACKENDS: &[Backend] = &[
+    Backend {
+        name: "dir on ext4",
+        filesystem: "ext4",
+        make: &["mkfs.ext4", "-q"],
+        prepare: |_| {},
+        pool: |_, _| None,
+        options: &[],
+        bound: Bound::Image,
+        sharing: Sharing::Copy,
+    },
+    Backend {
+        name: "dir on XFS with reflinks",
+        filesystem: "xfs",
+        make: &["mkfs.xfs", "-q"],
+        prepare: |_| {},
+        pool: |_, _| None,
+        options: &[],
+        bound: Bound::Image,
+        sharing: Sharing::Instant,
+    },
+    Backend {
+        name: "dir on btrfs",
+        filesystem: "btrfs",
+        make: &["mkfs.btrfs", "-q"],
+        prepare: |_| {},
+        pool: |_, _| None,
+        options: &[],
+        bound: Bound::SimpleQuota,
+        sharing: Sharing::Instant,
+    },
+    Backend {
+        name: "dir on btrfs with groups",
+        filesystem: "btrfs",
+        make: &["mkfs.btrfs", "-q"],
+        prepare: |root| {
+            let root = std::fs::File::open(root).unwrap();
+            sys::btrfs_quota::enable_groups(std::os::fd::AsFd::as_fd(&root)).unwrap();
+        },
+        pool: |_, _| None,
+        options: &[],
+        bound: Bound::QuotaGroup,
+        sharing: Sharing::Instant,
+    },
+    Backend {
+        name: "image on btrfs",
+        filesystem: "btrfs",
+        make: &["mkfs.btrfs", "-q"],
+        prepare: |_| {},
+        pool: |_, _| None,
+        options: &[("image", "true")],
+        bound: Bound::Image,
+        sharing: Sharing::Instant,
+    },
+    Backend {
+        name: "btrfs pool in a file",
+        filesystem: "ext4",
+        make: &["mkfs.ext4", "-q"],
+        prepare: |_| {},
+        pool: |opened, _| {
+            let request = CreatePool {
+                name: "fast".to_owned(),
+                kind: "btrfs".to_owned(),
+                size: Some(256 * MIB),
+                ..CreatePool::default()
+            };
+            opened.volumes.create_pool(request).unwrap();
+            Some("fast")
+        },
+        options: &[],
+        bound: Bound::SimpleQuota,
+        sharing: Sharing::Instant,
+    },
+    Backend {
+        name: "dir pool",
+        filesystem: "xfs",
+        make: &["mkfs.xfs", "-q"],
+        prepare: |_| {},
+        pool: |opened, scratch| {
+            let request = CreatePool {
+                name: "big".to_owned(),
+                kind: "dir".to_owned(),
+                source: Some(scratch.root.join("elsewhere")),
+                ..CreatePool::default()
+            };
+            opened.volumes.create_pool(request).unwrap();
+            Some("big")
+        },
+        options: &[],
+        bound: Bound::Image,
+        sharing: Sharing::Instant,
+    },
+];
+
+/// Writes until nothing fits any more; how many bytes did.
+#[track_caller]
+fn fill(path: &Path) -> u64 {
+    let mut file = match std::fs::File::create(path) {
+        Ok(file) => file,
+        Err(error) => panic!("{}: {error}", path.display()),
+    };
+    let chunk = vec![0xA5_u8; 256 << 10];
+    let mut written = 0;
+    loop {
+        match file.write_all(&chunk).and_then(|()| file.sync_data()) {
+            Ok(()) => written += chunk.len() as u64,
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap();
+                assert!([28, 122].contains(&errno), "{error}");
+                return written;
+            }
+        }
+        assert!(written < 8 * LIMIT, "nothing stops it");
+    }
+}
+
+fn roughly(written: u64, limit: u64) {
+    assert!(
+        written <= limit && written >= limit / 100 * 60,
+        "{written} of {limit}"
+    );
+}
+
+fn snapshot(opened: &Opened, name: &str) {
+    let request = CreateSnapshots {
+        volumes: vec!["data".to_owned()],
+        name: Some(name.to_owned()),
+        ..CreateSnapshots::default()
+    };
+    opened.volumes.create_snapshots(&request, &Unheld).unwrap();
+}
+
+fn live(backend: &Backend, scratch: &Scratch) {
+    (backend.prepare)(&scratch.root);
+    let opened = scratch.open();
+    let pool = (backend.pool)(&opened, scratch);
+    let mut options: std::collections::BTreeMap<String, String> = backend
+        .options
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    options.insert("size".to_owned(), LIMIT.to_string());
+    if let Some(pool) = pool {
+        options.insert("pool".to_owned(), pool.to_owned());
+    }
+    opened
+        .volumes
+        .create(CreateVolume {
+            options,
+            ..named("data")
+        })
+        .unwrap();
+    let data = opened.paths.mountpoint("data");
+
+    // It says what it is.
+    let storage = opened.volumes.storage("data").unwrap();
+    let abilities = storage.abilities.unwrap();
+    assert_eq!(
+        (abilities.bound, abilities.sharing),
+        (Some(backend.bound), backend.sharing)
+    );
+    assert_eq!(storage.pool, pool.unwrap_or("default"));
+    assert_eq!(storage.limits.bytes, Some(LIMIT));
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0, "it is empty");
+    assert!(abilities.live_grow);
+
+    // The limit holds, and room that is given back can be used again.
+    std::fs::write(data.join("precious"), "old").unwrap();
+    roughly(fill(&data.join("full")), LIMIT);
+    std::fs::remove_file(data.join("full")).unwrap();
+    rustix::fs::syncfs(std::fs::File::open(&data).unwrap()).unwrap();
+    let held = opened.volumes.storage("data").unwrap().held.unwrap();
+    assert!(held.bytes < LIMIT, "{held:?}");
+
+    // Turned back, cloned: in either the limit holds.
+    snapshot(&opened, "s");
+    std::fs::write(data.join("precious"), "new").unwrap();
+    let clone = CloneVolume {
+        source: "data".to_owned(),
+        snapshot: Some("s".to_owned()),
+        name: "copy".to_owned(),
+        ..CloneVolume::default()
+    };
+    opened.volumes.clone_volume(&clone, &Unheld).unwrap();
+    let from = RestoreFrom::Snapshot("s".to_owned());
+    opened.volumes.restore("data", &from, false).unwrap();
+    for volume in ["data", "copy"] {
+        let content = opened.paths.mountpoint(volume);
+        assert_eq!(
+            std::fs::read_to_string(content.join("precious")).unwrap(),
+            "old"
+        );
+        roughly(fill(&content.join("full")), LIMIT);
+        std::fs::remove_file(content.join("full")).unwrap();
+    }
+    let undone = opened
+        .volumes
+        .restore("data", &RestoreFrom::LastKept, false);
+    undone.unwrap();
+    assert_eq!(
+        std::fs::read_to_string(data.join("precious")).unwrap(),
+        "new"
+    );
+    let changed = opened.volumes.diff_snapshots("data", "s", None).unwrap();
+    assert_eq!(changed.len(), 1, "{changed:?}");
+
+    // Grown; shrunk to what it holds, and never below.
+    let resize = |bytes| {
+        opened.volumes.resize(
+            "data",
+            ResizeVolume {
+                bytes: Some(bytes),
+                ..ResizeVolume::default()
+            },
+        )
+    };
+    resize(2 * LIMIT).unwrap();
+    let written = fill(&data.join("full"));
+    assert!(written > LIMIT && written <= 2 * LIMIT, "{written}");
+    let refused = resize(LIMIT).unwrap_err();
+    assert!(
+        matches!(
+            &refused,
+            VolumeError::Resize {
+                reason: DriverError::TooFull { .. },
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    std::fs::remove_file(data.join("full")).unwrap();
+    rustix::fs::syncfs(std::fs::File::open(&data).unwrap()).unwrap();
+    resize(LIMIT).unwrap();
+    roughly(fill(&data.join("full")), LIMIT);
+    std::fs::remove_file(data.join("full")).unwrap();
+    assert_eq!(
+        std::fs::read_to_string(data.join("precious")).unwrap(),
+        "new"
+    );
+
+    soft_limit(&opened, &data);
+
+    // Another name, the trash and back.
+    opened.volumes.rename("data", "named", &|_| Ok(())).unwrap();
+    opened.volumes.set_trash_policy(trash_for(3600)).unwrap();
+    opened.volumes.remove("named", false).unwrap();
+    if let Some(pool) = pool {
+        let refused = opened.volumes.remove_pool(pool).unwrap_err();
+        assert!(
+            matches!(&refused, PoolError::InUse { volumes, .. }
+            if *volumes == ["copy", "trash: named"]),
+            "{refused}"
+        );
+    }
+    opened.volumes.undelete("named", Some("data")).unwrap();
+    assert_eq!(
+        std::fs::read_to_string(data.join("precious")).unwrap(),
+        "new"
+    );
+    opened.assert_sound(backend.name);
+    let view = opened.view();
+
+    // A reboot; then a lost database.
+    drop(opened);
+    scratch.unmount_all();
+    let opened = scratch.open();
+    assert_eq!(
+        opened.view(),
+        view,
+        "after a reboot: {:?}",
+        opened.sentences
+    );
+    opened.assert_sound(backend.name);
+    drop(opened);
+    for file in ["orlop.db", "orlop.db-wal", "orlop.db-shm"] {
+        std::fs::remove_file(scratch.root.join("state").join(file)).ok();
+    }
+    let opened = scratch.open();
+    assert_eq!(opened.view(), view, "after a loss: {:?}", opened.sentences);
+    assert_eq!(
+        opened.volumes.storage("data").unwrap().limits.bytes,
+        Some(LIMIT)
+    );
+    roughly(fill(&data.join("full")), LIMIT);
+    opened.assert_sound(backend.name);
+
+    // Nothing is left of what is removed.
+    for volume in ["data", "copy"] {
+        opened
+            .volumes
+            .dispose(volume, false, volumes::Disposal::Now)
+            .unwrap();
+    }
+    assert_eq!(std::fs::read_dir(opened.paths.data()).unwrap().count(), 0);
+    if let Some(pool) = pool {
+        let content = opened.volumes.pool(pool).unwrap().path;
+        assert_eq!(std::fs::read_dir(content).unwrap().count(), 0);
+        opened.volumes.remove_pool(pool).unwrap();
+        assert_eq!(std::fs::read_dir(opened.paths.pools()).unwrap().count(), 0);
+    }
+    opened.assert_sound(backend.name);
+}
+
+/// It is told of once, and again only after it was over.
+fn soft_limit(opened: &Opened, data: &Path) {
+    let told = std::sync::Arc::new(std::sync::Mutex::new(0));
+    let count = std::sync::Arc::clone(&told);
+    opened.volumes.on_event(Box::new(move |event| {
+        if matches!(event.action, VolumeAction::SoftLimit { .. }) {
+            *count.lock().unwrap() += 1;
+        }
+    }));
+    let soft = |bytes| ResizeVolume {
+        soft_bytes: Some(bytes),
+        ..ResizeVolume::default()
+    };
+    opened.volumes.resize("data", soft(2 * LIMIT)).unwrap_err();
+    opened.volumes.resize("data", soft(LIMIT / 2)).unwrap();
+    let sync = || rustix::fs::syncfs(std::fs::File::open(data).unwrap()).unwrap();
+    for wanted in [1, 2] {
+        fill(&data.join("full"));
+        sync();
+        for _ in 0..2 {
+            assert!(opened.volumes.watch_soft_limits().unwrap());
+            assert_eq!(*told.lock().unwrap(), wanted);
+        }
+        std::fs::remove_file(data.join("full")).unwrap();
+        sync();
+        opened.volumes.watch_soft_limits().unwrap();
+        assert!(!opened.volumes.storage("data").unwrap().soft_crossed);
+    }
+}
+
+#[test]
+fn a_limit_holds_everywhere() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: mounts need root");
+        return;
+    }
+    for backend in BACKENDS {
+        println!("--- {}", backend.name);
+        let test = move |scratch: &Scratch| live(backend, scratch);
+        on_filesystem(backend.filesystem, backend.make, 700 * MIB, test);
+    }
+}
+
+#[test]
+fn a_filesystem_without_loop_devices_nor_quotas_says_so() {
+    // What no backend can keep is refused before anything is made.
+    let scratch = Scratch::new();
+    let opened = scratch.open();
+    let options = [("size".to_owned(), "1m".to_owned())].into();
+    let refused = opened
+        .volumes
+        .create(CreateVolume {
+            options,
+            ..named("tiny")
+        })
+        .unwrap_err();
+    assert!(refused.to_string().contains("at least"), "{refused}");
+    opened.assert_sound("after a refusal");
+    assert!(opened.volumes.list().unwrap().is_empty());
+}

@@ -1,0 +1,335 @@
+//! S110–S114: limits that containers feel, pools that are found again, and a database that was lost.
+
+use std::fs;
+use std::path::PathBuf;
+
+use testkit::{Client, Engine, Output, until};
+
+use super::{Scenario, Scene, host};
+
+/// Docker's own commands meet limits, too.
+pub(super) const SCENARIOS: &[Scenario] = &[("s110_size_limit", s110)];
+
+pub(super) const OWN: &[Scenario] = &[
+    ("s111_grow_under_a_writer_on_btrfs", |_| {
+        grow("btrfs", &["mkfs.btrfs", "-q"], "btrfs-squota");
+    }),
+    ("s111a_grow_under_a_writer_on_xfs", |_| {
+        grow("xfs", &["mkfs.xfs", "-q"], "image");
+    }),
+    ("s111b_grow_under_a_writer_on_ext4", |_| {
+        grow("ext4", &["mkfs.ext4", "-q"], "image");
+    }),
+    ("s112_pools", |_| pools()),
+    ("s113_another_disk", |_| another_disk()),
+    ("s114_lost_database", |_| lost_database()),
+];
+
+fn s110(scene: &Scene) {
+    scene.run("volume create --opt size=16m %data").ok();
+    let write = |megabytes: u32| {
+        scene.run_and(
+            "run --rm -v %data:/data busybox sh -c",
+            &[&format!(
+                "dd if=/dev/zero of=/data/big bs=1M count={megabytes}"
+            )],
+        )
+    };
+    write(8).ok();
+    let refused = write(24);
+    assert_ne!(refused.code, 0, "{refused}");
+    let said = &refused.stderr;
+    assert!(
+        said.contains("No space left") || said.contains("quota exceeded"),
+        "{refused}"
+    );
+    scene
+        .run("run --rm -v %data:/data busybox rm /data/big")
+        .ok();
+    write(8).ok();
+    scene
+        .run("volume create --opt size=much %other")
+        .fails(1, "invalid size: 'much'");
+    scene
+        .run("volume create --opt pool=nowhere %other")
+        .fails(1, "no such pool");
+    scene
+        .run("volume inspect %other")
+        .fails(1, "no such volume");
+    scene.run("volume rm %data").ok();
+}
+
+/// An engine on a filesystem of its own.
+struct Place {
+    engine: Option<Engine>,
+    image: PathBuf,
+    root: PathBuf,
+}
+
+impl Place {
+    fn new(kind: &str, make: &[&str]) -> Self {
+        let mut engine = Engine::new(&format!("limits-{kind}"));
+        let root = engine.root.clone();
+        let image = root.with_extension("image");
+        fs::File::create(&image)
+            .unwrap()
+            .set_len(800 << 20)
+            .unwrap();
+        let path = image.to_str().unwrap();
+        host(make[0], &[&make[1..], &[path]].concat());
+        host("mount", &["-o", "loop", path, root.to_str().unwrap()]);
+        engine.resume();
+        engine.load_busybox();
+        Self {
+            engine: Some(engine),
+            image,
+            root,
+        }
+    }
+
+    fn run(&self, line: &str) -> Output {
+        run(self.engine.as_ref().unwrap(), line)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(self.engine.take());
+        if !std::thread::panicking() {
+            host("umount", &[self.root.to_str().unwrap()]);
+            fs::remove_dir(&self.root).unwrap();
+            fs::remove_file(&self.image).unwrap();
+        }
+    }
+}
+
+fn run(engine: &Engine, line: &str) -> Output {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    Client::Orlop.run(engine, &words)
+}
+
+fn shell(engine: &Engine, container: &str, script: &str) -> Output {
+    Client::Orlop.run(engine, &["exec", container, "sh", "-c", script])
+}
+
+fn may_grow_mounted_ext4() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .unwrap();
+    // CAP_SYS_RESOURCE.
+    effective & (1 << 24) != 0
+}
+
+fn grow(kind: &str, make: &[&str], bound: &str) {
+    let place = Place::new(kind, make);
+    let engine = place.engine.as_ref().unwrap();
+    place.run("volume create --size 16m data").ok();
+    let inspected = place.run("volume inspect data").json();
+    assert_eq!(inspected[0]["Abilities"]["Limit"], bound);
+    place
+        .run("run -d --name writer -v data:/data busybox sleep 1000")
+        .ok();
+    // It goes on writing while there is room, waits while there is none, and says where it is.
+    shell(
+        engine,
+        "writer",
+        "(i=0; while [ $i -lt 40 ]; do dd if=/dev/zero of=/data/$i bs=1M count=1 conv=fsync 2>/dev/null && i=$((i+1)); \
+         echo $i >/tmp/at; done) >/dev/null 2>&1 &",
+    )
+    .ok();
+    let at = || -> u32 {
+        let said = shell(engine, "writer", "cat /tmp/at 2>/dev/null || echo 0").ok();
+        said.trim().parse().unwrap_or(0)
+    };
+    until("the volume is full", || (at() >= 10).then_some(()));
+    let grown = place.run("volume resize data 64m");
+    if bound == "image" && !may_grow_mounted_ext4() {
+        println!(
+            "skipped: a mounted ext4 does not grow without CAP_SYS_RESOURCE; refused, and grown when unused"
+        );
+        grown.fails(1, "its size cannot be changed while it is in use");
+        place.run("rm -f writer").ok();
+        place.run("volume resize data 64m").ok();
+        place
+            .run("run --rm -v data:/data busybox dd if=/dev/zero of=/data/more bs=1M count=30")
+            .ok();
+    } else {
+        grown.ok();
+        until("the writer is done", || (at() == 40).then_some(()));
+        place
+            .run("volume resize data 20m")
+            .fails(1, "do not fit into");
+        place.run("rm -f writer").ok();
+    }
+    let limit = place
+        .run("volume inspect data --format {{.Limits.Size}}")
+        .ok();
+    assert_eq!(limit.trim(), "67108864");
+    place.run("volume rm --now data").ok();
+}
+
+fn pools() {
+    let mut engine = Engine::start("pools");
+    engine.load_busybox();
+    run(
+        &engine,
+        "pool create --kind btrfs --size 300m --label a=b fast",
+    )
+    .ok();
+    run(&engine, "pool create --kind btrfs --size 300m fast").fails(1, "exists already");
+    run(&engine, "pool create --kind zfs other").fails(1, "unknown kind of pool");
+    run(&engine, "pool create other").fails(1, "needs a source");
+    run(&engine, "pool create --kind btrfs --size 1m other").fails(1, "at least");
+    run(&engine, "volume create --pool fast --size 32m data").ok();
+    run(
+        &engine,
+        "run -d --name app -v data:/data busybox sleep 1000",
+    )
+    .ok();
+    run(&engine, "run --rm -v data:/data busybox touch /data/kept").ok();
+    let snapshot = "volume snapshot create --name s data";
+    run(&engine, snapshot).ok();
+    run(&engine, "pool rm fast").fails(1, "remove fast: pool is in use - [data]");
+
+    // Killed, it is found mounted; after a reboot it is mounted again, and once only.
+    let mounted = |engine: &Engine| {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let below = format!("{}/pools/", engine.root.display());
+        table.lines().filter(|line| line.contains(&below)).count()
+    };
+    for reboot in [false, true] {
+        engine.kill();
+        if reboot {
+            engine.unmount_all();
+            assert_eq!(mounted(&engine), 0);
+        }
+        engine.resume();
+        assert_eq!(mounted(&engine), 1);
+        run(&engine, "run --rm -v data:/data busybox ls /data/kept").ok();
+        assert_eq!(run(&engine, "volume snapshot diff data@s").ok(), "");
+    }
+    run(&engine, "pool resize fast 512m").ok();
+    run(&engine, "pool resize fast 300m").ok();
+    run(&engine, "pool resize fast 10m").fails(1, "at least");
+    run(&engine, "pool resize default 1g").fails(1, "only a pool with a file");
+    run(&engine, "pool default fast").ok();
+    run(&engine, "volume create other").ok();
+    let pool = run(&engine, "volume inspect other --format {{.Pool}}").ok();
+    assert_eq!(pool.trim(), "fast");
+    run(&engine, "rm -f app").ok();
+    run(&engine, "volume rm --now data other").ok();
+    run(&engine, "pool rm fast").fails(1, "pool default");
+    run(&engine, "pool default default").ok();
+    run(&engine, "pool rm fast").ok();
+    assert_eq!(mounted(&engine), 0);
+    assert_eq!(fs::read_dir(engine.root.join("pools")).unwrap().count(), 0);
+}
+
+fn another_disk() {
+    let mut engine = Engine::start("other-disk");
+    engine.load_busybox();
+    let disk = engine.root.with_extension("disk");
+    let source = disk.to_str().unwrap().to_owned();
+    run(&engine, &format!("pool create --source {source} disk")).ok();
+    run(&engine, &format!("pool create --source {source} twice")).fails(1, "is a pool already");
+    run(&engine, "volume create --pool disk data").ok();
+    run(&engine, "run --rm -v data:/data busybox touch /data/kept").ok();
+
+    // The disk is away, and an empty directory in its place.
+    engine.kill();
+    let away = engine.root.with_extension("away");
+    fs::rename(&disk, &away).unwrap();
+    fs::create_dir(&disk).unwrap();
+    engine.resume();
+    run(&engine, "volume inspect data").ok();
+    run(&engine, "run --rm -v data:/data busybox true").fails(125, "its pool disk is not there");
+    run(&engine, "volume rm data").fails(1, "its pool disk is not there");
+    run(&engine, "volume create --pool disk more").fails(1, "pool disk is not there");
+    let audit = run(&engine, "volume audit");
+    assert!(audit.stdout.contains("missing-pool"), "{audit}");
+    assert_eq!(
+        fs::read_dir(&disk).unwrap().count(),
+        0,
+        "nothing is written to it"
+    );
+
+    fs::remove_dir(&disk).unwrap();
+    fs::rename(&away, &disk).unwrap();
+    run(&engine, "run --rm -v data:/data busybox ls /data/kept").ok();
+    run(&engine, "volume rm --now data").ok();
+    run(&engine, "pool rm disk").ok();
+    assert_eq!(
+        fs::read_dir(&disk).unwrap().count(),
+        0,
+        "the directory stays, empty"
+    );
+    fs::remove_dir(&disk).unwrap();
+}
+
+fn lost_database() {
+    let mut engine = Engine::start("lost");
+    engine.load_busybox();
+    run(&engine, "volume create --label color=red --size 16m data").ok();
+    run(&engine, "volume create plain").ok();
+    run(&engine, "volume create gone").ok();
+    for volume in ["data", "plain", "gone"] {
+        run(
+            &engine,
+            &format!("run --rm -v {volume}:/data busybox touch /data/kept"),
+        )
+        .ok();
+    }
+    run(&engine, "volume snapshot create --name s plain").ok();
+    run(&engine, "volume snapshot create --name s data").ok();
+    run(&engine, "volume rm gone").ok();
+    engine.kill();
+    for file in ["orlop.db", "orlop.db-wal", "orlop.db-shm"] {
+        fs::remove_file(engine.root.join(file)).ok();
+    }
+    // A copy for later, without its database either.
+    let copy = engine.root.with_extension("copy");
+    engine.unmount_all();
+    host(
+        "cp",
+        &["-a", engine.root.to_str().unwrap(), copy.to_str().unwrap()],
+    );
+    fs::write(copy.join("orlop.db"), "this is no database").unwrap();
+
+    let check = |engine: &Engine| {
+        let inspected = run(engine, "volume inspect data").json();
+        assert_eq!(inspected[0]["Labels"]["color"], "red");
+        assert_eq!(inspected[0]["Limits"]["Size"], 16 << 20);
+        for volume in ["data", "plain"] {
+            run(
+                engine,
+                &format!("run --rm -v {volume}:/data busybox ls /data/kept"),
+            )
+            .ok();
+            let diff = run(engine, &format!("volume snapshot diff {volume}@s"));
+            assert_eq!(diff.ok(), "");
+        }
+        run(engine, "volume undelete gone").ok();
+        run(engine, "run --rm -v gone:/data busybox ls /data/kept").ok();
+    };
+    engine.resume();
+    engine.load_busybox();
+    check(&engine);
+
+    // The same by command, for a directory that is no engine's.
+    run(&engine, "system rescue /nowhere").fails(1, "is no state directory");
+    assert_eq!(
+        run(&engine, "system rescue").ok().trim(),
+        "nothing is missing"
+    );
+    let rescued = run(&engine, &format!("system rescue {}", copy.display()));
+    let said = rescued.ok();
+    assert!(said.contains("was put aside"), "{said}");
+    assert!(said.contains("volume data was found again"), "{said}");
+    let again = run(&engine, &format!("system rescue {}", copy.display()));
+    assert_eq!(again.ok().trim(), "nothing is missing");
+    drop(engine);
+    fs::remove_dir_all(&copy).unwrap();
+}
