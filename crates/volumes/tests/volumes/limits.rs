@@ -360,9 +360,13 @@ fn soft_limit(opened: &Opened, data: &Path) {
             assert_eq!(*told.lock().unwrap(), wanted);
         }
         std::fs::remove_file(data.join("full")).unwrap();
-        sync();
-        opened.volumes.watch_soft_limits().unwrap();
-        assert!(!opened.volumes.storage("data").unwrap().soft_crossed);
+        // Room is given back when the filesystem gets to it.
+        let calm = (0..500).any(|_| {
+            sync();
+            opened.volumes.watch_soft_limits().unwrap();
+            !opened.volumes.storage("data").unwrap().soft_crossed
+        });
+        assert!(calm);
     }
 }
 
