@@ -119,7 +119,10 @@ pub fn delete_subvolume(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> 
     // SAFETY: `arguments` is the struct that the request reads, and lives until the call returns.
     let result =
         unsafe { libc::ioctl(parent.as_raw_fd(), SNAP_DESTROY as _, &raw const arguments) };
-    done(result)
+    done(result)?;
+    // A directory that is synced by itself after this leaves a log that the kernel may fail to replay: see
+    // `durable::is_subvolume`.
+    Ok(rustix::fs::syncfs(parent)?)
 }
 
 /// Whether nobody may change the subvolume `root`.

@@ -161,12 +161,34 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn sync_renamed(from: &Path, to: &Path) -> io::Result<()> {
+    if is_subvolume(to)? {
+        return commit(to);
+    }
     sync_parent(to)?;
     if from.parent() == to.parent() {
         Ok(())
     } else {
         sync_parent(from)
     }
+}
+
+/// Whether it is the root of a btrfs subvolume. After a rename of one, its directories must not be synced by themselves: a
+/// power cut would leave a log that Linux (seen on 6.18) fails to replay, and then the filesystem cannot be mounted. A
+/// commit of the whole filesystem leaves no log.
+fn is_subvolume(path: &Path) -> io::Result<bool> {
+    const SUBVOLUME_ROOT: u64 = 256;
+    const BTRFS: i64 = 0x9123_683E;
+    let stat = rustix::fs::lstat(path)?;
+    if stat.st_ino != SUBVOLUME_ROOT || FileType::from_raw_mode(stat.st_mode) != FileType::Directory
+    {
+        return Ok(false);
+    }
+    Ok(rustix::fs::statfs(path)?.f_type == BTRFS)
+}
+
+fn commit(path: &Path) -> io::Result<()> {
+    durable_call()?;
+    Ok(rustix::fs::syncfs(open_dir(path)?.as_fd())?)
 }
 
 /// Makes `link` a symbolic link to `target`, atomically replacing a file or link of that name. Nothing is synced: for links that
