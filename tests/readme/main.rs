@@ -4,7 +4,12 @@
 //! A line `$ …` is a command, what follows is its output; `…` in it stands for anything. State is kept from block to block.
 
 #![expect(clippy::unwrap_used, reason = "a test program")]
-#![allow(clippy::disallowed_methods, clippy::exit, reason = "a test program")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::exit,
+    clippy::print_stdout,
+    reason = "a test program"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -13,13 +18,14 @@ use std::process::{Command, Stdio};
 use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Engine, Host, binary, images_dir};
 
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("the_tour", "README.md"),
     ("pools", "docs/pools.md"),
     ("snapshots", "docs/snapshots.md"),
     ("volumes", "docs/volumes.md"),
     ("health", "docs/health.md"),
     ("networks", "docs/networks.md"),
+    ("plugins", "docs/plugins.md"),
 ];
 
 /// A command and what it answers.
@@ -40,6 +46,10 @@ fn main() {
         .map(|&(name, page)| {
             let steps = steps(&fs::read_to_string(home.join(page)).unwrap());
             Trial::test(name, move || {
+                if name == "plugins" && Command::new("rclone").arg("version").output().is_err() {
+                    println!("SKIPPED: {page} needs rclone: scripts/setup");
+                    return Ok(());
+                }
                 tour(name, &steps);
                 Ok(())
             })
@@ -82,6 +92,7 @@ fn tour(name: &str, steps: &[Step]) {
             "DOCKER_HOST",
             format!("unix://{}", engine.socket().display()),
         )
+        .env("PLUGIN_SOCKETS", engine.plugin_sockets())
         .env("HOME", "/nonexistent")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

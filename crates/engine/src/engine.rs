@@ -1,7 +1,7 @@
 //! The engine as one value: opened once for a state directory, shared by every caller.
 //!
 //! Opening recovers, in this order, under the instance lock: volumes, images, containers, network. Nothing is served
-//! before that is done.
+//! before that is done. Volume plugins are called only afterwards: an engine starts also when one of them hangs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -86,7 +86,11 @@ impl Engine {
         let events = Events::default();
         let mut repaired = Vec::new();
 
-        let volumes = Volumes::open(Arc::clone(&store), Arc::clone(&paths))?;
+        let volumes = Volumes::open(
+            Arc::clone(&store),
+            Arc::clone(&paths),
+            config.plugins.clone(),
+        )?;
         repaired.extend(volumes.recover()?);
         let volumes = Arc::new(volumes);
         publish_volume_events(&volumes, &events);
@@ -138,7 +142,8 @@ impl Engine {
             )?,
             shim_program,
         });
-        repaired.extend(containers.reconnect()?);
+        let reconnected = containers.reconnect()?;
+        repaired.extend(reconnected.repaired);
         let (builder, sentences) = Builder::open(
             Arc::clone(&containers),
             Arc::clone(&images),
@@ -156,6 +161,11 @@ impl Engine {
         })?;
         let (snapshots, sentences) = Snapshots::open(&containers)?;
         repaired.extend(sentences);
+        crate::volume::plugins::start(&volumes).map_err(|source| ContainerError::Io {
+            action: "cannot start a thread for volume plugins".to_owned(),
+            source,
+        })?;
+        containers.start_later(reconnected.later);
         Ok(Self {
             config,
             store,

@@ -46,6 +46,6 @@ pub use registry::{Credentials, Found as FoundRepository, Settings as RegistrySe
 pub use store::{DEFAULT_ROOT, Paths, VolumeEventRow};
 pub use volumes::{
     Abilities, ChownRequest, CreatePool, CreateVolume, Created as CreatedVolume, Disposal,
-    FileEntry, Pool, PoolError, PruneRequest, Pruned, ResizeVolume, TrashLimit, TrashPolicy,
-    Trashed, Volume, VolumeError, VolumeStorage, Volumes, parse_size,
+    FileEntry, Inspected, PluginSettings, Pool, PoolError, PruneRequest, Pruned, ResizeVolume,
+    TrashLimit, TrashPolicy, Trashed, Volume, VolumeError, VolumeStorage, Volumes, parse_size,
 };

@@ -76,12 +76,12 @@ impl Engine {
             Vec::new()
         };
         for volume in listed {
-            // As in Docker, what a driver option put elsewhere is not ours to measure.
-            if volume
+            // As in Docker, what a driver option or a plugin put elsewhere is not ours to measure.
+            let is_mounted = volume
                 .options
                 .as_ref()
-                .is_some_and(|options| !options.is_empty())
-            {
+                .is_some_and(|options| !options.is_empty());
+            if is_mounted || self.volumes.is_elsewhere(&volume.driver) {
                 continue;
             }
             let size = self

@@ -57,6 +57,7 @@ fn serve_arguments(
     let (mut serve, mut embedded, mut ready, mut idle, mut socket) =
         (false, false, None, IDLE, None);
     let (mut mirrors, mut insecure) = (Vec::new(), Vec::new());
+    let (mut plugin_sockets, mut plugin_specs) = (None, Vec::new());
     let mut index = 0;
     while index < words.len() {
         let (flag, inline) = match words[index].split_once('=') {
@@ -93,6 +94,14 @@ fn serve_arguments(
             },
             "--insecure-registry" => match value() {
                 Some(text) => insecure.push(text),
+                None => return missing(),
+            },
+            "--plugin-sockets" => match value() {
+                Some(text) => plugin_sockets = Some(PathBuf::from(text)),
+                None => return missing(),
+            },
+            "--plugin-specs" => match value() {
+                Some(text) => plugin_specs.push(PathBuf::from(text)),
                 None => return missing(),
             },
             "--ready-fd" => match value().and_then(|text| text.parse().ok()) {
@@ -151,6 +160,8 @@ fn serve_arguments(
         program,
         mirrors,
         insecure,
+        plugin_sockets,
+        plugin_specs,
     }))
 }
 

@@ -24,20 +24,24 @@ pub(crate) enum Class {
     Disk,
     /// Waits for processes or copies much data.
     Long,
+    /// Waits for a program of somebody else's, which may never answer.
+    Foreign,
 }
 
 const QUICK: usize = 32;
 const DISK: usize = 32;
 const LONG: usize = 192;
+const FOREIGN: usize = 64;
 
 /// Threads that all classes together may occupy.
-pub(crate) const THREADS: usize = QUICK + DISK + LONG;
+pub(crate) const THREADS: usize = QUICK + DISK + LONG + FOREIGN;
 
 #[derive(Debug)]
 struct Places {
     quick: Arc<Semaphore>,
     disk: Arc<Semaphore>,
     long: Arc<Semaphore>,
+    foreign: Arc<Semaphore>,
 }
 
 /// Calls the engine. Cheap to clone.
@@ -54,6 +58,7 @@ impl Bridge {
             quick: places(QUICK),
             disk: places(DISK),
             long: places(LONG),
+            foreign: places(FOREIGN),
         });
         Self { engine, places }
     }
@@ -125,6 +130,7 @@ impl Bridge {
             Class::Quick => &self.places.quick,
             Class::Disk => &self.places.disk,
             Class::Long => &self.places.long,
+            Class::Foreign => &self.places.foreign,
         };
         let place = Arc::clone(places)
             .acquire_owned()

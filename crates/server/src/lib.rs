@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Engine, EngineConfig, OpenError};
+use engine::{Engine, EngineConfig, OpenError, PluginSettings};
 
 mod bridge;
 mod connections;
@@ -65,6 +65,10 @@ pub struct ServeOptions {
     pub mirrors: Vec<String>,
     /// Registries that need no TLS, likewise.
     pub insecure: Vec<String>,
+    /// Where volume plugins have their sockets, if not in Docker's place.
+    pub plugin_sockets: Option<PathBuf>,
+    /// Where files name the addresses of volume plugins; none: in Docker's places.
+    pub plugin_specs: Vec<PathBuf>,
 }
 
 /// Larger logs of earlier runs are dropped at a start.
@@ -86,7 +90,17 @@ pub fn serve(options: ServeOptions) -> i32 {
     }
     let flags = flags("--registry-mirror", &options.mirrors)
         .chain(flags("--insecure-registry", &options.insecure));
-    let wake_flags: Vec<OsString> = flags.collect();
+    let wake_flags: Vec<OsString> = flags
+        .chain(paths("--plugin-sockets", options.plugin_sockets.as_slice()))
+        .chain(paths("--plugin-specs", &options.plugin_specs))
+        .collect();
+    let mut plugins = PluginSettings::default();
+    if let Some(sockets) = options.plugin_sockets {
+        plugins.sockets = sockets;
+    }
+    if !options.plugin_specs.is_empty() {
+        plugins.specs = options.plugin_specs;
+    }
     let settings = match daemon_file::settings(&options.root, options.mirrors, options.insecure) {
         Ok(settings) => settings,
         Err(error) => {
@@ -116,6 +130,7 @@ pub fn serve(options: ServeOptions) -> i32 {
         address_pools: settings.address_pools,
         registries: settings.registries,
         care: settings.care,
+        plugins,
     };
     let wake = std::iter::once(options.program.into_os_string())
         .chain(config.wake.clone())
@@ -176,6 +191,12 @@ fn flags<'a>(flag: &'a str, values: &'a [String]) -> impl Iterator<Item = OsStri
     values
         .iter()
         .flat_map(move |value| [flag.into(), value.into()])
+}
+
+fn paths<'a>(flag: &'a str, values: &'a [PathBuf]) -> impl Iterator<Item = OsString> + 'a {
+    values
+        .iter()
+        .flat_map(move |value| [flag.into(), value.clone().into_os_string()])
 }
 
 /// Logs go to standard error, or for an embedded engine to a file in the root.

@@ -40,6 +40,7 @@ pub use tables::layers::{LayerRow, LayerState};
 pub use tables::leases::LeaseRow;
 pub use tables::networks::{NetworkRow, NetworkState};
 pub use tables::ops::OpRow;
+pub use tables::plugin_mounts::PluginMountRow;
 pub use tables::pools::{PoolRow, PoolState};
 pub use tables::snapshot_schedules::ScheduleRow;
 pub use tables::snapshots::{SnapshotRow, SnapshotState};

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0008_build_steps.sql"),
     include_str!("../migrations/0009_seeds.sql"),
     include_str!("../migrations/0010_pools.sql"),
+    include_str!("../migrations/0011_plugin_mounts.sql"),
 ];
 
 /// The schema version this code knows.

@@ -23,6 +23,7 @@ pub mod descent;
 pub mod device_filter;
 pub mod dir;
 pub mod durable;
+mod error_words;
 pub mod fault;
 pub mod fd;
 pub mod fork;
@@ -49,3 +50,5 @@ pub mod uuid;
 pub mod watch;
 pub mod writeback;
 pub mod xattr;
+
+pub use error_words::error_words;

@@ -103,6 +103,8 @@ impl Engine {
         } else {
             let mut command = Command::new(binary());
             command.arg("serve").arg("--root").arg(&self.root);
+            command.arg("--plugin-sockets").arg(self.plugin_sockets());
+            command.arg("--plugin-specs").arg(self.plugin_specs());
             command
         };
         if let Some(step) = step {
@@ -124,6 +126,16 @@ impl Engine {
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
             ended.map(|_| false)
         })
+    }
+
+    /// Where this engine looks for the sockets of volume plugins.
+    pub fn plugin_sockets(&self) -> PathBuf {
+        self.root.with_extension("plugins")
+    }
+
+    /// Where it looks for files that name their addresses.
+    pub fn plugin_specs(&self) -> PathBuf {
+        self.root.with_extension("specs")
     }
 
     /// kill -9.

@@ -4,6 +4,7 @@
 //! * [`Engine`] - a real `orlop serve` on a state directory of its own.
 //! * [`Disk`] - a filesystem of its own; [`steps`] - where an engine can be made to die.
 //! * [`Client`] - `orlop` or the stock `docker` CLI, run as a user would.
+//! * [`FakePlugin`] - a volume plugin that hangs, dies and lies when it is told to.
 //! * [`Registry`] - a registry beside the test.
 //! * [`Output`] - what a command said, with assertions that show all of it when they fail.
 //! * [`Running`] - a command beside the test; [`Terminal`] - one on a pseudo-terminal, with somebody who types.
@@ -21,6 +22,7 @@ mod disk;
 mod engine;
 mod host;
 mod output;
+mod plugin;
 mod registry;
 mod running;
 mod steps;
@@ -33,6 +35,7 @@ pub use engine::{Engine, binary, images_dir, peer, target_dir};
 pub use host::Host;
 pub use libtest_mimic;
 pub use output::Output;
+pub use plugin::{Behaviour, FakePlugin};
 pub use registry::{Registry, RegistryOptions};
 pub use running::Running;
 pub use steps::steps;

@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let paths = Arc::new(Paths::new(&root)?);
     paths.create_skeleton()?;
     let store = Arc::new(Store::open(&paths)?);
-    let volumes = Volumes::open(store, paths)?;
+    let volumes = Volumes::open(store, paths, volumes::PluginSettings::default())?;
     volumes.recover()?;
     volumes.create(CreateVolume {
         name: Some("data".to_owned()),

@@ -3,21 +3,27 @@
 //! Steps of the journaled operation:
 //! 1. begin: row `creating`; the name is taken
 //! 2. `build`: the driver makes the volume's directory with `_data`, in `data` or in a pool; then there is a link to it in
-//!    `data`; durable up to that entry; the description beside the content; the link by name
+//!    `data`; durable up to that entry; the description beside the content; the link by name. If a plugin is to keep the
+//!    bytes: the directory with the description, then the plugin makes the volume, last of all
 //! 3. commit, with step 2's record: row `ready`
 //!
-//! Before 3 everything is undone: nobody has seen the volume, so nothing of a user's can be in it.
+//! Before 3 everything is undone: nobody has seen the volume, so nothing of a user's can be in it. What a plugin has made
+//! stays with it; the next create of that name finds it there.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::names::anonymous_volume_name;
 use store::{OpId, Paths, PoolId, StorageRow, Store, VolumeId, VolumeRow, VolumeState, WriteTx};
+use volume_plugins::Plugins;
 
-use crate::driver::{Drivers, Options, Place};
-use crate::{Volume, VolumeAction, VolumeError, Volumes, description, held, link, place};
+use crate::driver::{Driver, DriverError, Drivers, Options, Place, Requested};
+use crate::{
+    Volume, VolumeAction, VolumeError, Volumes, description, elsewhere, held, link, place,
+};
 
 /// Label of volumes whose name nobody chose; `prune` looks for it, as Docker's does.
 pub(crate) const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
@@ -46,15 +52,14 @@ impl Volumes {
     /// Makes a volume; idempotent by name, whatever the options of the existing one.
     ///
     /// # Errors
-    /// [`VolumeError::Name`], [`VolumeError::UnknownDriver`], [`VolumeError::DriverConflict`],
-    /// [`VolumeError::Options`], and what the disk says. Nothing is left of a create that failed.
+    /// [`VolumeError::Name`], [`VolumeError::Plugin`], [`VolumeError::DriverConflict`], [`VolumeError::Options`],
+    /// [`VolumeError::Reference`], [`VolumeError::Vanished`], and what the disk says. Nothing is left of a create that failed.
     pub fn create(&self, request: CreateVolume) -> Result<Created, VolumeError> {
         let nameless = request.name.as_ref().is_none_or(String::is_empty);
         let name = request
             .name
             .filter(|name| !name.is_empty())
             .unwrap_or_else(anonymous_volume_name);
-        VolumeError::check_name(&name)?;
         let driver_name = request.driver.filter(|driver| !driver.is_empty());
         let lock = self.name_lock(&name);
         let _held = held(&lock);
@@ -62,38 +67,38 @@ impl Volumes {
             if row.state == VolumeState::Creating {
                 return Err(VolumeError::Unfinished(name));
             }
-            return match driver_name {
-                Some(wanted) if wanted != row.driver => Err(VolumeError::DriverConflict {
+            if driver_name
+                .as_ref()
+                .is_some_and(|wanted| *wanted != row.driver)
+            {
+                return Err(VolumeError::DriverConflict {
                     name,
                     driver: row.driver,
-                }),
-                _ => Ok(Created {
+                });
+            }
+            if self.is_still_there(&row)? {
+                return Ok(Created {
                     volume: self.shown(row),
                     fresh: false,
-                }),
-            };
+                });
+            }
         }
-        let driver_name = driver_name.unwrap_or_else(|| crate::driver::DEFAULT.to_owned());
-        let driver = self
-            .drivers
-            .find(&driver_name)
-            .ok_or_else(|| VolumeError::UnknownDriver {
-                name: name.clone(),
-                driver: driver_name.clone(),
-            })?;
-        driver
-            .check(&request.options)
-            .map_err(|reason| VolumeError::Options {
-                name: name.clone(),
-                reason,
-            })?;
-        let requested =
-            driver
-                .requested(&request.options)
-                .map_err(|reason| VolumeError::Options {
+        let driver_name = driver_name
+            .or_else(|| Some(self.probe(&name)?.0.name().to_owned()))
+            .unwrap_or_else(|| crate::driver::DEFAULT.to_owned());
+        let requested = match self.drivers.find(&driver_name) {
+            Some(driver) => {
+                VolumeError::check_name(&name)?;
+                let refused = |reason| VolumeError::Options {
                     name: name.clone(),
                     reason,
-                })?;
+                };
+                driver.check(&request.options).map_err(refused)?;
+                driver.requested(&request.options).map_err(refused)?
+            }
+            None if volume_plugins::is_volume_name(&name) => Requested::default(),
+            None => return Err(VolumeError::PluginName { name }),
+        };
         let pool = if requested.placeable {
             let pool = request.options.get("pool").map(String::as_str);
             self.pool_for(pool).map_err(|reason| VolumeError::Pool {
@@ -136,11 +141,12 @@ impl Volumes {
             store: &self.store,
             paths: &self.paths,
             drivers: &self.drivers,
+            plugins: &self.plugins,
         }
     }
 
     pub(crate) fn shown(&self, row: VolumeRow) -> Volume {
-        Volume::new(row, &self.paths, &self.drivers)
+        Volume::new(row, &self.paths, &self.drivers, &self.plugins)
     }
 }
 
@@ -150,15 +156,16 @@ pub struct Context<'a> {
     pub(crate) store: &'a Store,
     pub(crate) paths: &'a Paths,
     pub(crate) drivers: &'a Drivers,
+    pub(crate) plugins: &'a Plugins,
 }
 
 /// The journaled operation.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Create {
     id: VolumeId,
-    name: String,
-    driver: String,
-    options: Options,
+    pub(crate) name: String,
+    pub(crate) driver: String,
+    pub(crate) options: Options,
     labels: BTreeMap<String, String>,
     anonymous: bool,
     #[serde(default)]
@@ -177,19 +184,28 @@ pub enum Step {
 }
 
 impl Create {
+    /// Of a volume that a plugin has already.
+    pub(crate) fn found(name: &str, plugin: &str) -> Self {
+        Self {
+            id: VolumeId::random(),
+            name: name.to_owned(),
+            driver: plugin.to_owned(),
+            options: Options::new(),
+            labels: BTreeMap::new(),
+            anonymous: false,
+            pool: None,
+            bytes: None,
+            inodes: None,
+            soft_bytes: None,
+        }
+    }
+
     fn with_driver<T>(
         &self,
+        driver: &dyn Driver,
         context: &Context<'_>,
-        act: impl FnOnce(&dyn crate::driver::Driver, Place<'_>) -> Result<T, crate::driver::DriverError>,
+        act: impl FnOnce(&dyn Driver, Place<'_>) -> Result<T, DriverError>,
     ) -> Result<T, VolumeError> {
-        let driver =
-            context
-                .drivers
-                .find(&self.driver)
-                .ok_or_else(|| VolumeError::UnknownDriver {
-                    name: self.name.clone(),
-                    driver: self.driver.clone(),
-                })?;
         let pool = self.pool.as_ref();
         let (directory, content) = (
             context.paths.volume_home(&self.id, pool),
@@ -252,11 +268,20 @@ impl Operation for Create {
     }
 
     fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
-        self.with_driver(context, |driver, place| driver.build(place))?;
-        place::link(context.paths, &self.id, self.pool.as_ref())?;
+        let driver = context.drivers.find(&self.driver);
+        match driver {
+            Some(driver) => {
+                self.with_driver(driver, context, |driver, place| driver.build(place))?;
+                place::link(context.paths, &self.id, self.pool.as_ref())?;
+            }
+            None => make_directory(&context.paths.volume(&self.id))?,
+        }
         description::begin(context, &self.id)?;
         let data = context.paths.data();
         sys::durable::sync_dir(&data).map_err(VolumeError::io("sync", data))?;
+        if driver.is_none() {
+            return elsewhere::create::provide(context.plugins, self);
+        }
         link::make(context.paths, &self.name, &self.id).map_err(VolumeError::io(
             "link",
             context.paths.volume_link(&self.name),
@@ -269,16 +294,32 @@ impl Operation for Create {
     }
 
     fn undo(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
+        let Some(driver) = context.drivers.find(&self.driver) else {
+            let directory = context.paths.volume(&self.id);
+            description::remove(&directory)?;
+            return sys::durable::remove_dir(&directory)
+                .map(drop)
+                .map_err(VolumeError::io("remove", directory));
+        };
         link::remove(context.paths, &self.name, &self.id).map_err(VolumeError::io(
             "unlink",
             context.paths.volume_link(&self.name),
         ))?;
         description::remove(&context.paths.volume_home(&self.id, self.pool.as_ref()))?;
-        self.with_driver(context, |driver, place| driver.unbuild(place))?;
+        self.with_driver(driver, context, |driver, place| driver.unbuild(place))?;
         place::unlink(context.paths, &self.id, self.pool.as_ref())
     }
 
     fn abandon(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
         Ok(tx.delete_volume(&self.id)?)
+    }
+}
+
+/// Where the description of a volume is that has no data here.
+fn make_directory(directory: &Path) -> Result<(), VolumeError> {
+    match sys::durable::create_dir_unsynced(directory, 0o701) {
+        // By the attempt that a crash cut short.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map_err(VolumeError::io("make", directory)),
     }
 }

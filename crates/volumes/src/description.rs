@@ -13,6 +13,7 @@ use store::{
     Paths, PoolId, ScheduleRow, SnapshotId, SnapshotRow, SnapshotState, StorageRow, VolumeId,
     VolumeRow, VolumeState, WriteTx,
 };
+use volume_plugins::is_volume_name;
 
 use crate::create::Context;
 use crate::{VolumeError, Volumes};
@@ -214,7 +215,8 @@ pub(crate) fn read(paths: &Paths, id: &VolumeId) -> Option<Description> {
         .retain(|snapshot| paths.snapshot(id, &snapshot.id).is_dir());
     let fits = description.format == FORMAT
         && description.id == *id
-        && check_volume_name(&description.name).is_ok();
+        && (check_volume_name(&description.name).is_ok()
+            || (description.driver != crate::driver::DEFAULT && is_volume_name(&description.name)));
     fits.then_some(description)
 }
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use store::names::{NameError, check_volume_name};
 use store::{ErrorKind, StoreError};
 
+use volume_plugins::PluginError;
+
 use crate::driver::DriverError;
 
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +20,49 @@ pub enum VolumeError {
         "create {name}: driver '{driver}' already has volume '{name}': volume name must be unique"
     )]
     DriverConflict { name: String, driver: String },
+    /// A plugin has no such rule as the local driver.
+    #[error("create {name:?}: a volume's name has at most 255 bytes and no control characters")]
+    PluginName { name: String },
+    /// What a plugin says, or that it says nothing.
+    #[error("{verb} {name}: {reason}")]
+    Plugin {
+        verb: &'static str,
+        name: String,
+        reason: Box<PluginError>,
+    },
     #[error(
-        "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+        "get {name}: error while checking if volume \"{name}\" exists in driver \"{driver}\": {reason}"
     )]
-    UnknownDriver { name: String, driver: String },
+    Unchecked {
+        name: String,
+        driver: String,
+        reason: Box<PluginError>,
+    },
+    #[error(
+        "create {name}: found reference to volume '{name}' in driver '{driver}', but got an error while checking the \
+         driver: error while checking if volume \"{name}\" exists in driver \"{driver}\": {reason}: volume name must be \
+         unique"
+    )]
+    Reference {
+        name: String,
+        driver: String,
+        reason: Box<PluginError>,
+    },
+    #[error(
+        "create {name}: found references to volume '{name}' in driver '{driver}' but the volume was not found in the \
+         driver -- you may need to remove containers referencing this volume or force remove the volume to re-create it: \
+         volume name must be unique"
+    )]
+    Vanished { name: String, driver: String },
+    /// It needs bytes that are kept here.
+    #[error("volume {name} is kept by volume plugin {driver} and cannot be {what}")]
+    Elsewhere {
+        name: String,
+        driver: String,
+        what: &'static str,
+    },
+    #[error("volume {name} is not mounted by volume plugin {driver}")]
+    NotMounted { name: String, driver: String },
     #[error("create {name}: {reason}")]
     Options { name: String, reason: DriverError },
     /// A create of this name could neither be completed nor undone; it waits for the next start.
@@ -142,16 +183,20 @@ impl VolumeError {
     /// What the error means to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_)
-            | Self::UnknownDriver { .. }
-            | Self::NotInTrash(_)
-            | Self::NotOrphan(_) => ErrorKind::NotFound,
+            Self::NotFound(_) | Self::NotInTrash(_) | Self::NotOrphan(_) => ErrorKind::NotFound,
             Self::Protected(_) | Self::NameTaken(_) | Self::Exclusive { .. } => ErrorKind::Conflict,
-            Self::Name { .. } => ErrorKind::Invalid,
-            Self::Options { reason, .. } => reason.kind(),
-            Self::DriverConflict { .. } | Self::PruneRunning | Self::Unfinished(_) => {
-                ErrorKind::Conflict
+            Self::Name { .. } | Self::PluginName { .. } | Self::Elsewhere { .. } => {
+                ErrorKind::Invalid
             }
+            Self::Plugin { reason, .. } if reason.is_missing() => ErrorKind::NotFound,
+            Self::Plugin { .. } | Self::Unchecked { .. } => ErrorKind::Internal,
+            Self::NotMounted { .. } => ErrorKind::Unavailable,
+            Self::Options { reason, .. } => reason.kind(),
+            Self::DriverConflict { .. }
+            | Self::Reference { .. }
+            | Self::Vanished { .. }
+            | Self::PruneRunning
+            | Self::Unfinished(_) => ErrorKind::Conflict,
             Self::InUse { .. } => ErrorKind::InUse,
             // Docker answers 500 here, and clients that retry on 409 would retry in vain.
             Self::ActiveMounts(_) => ErrorKind::Internal,

@@ -16,7 +16,7 @@ impl Volumes {
         let lock = self.name_lock(name);
         let row = {
             let _held = held(&lock);
-            let row = self.row(name)?;
+            let row = self.row_or_found(name)?;
             self.attach(&row, EXPORT)?;
             row
         };

@@ -125,7 +125,7 @@ impl Volumes {
         let inside = inside.to_str().filter(|inside| *inside != ".");
         let lock = self.name_lock(name);
         let _held = held(&lock);
-        let row = self.row(name)?;
+        let row = self.row_or_found(name)?;
         self.attach(&row, FILES)?;
         let imported = match self.open_subpath(&row, inside) {
             Ok(Some(_)) => self.fill(
@@ -162,7 +162,7 @@ impl Volumes {
         let lock = self.name_lock(name);
         let row = {
             let _held = held(&lock);
-            let row = self.row(name)?;
+            let row = self.row_or_found(name)?;
             self.attach(&row, holder)?;
             row
         };

@@ -19,7 +19,7 @@ impl Volumes {
     pub fn import(&self, name: &str, tar: &mut (dyn Read + Send)) -> Result<(), VolumeError> {
         let lock = self.name_lock(name);
         let _held = held(&lock);
-        let row = self.row(name)?;
+        let row = self.row_or_found(name)?;
         let plain = archive::decompress(tar).map_err(|source| VolumeError::Compression {
             name: name.to_owned(),
             source,

@@ -49,6 +49,7 @@ impl Volumes {
             Ok::<_, VolumeError>((leases, forget_mounts(tx, holder)?))
         })?;
         self.take_down_or_warn(holder, &mounted);
+        self.release_elsewhere(holder)?;
         Ok(leases
             .into_iter()
             .map(|lease| Released {
@@ -64,6 +65,7 @@ impl Volumes {
     /// # Errors
     /// As [`Volumes::release`].
     pub fn abandon_mounts(&self, holder: &str) -> Result<(), VolumeError> {
+        self.release_elsewhere(holder)?;
         if self.store.read(|tx| tx.mount_counts_of(holder))?.is_empty() {
             return Ok(());
         }

@@ -15,6 +15,7 @@
 //! * [`protect`] keeps it, [`remove`] takes one away and [`prune`] those that nobody needs: into the [`trash`], from
 //!   which [`undelete`] brings it back;
 //! * [`pool`]s are other places for volumes, [`resize`] says how much one may hold;
+//! * [`elsewhere`] does all that for volumes whose bytes a plugin keeps;
 //! * [`adopt`] makes a volume of data that lost its record;
 //! * [`recover`] completes or undoes at start what a crash has cut short.
 //!
@@ -34,11 +35,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 use store::{Paths, Store, VolumeRow, VolumeState};
+use volume_plugins::Plugins;
+
+use crate::bell::Bell;
 
 pub mod adopt;
 pub mod chown;
 pub mod create;
 pub mod driver;
+pub mod elsewhere;
 pub mod exclusive;
 pub mod export;
 pub mod files;
@@ -62,6 +67,7 @@ pub mod trash;
 pub mod undelete;
 pub mod usage;
 
+mod bell;
 mod description;
 mod error;
 mod event;
@@ -79,6 +85,7 @@ pub use create::{CreateVolume, Created};
 pub use driver::{
     Abilities, Capabilities, Driver, DriverError, Drivers, Held, Limits, Scope, parse_size,
 };
+pub use elsewhere::survey::{Inspected, Survey};
 pub use error::VolumeError;
 pub use event::{VolumeAction, VolumeEvent};
 pub use exclusive::{Claim, EXCLUSIVE_LABEL};
@@ -96,6 +103,7 @@ pub use snapshot::{
 };
 pub use trash::{Emptied, TrashLimit, TrashPolicy, Trashed};
 pub use volume::Volume;
+pub use volume_plugins::Settings as PluginSettings;
 
 type Hook = Box<dyn Fn(VolumeEvent) + Send + Sync>;
 
@@ -104,15 +112,18 @@ pub struct Volumes {
     store: Arc<Store>,
     paths: Arc<Paths>,
     drivers: Drivers,
+    plugins: Plugins,
     /// One lock for each name that is being worked on.
     names: Mutex<HashMap<String, Arc<Mutex<()>>>>,
     pruning: Mutex<()>,
     /// Who is about to write to what.
     claims: Mutex<exclusive::Claims>,
-    /// Rung when there is news of the trash.
-    bell: Mutex<Option<std::sync::mpsc::Sender<()>>>,
-    /// Rung when a soft limit was set.
-    limits_bell: Mutex<Option<std::sync::mpsc::Sender<()>>>,
+    /// There is news of the trash.
+    bell: Bell,
+    /// A soft limit was set.
+    limits_bell: Bell,
+    /// A plugin is still to be told something.
+    owed: Bell,
     hook: OnceLock<Hook>,
 }
 
@@ -125,20 +136,29 @@ impl fmt::Debug for Volumes {
 }
 
 impl Volumes {
-    /// The volumes of a state directory whose skeleton exists. Call [`Volumes::recover`] before anything else.
+    /// The volumes of a state directory whose skeleton exists. Call [`Volumes::recover`] before anything else, and
+    /// [`Volumes::admit_plugins`] when plugins may be waited for.
     ///
     /// # Errors
     /// None today; opening may come to check what drivers need.
-    pub fn open(store: Arc<Store>, paths: Arc<Paths>) -> Result<Self, VolumeError> {
+    pub fn open(
+        store: Arc<Store>,
+        paths: Arc<Paths>,
+        plugins: volume_plugins::Settings,
+    ) -> Result<Self, VolumeError> {
+        let plugins = Plugins::new(plugins);
+        plugins.hold_off();
         Ok(Self {
             store,
             paths,
             drivers: Drivers::builtin(),
+            plugins,
             names: Mutex::default(),
             pruning: Mutex::default(),
             claims: Mutex::default(),
-            bell: Mutex::default(),
-            limits_bell: Mutex::default(),
+            bell: Bell::default(),
+            limits_bell: Bell::default(),
+            owed: Bell::default(),
             hook: OnceLock::new(),
         })
     }
@@ -177,6 +197,13 @@ impl Volumes {
 
     /// Opens the directory that holds a volume's bytes.
     fn open_content(&self, row: &VolumeRow) -> Result<OwnedFd, VolumeError> {
+        if self.is_elsewhere(&row.driver) {
+            let path = self.mounted_at(row)?;
+            // Links on the way are the plugin's.
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            return rustix::fs::open(&path, flags, Mode::empty())
+                .map_err(|error| VolumeError::io("open", path)(error.into()));
+        }
         let path = self.paths.volume_content(&row.id);
         self.expose(row, &path)?;
         match open_directory(&path) {
@@ -218,17 +245,11 @@ impl Volumes {
 
     /// Rings whenever a soft limit was set; there is one listener, the last one.
     pub fn on_limits(&self) -> std::sync::mpsc::Receiver<()> {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        *held(&self.limits_bell) = Some(sender);
-        receiver
+        self.limits_bell.listen()
     }
 
     fn ring_limits(&self) {
-        if let Some(bell) = &*held(&self.limits_bell)
-            && bell.send(()).is_err()
-        {
-            tracing::debug!("nobody watches limits any more");
-        }
+        self.limits_bell.ring();
     }
 }
 

@@ -1,7 +1,8 @@
 //! `mount` and `unmount`: a volume's bytes reachable for one more user, or one less.
 //!
 //! Volumes whose options name a filesystem are mounted with the first user and unmounted with the last; the users are
-//! counted in the store, so that a restart of the engine knows them. All others are simply there.
+//! counted in the store, so that a restart of the engine knows them. A plugin's volumes are mounted by the plugin for each
+//! user ([`crate::elsewhere`]). All others are simply there.
 //!
 //! A use is counted before the mount is made, and the mount taken down after the last use is struck out; a crash in
 //! between leaves a count without a mount, or a mount without a count, and [`crate::recover`] ends both.
@@ -57,7 +58,10 @@ impl Volumes {
     /// As [`Volumes::unmount`].
     pub fn recount(&self, name: &str, holder: &str, count: u32) -> Result<(), VolumeError> {
         let row = self.row(name)?;
-        if !self.is_counted(&row)? {
+        if self.is_elsewhere(&row.driver) {
+            return self.recount_elsewhere(&row, holder, count);
+        }
+        if !self.is_counted(&row) {
             return Ok(());
         }
         self.store
@@ -67,9 +71,12 @@ impl Volumes {
 
     /// [`Volumes::mount`] without telling anybody. The caller holds the name's lock.
     pub(crate) fn attach(&self, row: &VolumeRow, holder: &str) -> Result<PathBuf, VolumeError> {
+        if let Some(plugin) = self.plugin(&row.driver) {
+            return self.attach_elsewhere(row, &plugin, holder);
+        }
         // Also tells of a volume whose directory has gone.
         drop(self.open_content(row)?);
-        if self.is_counted(row)? {
+        if self.is_counted(row) {
             self.store.write(|tx| tx.add_mount(&row.id, holder))?;
             if let Err(error) = self.bring_up(row) {
                 self.store.write(|tx| tx.drop_mount(&row.id, holder))?;
@@ -81,7 +88,10 @@ impl Volumes {
 
     /// [`Volumes::unmount`] without telling anybody. The caller holds the name's lock.
     pub(crate) fn detach(&self, row: &VolumeRow, holder: &str) -> Result<(), VolumeError> {
-        if !self.is_counted(row)? {
+        if let Some(plugin) = self.plugin(&row.driver) {
+            return self.detach_elsewhere(row, &plugin, holder);
+        }
+        if !self.is_counted(row) {
             return Ok(());
         }
         let left = self.store.write(|tx| {
@@ -111,10 +121,10 @@ impl Volumes {
     }
 
     /// Whether users of this volume's mount are counted at all.
-    pub(crate) fn is_counted(&self, row: &VolumeRow) -> Result<bool, VolumeError> {
-        match &row.options {
-            None => Ok(false),
-            Some(options) => Ok(self.driver_of(row)?.needs_mount(options)),
+    pub(crate) fn is_counted(&self, row: &VolumeRow) -> bool {
+        match (&row.options, self.drivers.find(&row.driver)) {
+            (Some(options), Some(driver)) => driver.needs_mount(options),
+            _ => false,
         }
     }
 
@@ -124,9 +134,8 @@ impl Volumes {
             .map_err(|reason| self.unmount_error(row, reason))
     }
 
-    /// Mounts the volume if that is not done and it needs it.
+    /// Mounts the volume if that is not done and it needs it; a plugin's must be mounted already.
     pub(crate) fn bring_up(&self, row: &VolumeRow) -> Result<(), VolumeError> {
-        self.driver_of(row)?;
         self.with_driver(row, |driver, place| driver.mount(place))
             .map_err(|reason| VolumeError::Mount {
                 path: self.paths.mountpoint(&row.name),
@@ -147,16 +156,7 @@ impl Volumes {
         }
     }
 
-    fn driver_of(&self, row: &VolumeRow) -> Result<&dyn Driver, VolumeError> {
-        self.drivers
-            .find(&row.driver)
-            .ok_or_else(|| VolumeError::UnknownDriver {
-                name: row.name.clone(),
-                driver: row.driver.clone(),
-            })
-    }
-
-    /// Calls the volume's driver; one that this version does not have leaves the volume as it is.
+    /// Calls the volume's driver; a plugin's volume is left as it is.
     pub(crate) fn with_driver<T: Default>(
         &self,
         row: &VolumeRow,

@@ -5,7 +5,7 @@
 //! 1. what this crate's own calls held is given back
 //! 2. open operations are undone or completed, by kind
 //! 3. filesystems of volumes are mounted again; mounts that nobody counts are taken down; counts without a mount (a
-//!    reboot) are forgotten
+//!    reboot) are forgotten; what plugins are to be told is noted, for plugins are not called here
 //! 4. the links by name are made again from the records
 //! 5. staging and trash of operations that are closed are deleted
 //! 6. what no record explains is reported, and left as it is; but a volume's directory that holds nothing, or only its
@@ -20,6 +20,7 @@ use store::{OpId, VolumeId, VolumeState};
 
 use crate::adopt::Adopt;
 use crate::create::Create;
+use crate::elsewhere::withdraw::Withdraw;
 use crate::fill::{self, Fill};
 use crate::mount::OWN;
 use crate::purge::Purge;
@@ -71,6 +72,11 @@ impl Volumes {
             &mut sentences,
         );
         tell(
+            "removal of volume",
+            journal::recover::<Withdraw>(&self.store, &context)?,
+            &mut sentences,
+        );
+        tell(
             "move into the trash of volume",
             journal::recover::<Trash>(&self.store, &context)?,
             &mut sentences,
@@ -114,6 +120,7 @@ impl Volumes {
         );
         self.recover_mounts(&mut sentences)?;
         self.recover_images(&mut sentences)?;
+        self.recover_plugin_mounts()?;
         self.recover_links(&mut sentences)?;
         self.describe_again()?;
         self.sweep(&mut sentences)?;
@@ -169,6 +176,7 @@ impl Volumes {
             .store
             .read(|tx| tx.volumes())?
             .into_iter()
+            .filter(|row| !self.is_elsewhere(&row.driver))
             .map(|row| (row.name, row.id))
             .collect();
         for (name, id) in &names {
@@ -349,6 +357,8 @@ pub fn points() -> Vec<String> {
     [
         journal::points::<Create>(),
         journal::points::<Remove>(),
+        journal::points::<Withdraw>(),
+        crate::elsewhere::mount::points(),
         journal::points::<Trash>(),
         journal::points::<Purge>(),
         journal::points::<Undelete>(),

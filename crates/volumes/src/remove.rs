@@ -1,4 +1,5 @@
-//! `remove`: a volume that nobody needs goes, into the trash ([`crate::trash`]) or for good.
+//! `remove`: a volume that nobody needs goes, into the trash ([`crate::trash`]) or for good; a plugin's by
+//! [`crate::elsewhere`].
 //!
 //! Steps of the journaled operation that deletes it for good:
 //! 1. begin, the commit point: no lease, no mount and no protection, row `removing`; the name is free and the data is
@@ -12,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
-use store::{OpId, Paths, VolumeId, VolumeRow, VolumeState, WriteTx};
+use store::{OpId, Paths, Tx, VolumeId, VolumeRow, VolumeState, WriteTx};
 
 use crate::create::Context;
 use crate::{VolumeAction, VolumeError, Volumes, held, link, place};
@@ -27,10 +28,12 @@ pub enum Disposal {
 }
 
 impl Volumes {
-    /// Removes the volume called `name`. `force` only makes a missing one no error; a volume in use is never removed.
+    /// Removes the volume called `name`. `force` makes a missing one no error, and drops the record of one that its plugin
+    /// does not remove; a volume in use is never removed.
     ///
     /// # Errors
-    /// [`VolumeError::NotFound`], [`VolumeError::InUse`], [`VolumeError::ActiveMounts`], [`VolumeError::Protected`].
+    /// [`VolumeError::NotFound`], [`VolumeError::InUse`], [`VolumeError::ActiveMounts`], [`VolumeError::Protected`],
+    /// [`VolumeError::Plugin`].
     pub fn remove(&self, name: &str, force: bool) -> Result<(), VolumeError> {
         self.dispose(name, force, Disposal::Trash("rm"))
     }
@@ -42,8 +45,11 @@ impl Volumes {
     pub fn dispose(&self, name: &str, force: bool, disposal: Disposal) -> Result<(), VolumeError> {
         let lock = self.name_lock(name);
         let _held = held(&lock);
-        match self.row(name) {
-            Ok(row) => self.remove_row(&row, disposal),
+        match self.row_or_found(name) {
+            Ok(row) => match self.plugin(&row.driver) {
+                Some(plugin) => self.withdraw(&row, &plugin, force),
+                None => self.remove_row(&row, disposal),
+            },
             Err(VolumeError::NotFound(_)) if force => Ok(()),
             Err(error) => Err(error),
         }
@@ -107,7 +113,7 @@ impl Volumes {
 }
 
 /// Refuses while somebody needs the volume.
-pub(crate) fn may_go(tx: &WriteTx<'_>, id: &VolumeId, name: &str) -> Result<(), VolumeError> {
+pub(crate) fn may_go(tx: &Tx<'_>, id: &VolumeId, name: &str) -> Result<(), VolumeError> {
     let holders = tx.lease_holders(id)?;
     if !holders.is_empty() {
         return Err(VolumeError::InUse {
@@ -115,7 +121,8 @@ pub(crate) fn may_go(tx: &WriteTx<'_>, id: &VolumeId, name: &str) -> Result<(), 
             holders,
         });
     }
-    if tx.mount_uses(id)? > 0 {
+    let is_mounted_elsewhere = tx.plugin_mounts_of(id)?.iter().any(|mount| mount.uses > 0);
+    if tx.mount_uses(id)? > 0 || is_mounted_elsewhere {
         return Err(VolumeError::ActiveMounts(name.to_owned()));
     }
     if tx.volume_notes(id)?.protected {

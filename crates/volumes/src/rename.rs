@@ -22,7 +22,7 @@ impl Volumes {
     /// Renames `from` to `to`. `follow` is called in the transaction of the rename.
     ///
     /// # Errors
-    /// [`VolumeError::NotFound`], [`VolumeError::NameTaken`], [`VolumeError::Name`].
+    /// [`VolumeError::NotFound`], [`VolumeError::NameTaken`], [`VolumeError::Name`], [`VolumeError::Elsewhere`].
     pub fn rename(&self, from: &str, to: &str, follow: Follow<'_>) -> Result<Volume, VolumeError> {
         VolumeError::check_name(to)?;
         if from == to {
@@ -33,6 +33,7 @@ impl Volumes {
         let (first, second) = (self.name_lock(first), self.name_lock(second));
         let (_first, _second) = (held(&first), held(&second));
         let row = self.row(from)?;
+        self.must_be_here(&row.name, &row.driver, "renamed")?;
         let rename = Rename {
             id: row.id,
             from: from.to_owned(),

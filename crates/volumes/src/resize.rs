@@ -44,6 +44,20 @@ pub struct VolumeStorage {
     pub abilities: Option<Abilities>,
 }
 
+impl VolumeStorage {
+    /// Of a volume that a plugin keeps.
+    pub fn elsewhere() -> Self {
+        Self {
+            pool: String::new(),
+            limits: Limits::default(),
+            soft_bytes: None,
+            soft_crossed: false,
+            held: None,
+            abilities: None,
+        }
+    }
+}
+
 impl Volumes {
     /// Changes what a volume may hold.
     ///
@@ -53,6 +67,7 @@ impl Volumes {
         let lock = self.name_lock(name);
         let _held = held(&lock);
         let row = self.row(name)?;
+        self.must_be_here(&row.name, &row.driver, "resized")?;
         drop(self.open_content(&row)?);
         let from = self.store.read(|tx| tx.volume_storage(&row.id))?;
         let new =
@@ -104,6 +119,9 @@ impl Volumes {
     }
 
     fn storage_of(&self, row: &VolumeRow) -> Result<VolumeStorage, VolumeError> {
+        if self.is_elsewhere(&row.driver) {
+            return Ok(VolumeStorage::elsewhere());
+        }
         let storage = self.store.read(|tx| tx.volume_storage(&row.id))?;
         let pool = match &storage.pool {
             None => crate::pool::DEFAULT.to_owned(),
@@ -257,14 +275,14 @@ pub(crate) enum Step {
 
 impl Resize {
     fn set(&self, volumes: &Volumes, to: &Limited) -> Result<(), VolumeError> {
-        let driver =
-            volumes
-                .drivers
-                .find(&self.driver)
-                .ok_or_else(|| VolumeError::UnknownDriver {
-                    name: self.name.clone(),
-                    driver: self.driver.clone(),
-                })?;
+        let driver = volumes
+            .drivers
+            .find(&self.driver)
+            .ok_or_else(|| VolumeError::Elsewhere {
+                name: self.name.clone(),
+                driver: self.driver.clone(),
+                what: "resized",
+            })?;
         let limits = Limits {
             bytes: to.bytes,
             inodes: to.inodes,

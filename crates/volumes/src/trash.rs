@@ -13,8 +13,7 @@
 //! everything counts.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Receiver;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -122,7 +121,7 @@ impl Volumes {
     pub fn set_trash_policy(&self, policy: TrashPolicy) -> Result<(), VolumeError> {
         let text = serde_json::to_string(&policy).expect("numbers serialise");
         self.store.write(|tx| tx.set_meta(KEY, &text))?;
-        self.ring();
+        self.bell.ring();
         Ok(())
     }
 
@@ -191,19 +190,7 @@ impl Volumes {
 
     /// Rings whenever something was put into the trash or its policy changed; there is one listener, the last one.
     pub fn on_trash(&self) -> Receiver<()> {
-        let (sender, receiver) = channel();
-        *self.bell.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        receiver
-    }
-
-    fn ring(&self) {
-        let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bell) = &*bell {
-            // A listener that has gone needs to hear nothing.
-            if Sender::send(bell, ()).is_err() {
-                tracing::debug!("nobody listens for news of the trash any more");
-            }
-        }
+        self.bell.listen()
     }
 
     /// Whether there is anything in a volume's directory that somebody could miss.
@@ -244,7 +231,7 @@ impl Volumes {
         };
         journal::execute(&self.store, &trash, &self.context())?;
         self.publish(&row.name, &row.driver, VolumeAction::Destroy);
-        self.ring();
+        self.bell.ring();
         Ok(())
     }
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use store::{Paths, VolumeId, VolumeRow};
+use volume_plugins::Plugins;
 
 use crate::driver::{Drivers, Scope};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
-    pub id: VolumeId,
+    /// `None`: there is no record of it, only its plugin knows it.
+    pub id: Option<VolumeId>,
     pub name: String,
     pub driver: String,
     /// What the driver was given; `None` when that was nothing.
@@ -17,7 +19,8 @@ pub struct Volume {
     pub labels: Option<BTreeMap<String, String>>,
     /// RFC 3339, whole seconds.
     pub created_at: String,
-    /// Where people find its bytes: `<root>/volumes/<name>/_data`.
+    /// Where people find its bytes: `<root>/volumes/<name>/_data`, or where its plugin says; empty while that is not
+    /// known.
     pub mountpoint: PathBuf,
     pub scope: Scope,
     /// Nobody chose its name.
@@ -25,13 +28,15 @@ pub struct Volume {
 }
 
 impl Volume {
-    pub(crate) fn new(row: VolumeRow, paths: &Paths, drivers: &Drivers) -> Self {
+    pub(crate) fn new(row: VolumeRow, paths: &Paths, drivers: &Drivers, plugins: &Plugins) -> Self {
+        let (mountpoint, scope) = match drivers.find(&row.driver) {
+            Some(driver) => (paths.mountpoint(&row.name), driver.capabilities().scope),
+            None => (PathBuf::new(), plugins.get(&row.driver).scope().into()),
+        };
         Self {
-            mountpoint: paths.mountpoint(&row.name),
-            scope: drivers
-                .find(&row.driver)
-                .map_or(Scope::Local, |driver| driver.capabilities().scope),
-            id: row.id,
+            mountpoint,
+            scope,
+            id: Some(row.id),
             name: row.name,
             driver: row.driver,
             options: row.options,

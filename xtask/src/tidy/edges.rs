@@ -33,7 +33,8 @@ const LEGAL: &[(&str, &[&str])] = &[
     ("shim-protocol", &[]),
     ("store", &["sys"]),
     ("sys", &[]),
-    ("volumes", &["store", "archive", "sys"]),
+    ("volume-plugins", &["sys"]),
+    ("volumes", &["store", "archive", "volume-plugins", "sys"]),
 ];
 
 /// Packages that are not part of the product and may use anything.

@@ -3,7 +3,7 @@
 use super::Finding;
 use super::edges::{FREE, Package};
 
-/// Dependency, the only crate that may use it.
+/// Dependency, a crate that may use it; nearly all have one only.
 const OWNERS: &[(&str, &str)] = &[
     ("bzip2", "archive"),
     ("clap", "cli"),
@@ -25,6 +25,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("tokio", "server"),
     ("tokio-tungstenite", "server"),
     ("ureq", "registry"),
+    ("ureq", "volume-plugins"),
     ("zstd", "archive"),
 ];
 
@@ -39,14 +40,21 @@ pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
             .iter()
             .filter(|dependency| !dependency.for_tests)
         {
-            if let Some((name, owner)) = OWNERS.iter().find(|(name, _)| *name == dependency.name)
-                && *owner != package.name
-            {
+            let owners: Vec<&str> = OWNERS
+                .iter()
+                .filter(|(name, _)| *name == dependency.name)
+                .map(|(_, owner)| *owner)
+                .collect();
+            if !owners.is_empty() && !owners.contains(&package.name.as_str()) {
                 let manifest = format!("crates/{}/Cargo.toml", package.name);
                 findings.push(Finding::new(
                     &manifest,
                     0,
-                    format!("{name} belongs to {owner} alone"),
+                    format!(
+                        "{} belongs to {} alone",
+                        dependency.name,
+                        owners.join(" and ")
+                    ),
                 ));
             }
         }

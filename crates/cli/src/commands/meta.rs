@@ -15,6 +15,12 @@ pub(crate) struct ServeArgs {
     /// Let this registry (HOST[:PORT] or a network) answer without TLS
     #[arg(long, value_name = "HOST")]
     insecure_registry: Vec<String>,
+    /// Look for volume plugins' sockets here instead of in /run/docker/plugins
+    #[arg(long, value_name = "DIR")]
+    plugin_sockets: Option<PathBuf>,
+    /// Look for volume plugins' .spec and .json files here instead of in /etc/docker/plugins and /usr/lib/docker/plugins
+    #[arg(long, value_name = "DIR")]
+    plugin_specs: Vec<PathBuf>,
     /// Leave when idle; started by a client
     #[arg(long, hide = true)]
     embedded: bool,

@@ -12,6 +12,7 @@ mod container;
 mod image;
 mod meta;
 mod network;
+mod plugin;
 mod pool;
 mod registry;
 mod system;
@@ -78,6 +79,9 @@ enum Command {
     /// Manage networks
     #[command(subcommand)]
     Network(network::Command),
+    /// Manage plugins
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Manage the engine
     #[command(name = "system", subcommand)]
     Whole(system::Command),
@@ -108,6 +112,7 @@ impl Cli {
             Command::Volume(command) => command.run(&client),
             Command::Pool(command) => command.run(&client),
             Command::Network(command) => command.run(&client),
+            Command::Plugin(command) => command.run(&client),
             Command::Whole(command) => command.run(&client),
             Command::Serve(_) => Err(Failure::new("serve is run by the orlop program itself")),
             Command::Completion(args) => args.run(&mut Self::command()),

@@ -141,11 +141,21 @@ impl Containers {
         &self,
         row: &ContainerRow,
     ) -> Result<Vec<MountPoint>, ContainerError> {
-        Ok(self
+        let mut points: Vec<MountPoint> = self
             .stored_mounts(row)?
             .into_iter()
             .map(|mount| mount.point)
-            .collect())
+            .collect();
+        for point in &mut points {
+            if point.kind == "volume"
+                && self.volumes.is_elsewhere(&point.driver)
+                && let Some(path) = self.volumes.mountpoint_for(&point.name, &row.id)?
+            {
+                // A plugin says where only when it mounts.
+                point.source = path.to_string_lossy().into_owned();
+            }
+        }
+        Ok(points)
     }
 
     /// Addresses and host ports count only while it runs.

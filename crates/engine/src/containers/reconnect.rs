@@ -9,8 +9,9 @@
 //! | not active | held | the engine died between the start and its record: as active, held |
 //! | not active | free | what a start, or an end, that was cut short left is taken away: cgroups, mounts of volumes |
 //!
-//! Afterwards the network drops what belongs to no running container, and restart policies of containers that died with
-//! their shims (a reboot, a kill -9) are honoured.
+//! Afterwards the network drops what belongs to no running container, mounts end of holders that are none, and restart
+//! policies of containers that died with their shims (a reboot, a kill -9) are honoured. Containers with volumes of plugins
+//! are started by a thread once the engine serves: it waits for no plugin.
 
 use std::sync::Arc;
 
@@ -22,9 +23,17 @@ use super::find::Columns as _;
 use super::shim::Shim;
 use super::{ContainerError, Containers, Status};
 
-impl Containers {
+/// What a start found.
+#[derive(Debug, Default)]
+pub(crate) struct Reconnected {
     /// Sentences on what was repaired.
-    pub(crate) fn reconnect(self: &Arc<Self>) -> Result<Vec<String>, ContainerError> {
+    pub(crate) repaired: Vec<String>,
+    /// Containers for [`Containers::start_later`].
+    pub(crate) later: Vec<String>,
+}
+
+impl Containers {
+    pub(crate) fn reconnect(self: &Arc<Self>) -> Result<Reconnected, ContainerError> {
         let mut repaired = self.recover_build_steps()?;
         let mut running = Vec::new();
         let mut died = Vec::new();
@@ -80,9 +89,14 @@ impl Containers {
         for row in &running {
             self.repeat_network(row);
         }
+        let mut later = Vec::new();
+        for row in &died {
+            self.lost(&row.id)?;
+        }
+        self.volumes
+            .end_mounts_of_others(&live.into_iter().collect())?;
         for row in died {
             let host = row.host_config()?;
-            self.lost(&row.id)?;
             repaired.push(format!(
                 "container {} had ended while no engine was there",
                 &row.id[..12]
@@ -97,18 +111,52 @@ impl Containers {
             // A shim that lived to write its exit has already judged the policy.
             let judged = self.find(&row.id).is_ok_and(|row| row.error.is_empty());
             if again && !judged {
-                match self.start(&row.id) {
-                    Ok(()) => {
-                        repaired.push(format!("container {} was started again", &row.id[..12]));
-                    }
-                    Err(error) => tracing::warn!(container = row.id, %error, "restart policy"),
-                }
+                self.start_again(&row, &mut later, &mut repaired)?;
             }
         }
         if self.config.permanent {
-            self.start_always(&stopped, &mut repaired)?;
+            self.start_always(&stopped, &mut later, &mut repaired)?;
         }
-        Ok(repaired)
+        Ok(Reconnected { repaired, later })
+    }
+
+    /// Starts a container now, or notes it for later if a plugin has to be asked.
+    fn start_again(
+        self: &Arc<Self>,
+        row: &store::ContainerRow,
+        later: &mut Vec<String>,
+        repaired: &mut Vec<String>,
+    ) -> Result<(), ContainerError> {
+        let mounts = self.stored_mounts(row)?;
+        let asks = |mount: &super::mounts::ResolvedMount| {
+            mount.point.kind == "volume" && self.volumes.is_elsewhere(&mount.point.driver)
+        };
+        if mounts.iter().any(asks) {
+            later.push(row.id.clone());
+            return Ok(());
+        }
+        match self.start(&row.id) {
+            Ok(()) => repaired.push(format!("container {} was started again", &row.id[..12])),
+            Err(error) => tracing::warn!(container = row.id, %error, "restart policy"),
+        }
+        Ok(())
+    }
+
+    /// Starts containers that need plugins, once these may be called: one thread for each, so that a plugin that hangs
+    /// keeps only its own.
+    pub(crate) fn start_later(self: &Arc<Self>, ids: Vec<String>) {
+        for id in ids {
+            let containers = Arc::clone(self);
+            let spawned = std::thread::Builder::new()
+                .name(format!("start-{}", &id[..9]))
+                .spawn(move || match containers.start(&id) {
+                    Ok(()) => tracing::info!(container = id, "started again"),
+                    Err(error) => tracing::warn!(container = id, %error, "restart policy"),
+                });
+            if let Err(error) = spawned {
+                tracing::error!(%error, "no thread to start a container");
+            }
+        }
     }
 
     /// A shim died with an engine that had not recorded its start, or had recorded its end.
@@ -131,16 +179,14 @@ impl Containers {
     fn start_always(
         self: &Arc<Self>,
         stopped: &[store::ContainerRow],
+        later: &mut Vec<String>,
         repaired: &mut Vec<String>,
     ) -> Result<(), ContainerError> {
         for row in stopped {
             if super::spec::restart_policy(&row.host_config()?) != RestartPolicy::Always {
                 continue;
             }
-            match self.start(&row.id) {
-                Ok(()) => repaired.push(format!("container {} was started again", &row.id[..12])),
-                Err(error) => tracing::warn!(container = row.id, %error, "restart policy"),
-            }
+            self.start_again(row, later, repaired)?;
         }
         Ok(())
     }

@@ -8,11 +8,13 @@
 //! * [`files`] - copies in and out without a container
 //! * [`limits`] - the thread that watches soft limits; [`rescue`] - a database made anew from what is beside the data
 //! * [`keeper`] - the thread that empties the trash in time
+//! * [`plugins`] - the thread that tells volume plugins what they could not be told at once
 
 pub mod audit;
 pub mod files;
 pub(crate) mod keeper;
 pub(crate) mod limits;
+pub(crate) mod plugins;
 pub mod pruning;
 pub mod rescue;
 pub mod reseed;

@@ -83,7 +83,7 @@ impl Engine {
                 Store::open(&paths)?
             }
         };
-        let volumes = Volumes::open(Arc::new(store), paths)?;
+        let volumes = Volumes::open(Arc::new(store), paths, volumes::PluginSettings::default())?;
         sentences.extend(volumes.recover()?);
         sentences.extend(volumes.rescue_described()?);
         volumes.take_all_down();

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::{ContainerRow, Measured, StoreError, VolumeEventRow, WriteTx};
-use volumes::{Claim, Volume, VolumeError, VolumeStorage};
+use volumes::{Claim, Inspected, Volume, VolumeError, VolumeStorage};
 
 use crate::containers::create::to_json;
 use crate::containers::find::Columns as _;
@@ -59,7 +59,8 @@ pub struct LastUse {
 /// Everything known of one volume.
 #[derive(Debug, Clone)]
 pub struct VolumeDetail {
-    pub volume: Volume,
+    /// With what its plugin tells of it.
+    pub inspected: Inspected,
     pub protected: bool,
     pub exclusive: bool,
     pub used_by: Vec<VolumeUser>,
@@ -74,14 +75,30 @@ pub struct VolumeDetail {
 }
 
 impl Engine {
-    /// Everything known of a volume.
+    /// Everything known of a volume. May have to wait for a plugin.
     ///
     /// # Errors
-    /// [`VolumeError::NotFound`].
+    /// As [`volumes::Volumes::inspect`].
     pub fn volume_detail(&self, name: &str) -> Result<VolumeDetail, ContainerError> {
-        let volume = self.volumes.get(name)?;
+        let inspected = self.volumes.inspect(name)?;
+        if inspected.volume.id.is_none() {
+            return Ok(VolumeDetail {
+                inspected,
+                protected: false,
+                exclusive: false,
+                used_by: Vec::new(),
+                created_by: None,
+                seeded_by: None,
+                storage: VolumeStorage::elsewhere(),
+                drift: Vec::new(),
+                last_used: None,
+                usage: None,
+                history: Vec::new(),
+            });
+        }
         let notes = self.volumes.notes(name)?;
-        let exclusive = volume
+        let exclusive = inspected
+            .volume
             .labels
             .iter()
             .flatten()
@@ -101,7 +118,7 @@ impl Engine {
             usage: notes.measured,
             storage: self.volumes.storage(name)?,
             history: self.volumes.history(name)?,
-            volume,
+            inspected,
         })
     }
 

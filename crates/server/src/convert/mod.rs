@@ -59,7 +59,11 @@ fn registries(settings: &RegistrySettings) -> Value {
     })
 }
 
-pub(crate) fn info(info: &Info, engine: &Engine) -> Value {
+/// `plugins`: volume drivers beside the local one.
+pub(crate) fn info(info: &Info, engine: &Engine, plugins: &[String]) -> Value {
+    let volume_drivers: Vec<&str> = std::iter::once("local")
+        .chain(plugins.iter().map(String::as_str))
+        .collect();
     let root = engine.paths.root();
     json!({
         "ID": engine.paths.tag(),
@@ -70,7 +74,7 @@ pub(crate) fn info(info: &Info, engine: &Engine) -> Value {
         "Images": info.images,
         "Driver": "overlay2",
         "DriverStatus": [["Backing", "overlayfs"]],
-        "Plugins": { "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "none"] },
+        "Plugins": { "Volume": volume_drivers, "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "none"] },
         "MemoryLimit": true,
         "SwapLimit": !info.warnings.iter().any(|warning| warning.contains("swap")),
         "CpuCfsPeriod": true,

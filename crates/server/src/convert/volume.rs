@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use engine::Volume;
+use engine::{Inspected, Volume};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,6 +18,8 @@ pub(crate) struct Shown<'a> {
     name: &'a str,
     options: Option<&'a BTreeMap<String, String>>,
     scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a serde_json::Map<String, Value>>,
 }
 
 impl<'a> From<&'a Volume> for Shown<'a> {
@@ -30,8 +32,24 @@ impl<'a> From<&'a Volume> for Shown<'a> {
             name: &volume.name,
             options: volume.options.as_ref(),
             scope: volume.scope.as_str(),
+            status: None,
         }
     }
+}
+
+/// With what its plugin tells beside.
+impl<'a> From<&'a Inspected> for Shown<'a> {
+    fn from(inspected: &'a Inspected) -> Self {
+        Self {
+            status: inspected.status.as_ref(),
+            ..Self::from(&inspected.volume)
+        }
+    }
+}
+
+/// As `inspect` shows it.
+pub(crate) fn inspected(inspected: &Inspected) -> Value {
+    serde_json::to_value(Shown::from(inspected)).expect("plain texts serialise")
 }
 
 pub(crate) fn volume(volume: &Volume) -> Value {

@@ -10,6 +10,7 @@ pub(crate) mod extension;
 pub(crate) mod files;
 pub(crate) mod images;
 pub(crate) mod networks;
+pub(crate) mod plugins;
 pub(crate) mod pools;
 pub(crate) mod registry;
 pub(crate) mod snapshots;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
         build::ROUTES,
         extension::ROUTES,
         container_mounts::ROUTES,
+        plugins::ROUTES,
         volume_care::ROUTES,
         volume_files::ROUTES,
         snapshots::ROUTES,

@@ -31,7 +31,6 @@ route_table! {
     GET "/system/df" => usage,
     POST "/session" => no_session: "refused: BuildKit",
     POST "/grpc" => no_session: "refused: BuildKit",
-    GET "/plugins" => plugins: "an empty list",
 }
 
 async fn ping(request: Request) -> Answer {
@@ -96,11 +95,17 @@ async fn version(request: Request) -> Answer {
 }
 
 async fn info(request: Request) -> Answer {
+    let plugins = request
+        .bridge
+        .call(Class::Foreign, |engine| {
+            Ok::<_, Refusal>(engine.volumes.plugins().drivers())
+        })
+        .await?;
     let info = request
         .bridge
-        .call(Class::Quick, |engine| {
+        .call(Class::Quick, move |engine| {
             let info = engine.info()?;
-            Ok::<_, engine::containers::ContainerError>(convert::info(&info, engine))
+            Ok::<_, engine::containers::ContainerError>(convert::info(&info, engine, &plugins))
         })
         .await?;
     ok(&info)
@@ -228,10 +233,6 @@ async fn events(request: Request) -> Answer {
         HeaderValue::from_static("application/json"),
     );
     Ok(response)
-}
-
-async fn plugins(_request: Request) -> Answer {
-    ok(&json!([]))
 }
 
 async fn no_session(_request: Request) -> Answer {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::containers::create_request;
+use super::volumes::found_here;
 use super::{no_content, ok};
 use crate::bridge::Class;
 use crate::convert::volume as convert;
@@ -101,7 +102,10 @@ async fn usage(request: Request) -> Answer {
         .stream(Class::Long, move |engine, mut writer| {
             let names = if names.is_empty() {
                 let all = engine.volumes.list()?;
-                all.into_iter().map(|volume| volume.name).collect()
+                all.into_iter()
+                    .filter(|volume| !engine.volumes.is_elsewhere(&volume.driver))
+                    .map(|volume| volume.name)
+                    .collect()
             } else {
                 names
             };
@@ -153,17 +157,25 @@ fn events(history: &[engine::VolumeEventRow]) -> Vec<Value> {
 
 async fn detail(request: Request) -> Answer {
     let name = request.name();
-    let detail = request
-        .bridge
-        .call(Class::Quick, move |engine| engine.volume_detail(&name))
+    let (bridge, asked) = (request.bridge, name.clone());
+    let kept_here = bridge
+        .call(Class::Quick, move |engine| found_here(engine, &asked))
+        .await?;
+    let class = if kept_here.is_some() {
+        Class::Quick
+    } else {
+        Class::Foreign
+    };
+    let detail = bridge
+        .call(class, move |engine| engine.volume_detail(&name))
         .await?;
     let (limits, abilities) = super::pools::storage(&detail.storage);
     ok(&Detail {
         pool: &detail.storage.pool,
         limits,
         abilities,
-        volume: (&detail.volume).into(),
-        anonymous: detail.volume.anonymous,
+        volume: (&detail.inspected).into(),
+        anonymous: detail.inspected.volume.anonymous,
         protected: detail.protected,
         exclusive: detail.exclusive,
         used_by: &detail.used_by,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::containers::list::Filters;
-use engine::{CreateVolume, Disposal, PruneRequest};
+use engine::{CreateVolume, Disposal, Engine, PruneRequest, Volume, VolumeError};
 use hyper::StatusCode;
 use regex::Regex;
 use serde::Serialize;
@@ -16,6 +16,9 @@ use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
 use crate::filters;
 use crate::request::Request;
+
+/// The driver that waits for nobody.
+const LOCAL: &str = "local";
 
 route_table! {
     GET "/volumes" => list,
@@ -55,7 +58,7 @@ async fn list(request: Request) -> Answer {
             Regex::new(text).map_err(|_| Refusal::invalid(format!("invalid filter 'name={text}'")))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let (volumes, unused) = request
+    let (survey, unused) = request
         .bridge
         .call(Class::Quick, move |engine| {
             let unused = if dangling.is_some() {
@@ -63,15 +66,18 @@ async fn list(request: Request) -> Answer {
             } else {
                 Vec::new()
             };
-            Ok::<_, engine::VolumeError>((engine.volumes.list()?, unused))
+            Ok::<_, VolumeError>((engine.volumes.survey()?, unused))
         })
         .await?;
     let none = BTreeMap::new();
-    let shown: Vec<convert::Shown<'_>> = volumes
+    let is_unused =
+        |volume: &Volume| volume.id.is_none() || unused.binary_search(&volume.name).is_ok();
+    let shown: Vec<convert::Shown<'_>> = survey
+        .volumes
         .iter()
         .filter(|volume| {
             let labels = volume.labels.as_ref().unwrap_or(&none);
-            dangling.is_none_or(|dangling| unused.binary_search(&volume.name).is_ok() == dangling)
+            dangling.is_none_or(|dangling| is_unused(volume) == dangling)
                 && filters
                     .0
                     .get("driver")
@@ -83,7 +89,7 @@ async fn list(request: Request) -> Answer {
         .collect();
     ok(&Listed {
         volumes: shown,
-        warnings: None,
+        warnings: (!survey.warnings.is_empty()).then_some(survey.warnings),
     })
 }
 
@@ -116,8 +122,12 @@ async fn create(request: Request) -> Answer {
         labels: map("Labels")?,
         anonymous: false,
     };
+    let class = match create.driver.as_deref() {
+        None | Some(LOCAL) => Class::Disk,
+        Some(_) => Class::Foreign,
+    };
     let created = bridge
-        .call(Class::Disk, move |engine| engine.volumes.create(create))
+        .call(class, move |engine| engine.volumes.create(create))
         .await?;
     answer_json(StatusCode::CREATED, &convert::volume(&created.volume))
 }
@@ -195,11 +205,26 @@ async fn dry_run(request: Request, prune: PruneRequest) -> Answer {
 
 async fn inspect(request: Request) -> Answer {
     let name = request.name();
-    let volume = request
-        .bridge
-        .call(Class::Quick, move |engine| engine.volumes.get(&name))
+    let (bridge, asked) = (request.bridge, name.clone());
+    let kept_here = bridge
+        .call(Class::Quick, move |engine| found_here(engine, &asked))
         .await?;
-    ok(&convert::volume(&volume))
+    if let Some(volume) = kept_here {
+        return ok(&convert::volume(&volume));
+    }
+    let inspected = bridge
+        .call(Class::Foreign, move |engine| engine.volumes.inspect(&name))
+        .await?;
+    ok(&convert::inspected(&inspected))
+}
+
+/// The volume, if no plugin needs to be asked for it.
+pub(super) fn found_here(engine: &Engine, name: &str) -> Result<Option<Volume>, VolumeError> {
+    match engine.volumes.get(name) {
+        Ok(volume) => Ok((!engine.volumes.is_elsewhere(&volume.driver)).then_some(volume)),
+        Err(VolumeError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn update(_request: Request) -> Answer {
@@ -216,9 +241,17 @@ async fn remove(request: Request) -> Answer {
     } else {
         Disposal::Trash("rm")
     };
-    request
-        .bridge
-        .call(Class::Disk, move |engine| {
+    let (bridge, asked) = (request.bridge, name.clone());
+    let kept_here = bridge
+        .call(Class::Quick, move |engine| found_here(engine, &asked))
+        .await?;
+    let class = if kept_here.is_some() {
+        Class::Disk
+    } else {
+        Class::Foreign
+    };
+    bridge
+        .call(class, move |engine| {
             engine.volumes.dispose(&name, force, disposal)
         })
         .await?;

@@ -12,6 +12,7 @@ pub(crate) mod leases;
 pub(crate) mod meta;
 pub(crate) mod networks;
 pub(crate) mod ops;
+pub(crate) mod plugin_mounts;
 pub(crate) mod pools;
 pub(crate) mod snapshot_leases;
 pub(crate) mod snapshot_schedules;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use store::ErrorKind;
+use sys::error_words;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
@@ -35,26 +36,28 @@ pub enum DriverError {
     NoProgram { program: &'static str },
     #[error("port not allowed in CIFS device URL, include 'port' in 'o='")]
     CifsPort,
-    #[error("error resolving passed in network volume address: {address}: {}", system_words(.source))]
+    #[error("error resolving passed in network volume address: {address}: {}", error_words(.source))]
     Resolve {
         address: String,
         #[source]
         source: io::Error,
     },
     /// `call` is what was asked of the kernel, without secrets.
-    #[error("failed to mount local volume: {call}: {}", system_words(.source))]
+    #[error("failed to mount local volume: {call}: {}", error_words(.source))]
     Mount {
         call: String,
         #[source]
         source: io::Error,
     },
+    #[error(transparent)]
+    Plugin(Box<volume_plugins::PluginError>),
     #[error("cannot make the copy {}", to.display())]
     Replicate {
         to: PathBuf,
         #[source]
         source: sys::copy_tree::CopyError,
     },
-    #[error("cannot {action} {}: {}", path.display(), system_words(.source))]
+    #[error("cannot {action} {}: {}", path.display(), error_words(.source))]
     Io {
         action: &'static str,
         path: PathBuf,
@@ -91,38 +94,9 @@ impl DriverError {
             | Self::CifsPort => ErrorKind::Invalid,
             Self::TooFull { .. } | Self::Live { .. } => ErrorKind::Conflict,
             Self::Program { .. } => ErrorKind::Internal,
-            Self::Resolve { .. } | Self::Mount { .. } => ErrorKind::Internal,
+            Self::Resolve { .. } | Self::Mount { .. } | Self::Plugin(_) => ErrorKind::Internal,
             Self::Replicate { source, .. } => ErrorKind::from(source.cause()),
             Self::Io { source, .. } => ErrorKind::from(source),
         }
-    }
-}
-
-/// The words of the C library as Go prints them: what scripts that read Docker's errors look for.
-fn system_words(error: &io::Error) -> String {
-    let text = error.to_string();
-    let Some(words) = error
-        .raw_os_error()
-        .and_then(|_| text.split(" (os error").next())
-    else {
-        return text;
-    };
-    let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_lowercase().chain(letters).collect()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_of_the_system() {
-        assert_eq!(
-            system_words(&io::Error::from_raw_os_error(2)),
-            "no such file or directory"
-        );
-        assert_eq!(system_words(&io::Error::other("Some Text")), "Some Text");
     }
 }

@@ -20,8 +20,10 @@ pub enum SnapshotError {
     Name(String),
     #[error("volume {volume} has a snapshot {name} already")]
     Taken { volume: String, name: String },
-    /// Its content is what a `device` option names, which is not ours to turn back.
-    #[error("the bytes of volume {0} are elsewhere (option device): it can have no snapshots")]
+    /// Its content is what a `device` option names or a plugin keeps, which is not ours to turn back.
+    #[error(
+        "the bytes of volume {0} are elsewhere (option device, or a volume plugin): it can have no snapshots"
+    )]
     Elsewhere(String),
     #[error("snapshot {volume}@{name} is in use - [{}]", holders.join(", "))]
     InUse {

@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use store::{SnapshotId, SnapshotRow, SnapshotState, VolumeId, VolumeRow};
 
+use crate::Volumes;
 use crate::driver::{Driver, Options, Place, Sharing};
-use crate::{VolumeError, Volumes};
 
 pub mod clone;
 pub mod create;
@@ -247,12 +247,9 @@ impl Volumes {
     }
 
     fn tree_driver(&self, volume: &str, driver: &str) -> Result<&dyn Driver, SnapshotError> {
-        self.drivers.find(driver).ok_or_else(|| {
-            SnapshotError::Volume(VolumeError::UnknownDriver {
-                name: volume.to_owned(),
-                driver: driver.to_owned(),
-            })
-        })
+        self.drivers
+            .find(driver)
+            .ok_or_else(|| SnapshotError::Elsewhere(volume.to_owned()))
     }
 
     /// The locks of several names, to be taken in this order.

@@ -143,7 +143,7 @@ fn protected_volumes_stay() {
     let description = std::fs::read_to_string(
         opened
             .paths
-            .volume_metadata(&volumes.get("kept").unwrap().id),
+            .volume_metadata(&volumes.get("kept").unwrap().id.unwrap()),
     )
     .unwrap();
     assert!(description.contains("\"protected\": true"), "{description}");
@@ -328,7 +328,7 @@ fn a_lost_database_loses_no_names() {
     volumes.protect("first", true).unwrap();
     volumes.rename("second", "renamed", &|_| Ok(())).unwrap();
     volumes.remove("removed", false).unwrap();
-    let stripped = volumes.get("stripped").unwrap().id;
+    let stripped = volumes.get("stripped").unwrap().id.unwrap();
     std::fs::remove_file(opened.paths.volume_metadata(&stripped)).unwrap();
     let database = opened.paths.database();
     drop(opened);

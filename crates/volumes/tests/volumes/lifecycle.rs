@@ -317,7 +317,7 @@ fn recovery_rebuilds_links_and_touches_nothing_unknown() {
     write_files(&paths.data().join("e".repeat(32)), &[("notes", "x")]);
     std::fs::create_dir_all(paths.data().join("d".repeat(32)).join("_data")).unwrap();
     std::fs::rename(
-        paths.volume(&opened.volumes.get("three").unwrap().id),
+        paths.volume(&opened.volumes.get("three").unwrap().id.unwrap()),
         scratch.root.join("taken-away"),
     )
     .unwrap();

@@ -19,5 +19,6 @@ mod lifecycle;
 mod limits;
 mod model;
 mod mounts;
+mod plugins;
 mod scratch;
 mod snapshots;

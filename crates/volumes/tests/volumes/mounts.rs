@@ -187,10 +187,10 @@ fn a_restart_knows_the_users_and_a_reboot_forgets_them() {
             opened.volumes.mount(name, "holder").unwrap();
         }
         // An engine that died between the last unmount's record and the unmount itself.
-        let leaked = opened.volumes.get("leaked").unwrap().id;
+        let leaked = opened.volumes.get("leaked").unwrap().id.unwrap();
         opened.store.write(|tx| tx.clear_mounts(&leaked)).unwrap();
         // And one that died during an export.
-        let used = opened.volumes.get("used").unwrap().id;
+        let used = opened.volumes.get("used").unwrap().id.unwrap();
         opened
             .store
             .write(|tx| tx.add_mount(&used, ":export"))

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use store::{Paths, Store};
 use volumes::{CreateVolume, TrashLimit, TrashPolicy, Volumes};
@@ -53,8 +54,14 @@ impl Scratch {
             sys::durable::ensure_dir(&directory, 0o711).unwrap();
         }
         let store = Arc::new(Store::open(&paths).unwrap());
-        let volumes = Volumes::open(Arc::clone(&store), Arc::clone(&paths)).unwrap();
+        let volumes = Volumes::open(
+            Arc::clone(&store),
+            Arc::clone(&paths),
+            self.plugin_settings(),
+        )
+        .unwrap();
         let sentences = volumes.recover().unwrap();
+        volumes.admit_plugins();
         if store.read(|tx| tx.meta("volume-trash")).unwrap().is_none() {
             volumes.set_trash_policy(trash_for(0)).unwrap();
         }
@@ -78,6 +85,18 @@ impl Scratch {
         points.reverse();
         for point in points {
             rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH).unwrap();
+        }
+    }
+
+    /// Plugins of this test alone; nobody is waited for long.
+    pub(crate) fn plugin_settings(&self) -> volumes::PluginSettings {
+        volumes::PluginSettings {
+            sockets: self.root.join("plugins"),
+            specs: vec![self.root.join("specs")],
+            patience: Duration::ZERO,
+            long: Duration::from_secs(5),
+            short: Duration::from_secs(5),
+            rest: Duration::from_millis(100),
         }
     }
 
@@ -192,7 +211,7 @@ impl Opened {
         for snapshot in self.volumes.snapshots(None).unwrap() {
             let tree = |path: &Path| {
                 let volume = self.volumes.get(&snapshot.volume).unwrap().id;
-                self.volumes.snapshot_tree(&volume, &snapshot.id).unwrap();
+                self.volumes.snapshot_tree(volume.as_ref().unwrap(), &snapshot.id).unwrap();
                 tree(path)
             };
             // Whatever the time.
@@ -211,7 +230,12 @@ impl Opened {
     pub(crate) fn assert_sound(&self, at: &str) {
         let rows = self.store.read(|tx| tx.volumes_in_any_state()).unwrap();
         let mut ids: BTreeSet<String> = rows.iter().map(|row| row.id.to_string()).collect();
-        let shown: BTreeSet<String> = rows.iter().map(|row| row.name.clone()).collect();
+        let is_here = |row: &&store::VolumeRow| !self.volumes.is_elsewhere(&row.driver);
+        let shown: BTreeSet<String> = rows
+            .iter()
+            .filter(is_here)
+            .map(|row| row.name.clone())
+            .collect();
         assert_eq!(
             ids.len(),
             self.volumes.list().unwrap().len(),
@@ -254,6 +278,9 @@ impl Opened {
             }
             assert!(known.is_empty() || self.paths.snapshots(&row.id).exists());
             assert!(beside.is_empty(), "{at}: beside the data: {beside:?}");
+            if !is_here(&row) {
+                continue;
+            }
             let by_name = self.paths.mountpoint(&row.name).canonicalize().unwrap();
             let by_id = self.paths.volume_content(&row.id).canonicalize().unwrap();
             assert_eq!(by_name, by_id, "{at}: the link of {}", row.name);

@@ -241,7 +241,7 @@ fn a_volume_takes_its_snapshots_into_the_trash_and_out_of_it() {
         let from = RestoreFrom::Snapshot("one".to_owned());
         opened.volumes.restore("data", &from, false).unwrap();
 
-        let id = opened.volumes.get("data").unwrap().id;
+        let id = opened.volumes.get("data").unwrap().id.unwrap();
         opened.volumes.remove("data", false).unwrap();
         opened.volumes.empty_trash(None).unwrap();
         assert!(!opened.paths.volume(&id).exists());

@@ -1,0 +1,313 @@
+//! A third-party plugin: `rclone serve docker`.
+
+use std::fs;
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use testkit::{Client, target_dir, until};
+
+use super::{Scene, Test};
+
+pub(super) const TESTS: &[Test] = &[
+    ("rclone_with_a_directory", a_directory),
+    ("rclone_with_an_s3_store", an_s3_store),
+    ("rclone_killed_and_stopped", killed_and_stopped),
+];
+
+/// One that is killed with the test.
+struct Program(Child);
+
+impl Program {
+    fn start(command: &mut Command, log: &Path) -> Self {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    /// A plugin that is told to end takes its mounts along.
+    fn end(&mut self) {
+        self.signal(Signal::TERM);
+        self.0.wait().unwrap();
+    }
+
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Whether `rclone` and FUSE are there; says so when not.
+fn is_there() -> bool {
+    let program = Command::new("rclone")
+        .args(["help", "serve", "docker"])
+        .output();
+    if !program.is_ok_and(|output| output.status.success()) || !Path::new("/dev/fuse").exists() {
+        println!("SKIPPED: rclone with `serve docker` and FUSE are needed: scripts/setup");
+        return false;
+    }
+    true
+}
+
+struct Rclone<'a> {
+    scene: &'a Scene,
+    program: Program,
+}
+
+impl<'a> Rclone<'a> {
+    fn start(scene: &'a Scene) -> Self {
+        fs::create_dir_all(scene.engine.plugin_sockets()).unwrap();
+        let program = Self::program(scene);
+        Self { scene, program }
+    }
+
+    fn program(scene: &Scene) -> Program {
+        let socket = scene.engine.plugin_sockets().join("rclone.sock");
+        let config = scene.directory("rclone").join("rclone.conf");
+        if !config.exists() {
+            fs::write(&config, "").unwrap();
+        }
+        let mut command = Command::new("rclone");
+        command
+            .args(["serve", "docker", "--allow-other", "--socket-addr"])
+            .arg(&socket)
+            .arg("--base-dir")
+            .arg(scene.directory("rclone/mounts"))
+            .arg("--cache-dir")
+            .arg(scene.directory("rclone/cache"))
+            .arg("--config")
+            .arg(&config)
+            // This old release cannot do with it.
+            .env_remove("AWS_CA_BUNDLE");
+        let log = scene.directory("rclone").join("log");
+        let program = Program::start(&mut command, &log);
+        until("rclone listens", || UnixStream::connect(&socket).ok());
+        program
+    }
+
+    fn restart(&mut self) {
+        self.program = Self::program(self.scene);
+    }
+}
+
+impl Drop for Rclone<'_> {
+    fn drop(&mut self) {
+        if self.program.0.try_wait().unwrap().is_none() {
+            self.program.signal(Signal::CONT);
+            self.program.end();
+        }
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let base = self.scene.directory("rclone/mounts");
+        for line in mounts.lines() {
+            let point = line.split(' ').nth(1).unwrap();
+            if Path::new(point).starts_with(&base) {
+                unmount(Path::new(point));
+            }
+        }
+    }
+}
+
+fn unmount(path: &Path) {
+    let flags = rustix::mount::UnmountFlags::DETACH;
+    rustix::mount::unmount(path, flags).unwrap();
+}
+
+fn a_directory(scene: &mut Scene) {
+    if !is_there() {
+        return;
+    }
+    let scene = &*scene;
+    let _rclone = Rclone::start(scene);
+    let remote = scene.directory("remote");
+    create(scene, "data", &format!("remote={}", remote.display()));
+    assert_eq!(
+        scene
+            .sh("data", "echo hello >/x/f; mkdir /x/d; cat /x/f")
+            .ok(),
+        "hello"
+    );
+    assert_eq!(fs::read_to_string(remote.join("f")).unwrap(), "hello\n");
+    fs::write(remote.join("d/from-outside"), "seen").unwrap();
+    scene
+        .run("run -d --name reader --stop-signal KILL -v data:/x busybox sleep 1000")
+        .ok();
+    assert_eq!(scene.sh("data", "cat /x/d/from-outside").ok(), "seen");
+    let listed = scene
+        .run_and("volume ls --format", &["{{.Driver}} {{.Name}}"])
+        .ok();
+    assert_eq!(listed, "rclone data");
+    let status = scene
+        .run_and("volume inspect data --format", &["{{json .Status.Mounts}}"])
+        .ok();
+    assert_eq!(status.matches('"').count(), 2, "one mount: {status}");
+    scene.run("rm -f reader").ok();
+    scene.run("volume rm data").ok();
+    assert!(
+        remote.join("f").exists(),
+        "rclone forgets a volume, and keeps what it shows"
+    );
+    assert_eq!(scene.run("volume ls -q").ok(), "");
+}
+
+/// Gets an S3 server from npm, once; without npm or its registry there is none.
+pub(super) fn install_s3_server() {
+    let directory = target_dir().join("s3rver");
+    if directory.join("node_modules/.bin/s3rver").exists() {
+        return;
+    }
+    fs::create_dir_all(&directory).unwrap();
+    let mut command = Command::new("npm");
+    command
+        .args(["install", "--no-audit", "--no-fund", "--silent"])
+        .arg("s3rver@3.7.1")
+        .current_dir(&directory);
+    if !command.output().is_ok_and(|output| output.status.success()) {
+        println!("no S3 server could be installed from npm");
+    }
+}
+
+/// The S3 server, if it is installed.
+fn s3_server() -> Option<PathBuf> {
+    let program = target_dir().join("s3rver/node_modules/.bin/s3rver");
+    if !program.exists() {
+        println!("SKIPPED: an S3 server needs npm and its registry");
+        return None;
+    }
+    Some(program)
+}
+
+fn an_s3_store(scene: &mut Scene) {
+    if !is_there() {
+        return;
+    }
+    let Some(server) = s3_server() else { return };
+    let scene = &*scene;
+    let port = if scene.client == Client::Orlop {
+        18_501
+    } else {
+        18_502
+    };
+    let store = scene.directory("s3");
+    let mut command = Command::new(server);
+    command
+        .args([
+            "-a",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "--configure-bucket",
+            "bucket",
+            "-d",
+        ])
+        .arg(&store);
+    let _server = Program::start(&mut command, &store.join("log"));
+    until("the S3 server listens", || {
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
+    fs::write(
+        scene.directory("rclone").join("rclone.conf"),
+        format!(
+            "[s3]\ntype = s3\nprovider = Other\naccess_key_id = S3RVER\nsecret_access_key = S3RVER\n\
+             endpoint = http://127.0.0.1:{port}\nforce_path_style = true\n"
+        ),
+    )
+    .unwrap();
+    let mut rclone = Rclone::start(scene);
+    create(
+        scene,
+        "objects",
+        "remote=s3:bucket -o vfs-cache-mode=writes -o vfs-write-back=0s",
+    );
+    scene
+        .sh("objects", "echo one >/x/a; mkdir /x/d; echo two >/x/d/b")
+        .ok();
+    until("the object is in the store", || {
+        fs::read_dir(store.join("bucket/d"))
+            .is_ok_and(|mut entries| entries.next().is_some())
+            .then_some(())
+    });
+    // Another mount, and another process, see what is in the store.
+    rclone.program.end();
+    rclone.restart();
+    assert_eq!(scene.sh("objects", "cat /x/a /x/d/b").ok(), "one\ntwo");
+    if scene.client == Client::Orlop {
+        let listed = scene.run("volume ls-files objects d").ok();
+        assert!(listed.contains('b'), "{listed}");
+    }
+    scene.run("volume rm objects").ok();
+}
+
+fn killed_and_stopped(scene: &mut Scene) {
+    if !is_there() {
+        return;
+    }
+    let scene = &*scene;
+    let mut rclone = Rclone::start(scene);
+    let remote = scene.directory("remote");
+    create(scene, "data", &format!("remote={}", remote.display()));
+    scene
+        .run("run -d --name user --stop-signal KILL -v data:/x busybox sleep 1000")
+        .ok();
+    scene.run_and("exec user sh -c", &["echo kept >/x/f"]).ok();
+
+    // It hangs: others go on.
+    rclone.program.signal(Signal::STOP);
+    scene.run("volume create mine").ok();
+    assert_eq!(scene.sh("mine", "echo 1").ok(), "1");
+    assert_eq!(scene.run("volume ls -q").ok(), "data\nmine");
+    rclone.program.signal(Signal::CONT);
+    until("it is asked again", || {
+        (scene.run("volume inspect data").code == 0).then_some(())
+    });
+
+    // It dies: what it had mounted is dead until somebody takes it away.
+    rclone.program.kill();
+    scene
+        .run_and("exec user sh -c", &["cat /x/f"])
+        .fails(1, "endpoint is not connected");
+    scene.run("rm -f user").ok();
+    assert_eq!(scene.run("volume ls -q").ok(), "data\nmine");
+    assert_eq!(scene.sh("mine", "echo 1").ok(), "1");
+    unmount(&scene.directory("rclone").join("mounts/data"));
+    rclone.restart();
+    until("it serves its volume again", || {
+        let output = scene.sh("data", "cat /x/f");
+        (output.code == 0).then(|| assert_eq!(output.ok(), "kept"))
+    });
+    until("it knows that the first container has gone", || {
+        let mounts = scene.run_and("volume inspect data --format", &["{{json .Status.Mounts}}"]);
+        (mounts.code == 0 && mounts.ok() == "[]").then_some(())
+    });
+    scene.run("volume rm data").ok();
+}
+
+fn create(scene: &Scene, name: &str, option: &str) {
+    assert_eq!(
+        scene
+            .run(&format!("volume create -d rclone -o {option} {name}"))
+            .ok(),
+        name
+    );
+}
