@@ -247,7 +247,12 @@ const CASES: &[Case] = &[
         name: "removal of a pool",
         kinds: &["pool-remove"],
         prepare: |opened| file_pool(opened).unwrap(),
-        act: |opened, _| opened.volumes.remove_pool("p").map_err(as_pool_error),
+        act: |opened, _| {
+            opened
+                .volumes
+                .remove_pool("p")
+                .map_err(|error| of_pool(&error))
+        },
     },
     Case {
         name: "resizing of a pool",
@@ -258,7 +263,7 @@ const CASES: &[Case] = &[
                 .volumes
                 .resize_pool("p", 320 << 20)
                 .map(drop)
-                .map_err(as_pool_error)
+                .map_err(|error| of_pool(&error))
         },
     },
     Case {
@@ -317,7 +322,7 @@ fn file_pool(opened: &Opened) -> Result<(), VolumeError> {
         ..CreatePool::default()
     };
     let made = opened.volumes.create_pool(create);
-    made.map(drop).map_err(as_pool_error)
+    made.map(drop).map_err(|error| of_pool(&error))
 }
 
 fn directory_pool(opened: &Opened, scratch: &Scratch) -> Result<(), VolumeError> {
@@ -328,10 +333,10 @@ fn directory_pool(opened: &Opened, scratch: &Scratch) -> Result<(), VolumeError>
         ..CreatePool::default()
     };
     let made = opened.volumes.create_pool(create);
-    made.map(drop).map_err(as_pool_error)
+    made.map(drop).map_err(|error| of_pool(&error))
 }
 
-fn as_pool_error(error: PoolError) -> VolumeError {
+fn of_pool(error: &PoolError) -> VolumeError {
     VolumeError::NotFound(format!("{error:?}"))
 }
 

@@ -211,7 +211,9 @@ impl Opened {
         for snapshot in self.volumes.snapshots(None).unwrap() {
             let tree = |path: &Path| {
                 let volume = self.volumes.get(&snapshot.volume).unwrap().id;
-                self.volumes.snapshot_tree(volume.as_ref().unwrap(), &snapshot.id).unwrap();
+                self.volumes
+                    .snapshot_tree(volume.as_ref().unwrap(), &snapshot.id)
+                    .unwrap();
                 tree(path)
             };
             // Whatever the time.

@@ -92,7 +92,7 @@ impl Networks {
         for row in rows {
             let plan = plan(row)?;
             ours.extend(
-                shown_pools(&None, &plan)
+                shown_pools(None, &plan)
                     .iter()
                     .filter_map(|pool| pool.subnet.parse::<Prefix>().ok()),
             );

@@ -306,7 +306,7 @@ impl Networks {
                 ipam.driver
             },
             ipam_options: ipam.options,
-            pools: shown_pools(&request.ipam, &plan(row)?),
+            pools: shown_pools(request.ipam.as_ref(), &plan(row)?),
             options: request.options.unwrap_or_default(),
             labels: row.labels.clone().unwrap_or_default(),
             containers: self.host.connected(&row.id),
@@ -364,9 +364,8 @@ fn plan(row: &NetworkRow) -> Result<Plan, NetworkError> {
 }
 
 /// What was asked for, completed by what was given.
-fn shown_pools(ipam: &Option<Ipam>, plan: &Plan) -> Vec<Pool> {
+fn shown_pools(ipam: Option<&Ipam>, plan: &Plan) -> Vec<Pool> {
     let mut pools: Vec<Pool> = ipam
-        .as_ref()
         .and_then(|ipam| ipam.config.clone())
         .unwrap_or_default();
     for given in [Some(&plan.gateway), plan.gateway6.as_ref()]
