@@ -253,7 +253,7 @@ fn an_s3_store(scene: &mut Scene) {
     rclone.restart();
     assert_eq!(scene.sh("objects", "cat /x/a /x/d/b").ok(), "one\ntwo");
     if scene.client == Client::Orlop {
-        let listed = scene.run("volume ls-files objects d").ok();
+        let listed = scene.run("volume ls-files objects:d").ok();
         assert!(listed.contains('b'), "{listed}");
     }
     scene.run("volume rm objects").ok();
@@ -291,15 +291,15 @@ fn killed_and_stopped(scene: &mut Scene) {
     assert_eq!(scene.run("volume ls -q").ok(), "data\nmine");
     assert_eq!(scene.sh("mine", "echo 1").ok(), "1");
     unmount(&scene.directory("rclone").join("mounts/data"));
+    // This release hangs at its start over mounts in what it remembers.
+    fs::remove_file(scene.directory("rclone").join("cache/docker-plugin.state")).unwrap();
     rclone.restart();
-    until("it serves its volume again", || {
-        let output = scene.sh("data", "cat /x/f");
-        (output.code == 0).then(|| assert_eq!(output.ok(), "kept"))
+    until("it answers, and has lost the volume", || {
+        (scene.run("volume ls -q").ok() == "mine").then_some(())
     });
-    until("it knows that the first container has gone", || {
-        let mounts = scene.run_and("volume inspect data --format", &["{{json .Status.Mounts}}"]);
-        (mounts.code == 0 && mounts.ok() == "[]").then_some(())
-    });
+    // Nobody needs it any more: it is made again, and the bytes are where they were.
+    create(scene, "data", &format!("remote={}", remote.display()));
+    assert_eq!(scene.sh("data", "cat /x/f").ok(), "kept");
     scene.run("volume rm data").ok();
 }
 
