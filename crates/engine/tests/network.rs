@@ -385,7 +385,7 @@ mod tests {
             let listed = run("iptables-nft -S", None);
             for side in ["-i", "-o"] {
                 let rule = format!(
-                    "-A {target} {side} orlop0 -m comment --comment orlop-abcdef012345 -j ACCEPT"
+                    "-A {target} {side} orlop0 -m comment --comment \"orlop-abcdef012345 orlop0\" -j ACCEPT"
                 );
                 assert_eq!(listed.matches(&rule).count(), 1, "{listed}");
             }
@@ -487,7 +487,8 @@ mod tests {
             let third = host.network();
             let repaired = third.reconcile(&[]).unwrap();
             println!("{repaired:#?}");
-            assert_eq!(repaired.len(), 2, "{repaired:?}");
+            // The device, the bridge, the rules.
+            assert_eq!(repaired.len(), 3, "{repaired:?}");
             assert_clean();
             assert!(third.reconcile(&[]).unwrap().is_empty());
         });
