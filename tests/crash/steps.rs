@@ -218,6 +218,7 @@ const OPERATIONS: &[Operation] = &[
             }
             scene.check_invariants();
             scene.run(&format!("pull {pulled}")).ok();
+            assert!(scene.names("downloads").is_empty());
             scene.run(&format!("run --rm {pulled} cat /new")).ok();
             scene.run(&format!("rmi {pulled}")).ok();
         },

@@ -378,15 +378,11 @@ fn b34(scene: &Scene) {
             reply
         })
     };
-    let layers = || {
-        let mut names: Vec<_> = fs::read_dir(scene.engine.root.join("layers"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| fs::metadata(path.join("blob")).is_ok_and(|blob| blob.len() == 50_000))
-            .collect();
-        names.sort();
-        names
-    };
+    let part = scene
+        .engine
+        .root
+        .join("downloads")
+        .join(&sha["sha256:".len()..]);
     let name = format!("{}/held/x", fake.address);
     let directory = context(scene, "held", &[("Dockerfile", &format!("FROM {name}\n"))]);
     let mut building = scene
@@ -394,13 +390,18 @@ fn b34(scene: &Scene) {
         .command(&scene.engine, &["build", text(&directory)]);
     building.env("DOCKER_BUILDKIT", "0");
     let pulling = scene.client.command(&scene.engine, &["pull", &name]);
-    for mut command in [pulling, building] {
+    let asked = || {
+        let asked = fake.asked();
+        asked.iter().filter(|line| line.contains(&sha)).count()
+    };
+    for (times, mut command) in [(1, pulling), (2, building)] {
         let running = Running::start(&mut command);
+        // The second one begins when the first one has let go of the layer.
         testkit::until("a part of the layer is there", || {
-            (!layers().is_empty()).then_some(())
+            let there = fs::metadata(&part).is_ok_and(|part| part.len() == 50_000);
+            (there && asked() == times).then_some(())
         });
         drop(running);
-        testkit::until("the part is gone", || layers().is_empty().then_some(()));
     }
     scene
         .run(&format!("image inspect {name}"))
@@ -412,5 +413,6 @@ fn b34(scene: &Scene) {
         scene.run(&format!("run --rm {name} cat /name")).ok(),
         scene.name("left")
     );
+    assert!(!part.exists(), "it is a layer's now");
     scene.run(&format!("rmi {name}")).ok();
 }

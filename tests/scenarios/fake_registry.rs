@@ -43,6 +43,22 @@ impl Reply {
         }
     }
 
+    /// What is asked for of `all`, which may be the end of it only.
+    pub(super) fn part(asked: &Asked, all: &[u8]) -> Self {
+        let from = asked
+            .header("range")
+            .strip_prefix("bytes=")
+            .and_then(|range| range.strip_suffix('-')?.parse::<usize>().ok());
+        match from {
+            None => Self::new(200, all),
+            Some(from) if from < all.len() => Self::new(206, &all[from..]).with(
+                "Content-Range",
+                format!("bytes {from}-{}/{}", all.len() - 1, all.len()),
+            ),
+            Some(_) => Self::new(416, ""),
+        }
+    }
+
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self

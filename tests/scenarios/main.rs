@@ -25,6 +25,7 @@ mod build_sources;
 mod consistency;
 mod containers;
 mod data_containers;
+mod downloads;
 mod fake_registry;
 mod files;
 mod health;
@@ -234,6 +235,7 @@ fn main() {
         build::SCENARIOS,
         build_sources::SCENARIOS,
         registry::SCENARIOS,
+        downloads::SCENARIOS,
         registry_logins::SCENARIOS,
     ]
     .concat();

@@ -518,15 +518,6 @@ fn breaking(image: Image, ranges: bool) -> Fake {
             return image.answer(asked);
         }
         let all = &image.layer;
-        let from: usize = asked
-            .header("range")
-            .strip_prefix("bytes=")
-            .and_then(|range| range.strip_suffix('-')?.parse().ok())
-            .unwrap_or(0);
-        let part = Reply::new(206, &all[from..]).with(
-            "Content-Range",
-            format!("bytes {from}-{}/{}", all.len() - 1, all.len()),
-        );
         let cut = |bytes, reply| Reply {
             cut: Some(bytes),
             ..reply
@@ -534,8 +525,8 @@ fn breaking(image: Image, ranges: bool) -> Fake {
         match (ranges, asked.before) {
             (_, 0) => cut(30_000, Reply::new(200, all.clone())),
             (true, 1) => Reply::new(503, "later"),
-            (true, 2) => cut(20_000, part),
-            (true, _) => part,
+            (true, 2) => cut(20_000, Reply::part(asked, all)),
+            (true, _) => Reply::part(asked, all),
             (false, _) => Reply::new(200, all.clone()),
         }
     })

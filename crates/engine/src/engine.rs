@@ -151,7 +151,7 @@ impl Engine {
             Arc::clone(&paths),
         )?;
         repaired.extend(sentences);
-        crate::volume::keeper::start(&volumes).map_err(|source| ContainerError::Io {
+        crate::volume::keeper::start(&volumes, &images).map_err(|source| ContainerError::Io {
             action: "cannot start a thread for the trash".to_owned(),
             source,
         })?;

@@ -10,7 +10,7 @@ use crate::images::{ImageListRequest, ImageSummary};
 /// Contents of `system df`.
 #[derive(Debug, Clone, Default)]
 pub struct DiskUsage {
-    /// Bytes of all unpacked layers.
+    /// Bytes of all unpacked layers, and of layers that were not downloaded to their end.
     pub layers_size: u64,
     pub images: Vec<ImageSummary>,
     /// With `size_rw` and `size_root_fs` filled.
@@ -61,9 +61,10 @@ pub struct Info {
 impl Engine {
     /// Measures what is asked for; slow where there is much.
     pub fn disk_usage(&self, of: Measured) -> Result<DiskUsage, ContainerError> {
-        let layers_size = self.store.read(|tx| {
+        let layers_size: u64 = self.store.read(|tx| {
             Ok::<_, ContainerError>(tx.layers()?.iter().map(|layer| layer.size).sum())
         })?;
+        let layers_size = layers_size + self.images.downloads_size()?;
         let request = ListRequest {
             all: true,
             size: true,

@@ -1,20 +1,20 @@
 //! Blobs: downloads that go on where they broke off, counted and digested on the way.
 //!
 //! Steps of a download:
-//! 1. the blob is asked for, from the byte that is missing on after the first attempt;
+//! 1. what an earlier one had fetched is digested, and the blob is asked for from the byte that is missing on;
 //! 2. each part is digested and handed to the caller, who must take nothing for true yet;
 //! 3. a connection that breaks is followed by another, with a growing pause, five times without progress at most;
 //! 4. size and digest are compared: only when this succeeds was the blob what it is called.
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, PATIENCE};
 use crate::error::RegistryError;
 use crate::session::{ATTEMPTS, Session, back_off};
 use crate::transport::{Answer, Payload, unanswered};
@@ -22,8 +22,6 @@ use crate::transport::{Answer, Payload, unanswered};
 const PART: usize = 256 << 10;
 /// Parts that may wait to be digested.
 const AHEAD: usize = 4;
-/// How soon it is noticed that nobody waits for a registry that says nothing.
-const PATIENCE: Duration = Duration::from_millis(200);
 /// Connections for one blob, with or without progress.
 const MOST_ATTEMPTS: u32 = 100;
 
@@ -48,8 +46,31 @@ struct Progress<'s> {
     sink: &'s mut dyn FnMut(&[u8]) -> io::Result<()>,
 }
 
+impl Progress<'_> {
+    /// Digests what is there already.
+    fn learn(&mut self, known: &mut dyn Read, cancel: &Cancel) -> Result<(), RegistryError> {
+        let mut known = known.take(self.size);
+        let mut buffer = vec![0; PART];
+        loop {
+            if cancel.is_given_up() {
+                return Err(RegistryError::Cancelled);
+            }
+            match known.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => {
+                    self.hash.update(&buffer[..count]);
+                    self.at += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(RegistryError::Local { source }),
+            }
+        }
+    }
+}
+
 impl Session<'_> {
-    /// Fetches a blob of `size` bytes and gives it to `sink` part by part, each byte once.
+    /// Fetches a blob of `size` bytes and gives it to `sink` part by part, each byte once. What `known` has of it, from
+    /// the beginning and not more than `size`, is not fetched and not given to `sink`; nobody has to have checked it.
     ///
     /// # Errors
     /// [`RegistryError::Mismatch`] when size or digest are wrong, after `sink` has seen everything; [`RegistryError::Local`]
@@ -58,7 +79,8 @@ impl Session<'_> {
         &self,
         digest: &str,
         size: u64,
-        cancel: &Cancel,
+        cancel: &Arc<Cancel>,
+        known: &mut dyn Read,
         sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), RegistryError> {
         let mut progress = Progress {
@@ -67,8 +89,9 @@ impl Session<'_> {
             size,
             sink,
         };
+        progress.learn(known, cancel)?;
         let (mut attempts, mut idle) = (0, 0);
-        loop {
+        while progress.at < size {
             let before = progress.at;
             let error = match self.download_some(digest, cancel, &mut progress) {
                 Ok(()) => break,
@@ -102,7 +125,7 @@ impl Session<'_> {
     fn download_some(
         &self,
         digest: &str,
-        cancel: &Cancel,
+        cancel: &Arc<Cancel>,
         progress: &mut Progress<'_>,
     ) -> Result<(), RegistryError> {
         let url = self.url(&format!("blobs/{digest}"));
@@ -112,7 +135,11 @@ impl Session<'_> {
         } else {
             &[]
         };
-        let answer = self.send("GET", &url, headers, Payload::Nothing)?;
+        let mut answer = self.send_for(cancel, "GET", &url, headers, Payload::Nothing)?;
+        if answer.status == 416 && progress.at > 0 {
+            // What cannot send a part may yet send the whole.
+            answer = self.send_for(cancel, "GET", &url, &[], Payload::Nothing)?;
+        }
         let begins = match answer.status {
             200 => 0,
             206 => begin_of(&answer),

@@ -1,7 +1,14 @@
-//! One switch that ends the transfers of one operation.
+//! One switch that ends the requests and transfers of one operation, whatever they wait for.
 
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::thread;
 use std::time::Duration;
+
+use crate::error::RegistryError;
+
+/// How soon it is noticed that nobody waits for a registry that says nothing.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Shared by the transfers that stand and fall together.
 #[derive(Debug, Default)]
@@ -59,6 +66,35 @@ impl Cancel {
         state.given_up
     }
 
+    /// Does `work`, which may block for long, and leaves it alone once it was given up: its thread ends when it does.
+    pub(crate) fn unless_given_up<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        if self.is_given_up() {
+            return Err(RegistryError::Cancelled);
+        }
+        let (sender, done) = sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("request".to_owned())
+            // Nobody takes the result of work that was left alone.
+            .spawn(move || drop(sender.send(work())))
+            .map_err(|source| RegistryError::Local { source })?;
+        loop {
+            match done.recv_timeout(PATIENCE) {
+                Ok(result) => return Ok(result),
+                Err(RecvTimeoutError::Timeout) if self.is_given_up() => {
+                    return Err(RegistryError::Cancelled);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let panic = thread.join().expect_err("it ended without a result");
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,5 +114,21 @@ mod tests {
         whole.give_up();
         assert!(below.is_given_up() && whole.child().is_given_up());
         assert!(below.pause(Duration::from_secs(600)));
+    }
+
+    #[test]
+    fn what_blocks_is_left_alone() {
+        let cancel = Arc::new(Cancel::default());
+        assert_eq!(cancel.unless_given_up(|| 7).expect("done"), 7);
+        let (never, waiting) = sync_channel::<()>(0);
+        let giving_up = Arc::clone(&cancel);
+        let left = cancel.unless_given_up(move || {
+            giving_up.give_up();
+            waiting.recv()
+        });
+        assert!(matches!(left, Err(RegistryError::Cancelled)));
+        drop(never);
+        let late = cancel.unless_given_up(|| unreachable!("it was given up before"));
+        assert!(matches!(late, Err::<(), _>(RegistryError::Cancelled)));
     }
 }

@@ -1,9 +1,10 @@
 //! From settings to sessions: which hosts are asked for a repository, and how.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use ureq::tls::Certificate;
 
+use crate::cancel::Cancel;
 use crate::credentials::Credentials;
 use crate::error::RegistryError;
 use crate::name::{Repository, server};
@@ -87,7 +88,7 @@ impl Client {
         }
     }
 
-    /// Greets a registry and learns how it wants to be asked.
+    /// Greets a registry and learns how it wants to be asked. `cancel` ends everything that the session does.
     ///
     /// # Errors
     /// When nobody answers, or what answers is no registry.
@@ -97,6 +98,7 @@ impl Client {
         repository: &Repository,
         credentials: Option<&Credentials>,
         access: &Access,
+        cancel: &Arc<Cancel>,
     ) -> Result<Session<'_>, RegistryError> {
         let transport = self.transport(&endpoint.registry);
         let credentials = credentials
@@ -111,6 +113,7 @@ impl Client {
                 repository,
                 credentials.clone(),
                 access,
+                cancel,
             ) {
                 Ok(session) => return Ok(session),
                 // TLS was refused; where that is allowed, plain HTTP comes next.

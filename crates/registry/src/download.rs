@@ -1,6 +1,7 @@
 //! A file from any web server: what `ADD` of a URL asks for.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use crate::client::Client;
 use crate::error::RegistryError;
@@ -37,9 +38,9 @@ impl Client {
             .next()
             .unwrap_or_default();
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        let answer = self
-            .transport(host)
-            .send("GET", url, &[], Payload::Nothing)?;
+        let answer =
+            self.transport(host)
+                .send(&Arc::default(), "GET", url, &[], Payload::Nothing)?;
         if !answer.is_success() {
             return Err(RegistryError::Status {
                 status: answer.status,

@@ -1,5 +1,7 @@
 //! Whether credentials are right.
 
+use std::sync::Arc;
+
 use crate::client::{Access, Client};
 use crate::credentials::Credentials;
 use crate::error::RegistryError;
@@ -16,7 +18,14 @@ impl Client {
             path: String::new(),
         };
         let endpoint = self.registry(&repository.host);
-        self.open(&endpoint, &repository, Some(credentials), &Access::Login)?
-            .log_in()
+        let cancel = Arc::default();
+        self.open(
+            &endpoint,
+            &repository,
+            Some(credentials),
+            &Access::Login,
+            &cancel,
+        )?
+        .log_in()
     }
 }

@@ -1,5 +1,7 @@
 //! `search`: Docker Hub's old search, or the catalogue of a registry that has none.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::client::{Access, Client};
@@ -41,9 +43,9 @@ impl Client {
         let query = form(&[("q", word), ("n", &count)]);
         if host == "index.docker.io" {
             let url = format!("https://{host}/v1/search?{query}");
-            let answer = self
-                .transport(host)
-                .send("GET", &url, &[], Payload::Nothing)?;
+            let answer =
+                self.transport(host)
+                    .send(&Arc::default(), "GET", &url, &[], Payload::Nothing)?;
             return read(answer, "");
         }
         let endpoint = self.registry(host);
@@ -51,7 +53,13 @@ impl Client {
             host: host.to_owned(),
             path: String::new(),
         };
-        let session = self.open(&endpoint, &repository, credentials, &Access::Catalogue)?;
+        let session = self.open(
+            &endpoint,
+            &repository,
+            credentials,
+            &Access::Catalogue,
+            &Arc::default(),
+        )?;
         let url = format!("{}/v1/search?{query}", session.base());
         let answer = session.send("GET", &url, &[], Payload::Nothing)?;
         if answer.status != 404 {

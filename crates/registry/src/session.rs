@@ -3,7 +3,8 @@
 //! How a registry wants to be asked is learnt from its greeting. A request that is refused all the same is repeated once,
 //! with what its refusal asks for: tokens age.
 
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -38,6 +39,8 @@ pub struct Session<'a> {
     credentials: Option<Credentials>,
     scopes: Vec<String>,
     entrance: Mutex<Entrance>,
+    /// Ends every request.
+    pub(crate) cancel: Arc<Cancel>,
 }
 
 /// How the registry wants to be asked.
@@ -79,9 +82,10 @@ impl<'a> Session<'a> {
         repository: &Repository,
         credentials: Option<Credentials>,
         access: &Access,
+        cancel: &Arc<Cancel>,
     ) -> Result<Self, RegistryError> {
         let url = format!("{base}/v2/");
-        let answer = transport.send("GET", &url, &[], Payload::Nothing)?;
+        let answer = transport.send(cancel, "GET", &url, &[], Payload::Nothing)?;
         let entrance = match answer.status {
             401 => Entrance::of(&answer.challenges()),
             // Some let nobody greet without a token, and yet show what is public.
@@ -105,6 +109,7 @@ impl<'a> Session<'a> {
             credentials,
             scopes,
             entrance: Mutex::new(entrance),
+            cancel: Arc::clone(cancel),
         })
     }
 
@@ -132,21 +137,35 @@ impl<'a> Session<'a> {
         method: &'static str,
         url: &str,
         headers: &[(&str, &str)],
-        payload: Payload<'_>,
+        payload: Payload,
     ) -> Result<Answer, RegistryError> {
-        let bytes: &[u8] = match payload {
-            Payload::Stream { .. } => return self.send_once(method, url, headers, payload),
-            Payload::Nothing => &[],
+        self.send_for(&self.cancel, method, url, headers, payload)
+    }
+
+    /// As [`Session::send`], for a part of what the session does: `cancel` is a child of the session's.
+    pub(crate) fn send_for(
+        &self,
+        cancel: &Arc<Cancel>,
+        method: &'static str,
+        url: &str,
+        headers: &[(&str, &str)],
+        payload: Payload,
+    ) -> Result<Answer, RegistryError> {
+        let bytes = match payload {
+            Payload::Stream { .. } => {
+                return self.send_once(cancel, method, url, headers, payload);
+            }
+            Payload::Nothing => Vec::new(),
             Payload::Bytes(bytes) => bytes,
         };
-        let again = || {
+        let again = |bytes: Vec<u8>| {
             if bytes.is_empty() {
                 Payload::Nothing
             } else {
                 Payload::Bytes(bytes)
             }
         };
-        let answer = self.send_once(method, url, headers, again())?;
+        let answer = self.send_once(cancel, method, url, headers, again(bytes.clone()))?;
         if answer.status != 401 {
             return Ok(answer);
         }
@@ -163,17 +182,18 @@ impl<'a> Session<'a> {
             }
             *entrance = wanted;
         }
-        self.send_once(method, url, headers, again())
+        self.send_once(cancel, method, url, headers, again(bytes))
     }
 
     fn send_once(
         &self,
+        cancel: &Arc<Cancel>,
         method: &'static str,
         url: &str,
         headers: &[(&str, &str)],
-        payload: Payload<'_>,
+        payload: Payload,
     ) -> Result<Answer, RegistryError> {
-        let authorization = self.authorization(method, url)?;
+        let authorization = self.authorization(cancel, method, url)?;
         let mut all = headers.to_vec();
         // What a registry names as the place of an upload may be another host.
         if let Some(value) = &authorization
@@ -181,11 +201,12 @@ impl<'a> Session<'a> {
         {
             all.push(("Authorization", value));
         }
-        self.transport.send(method, url, &all, payload)
+        self.transport.send(cancel, method, url, &all, payload)
     }
 
     fn authorization(
         &self,
+        cancel: &Arc<Cancel>,
         method: &'static str,
         url: &str,
     ) -> Result<Option<String>, RegistryError> {
@@ -218,7 +239,7 @@ impl<'a> Session<'a> {
                 {
                     return Ok(Some(format!("Bearer {text}")));
                 }
-                let granted = self.fetch_token(realm, service.as_deref(), false)?;
+                let granted = self.fetch_token(cancel, realm, service.as_deref(), false)?;
                 let header = format!("Bearer {}", granted.token);
                 *token = Some((granted.token, granted.until));
                 Ok(Some(header))
@@ -241,6 +262,7 @@ impl<'a> Session<'a> {
 
     fn fetch_token(
         &self,
+        cancel: &Arc<Cancel>,
         realm: &str,
         service: Option<&str>,
         offline: bool,
@@ -275,10 +297,11 @@ impl<'a> Session<'a> {
                 }
                 let form = form(&fields);
                 transport.send(
+                    cancel,
                     "POST",
                     realm,
                     &[("Content-Type", "application/x-www-form-urlencoded")],
-                    Payload::Bytes(form.as_bytes()),
+                    Payload::Bytes(form.into_bytes()),
                 )?
             }
             known => {
@@ -296,7 +319,7 @@ impl<'a> Session<'a> {
                     .iter()
                     .map(|value| ("Authorization", value.as_str()))
                     .collect();
-                transport.send("GET", &url, &headers, Payload::Nothing)?
+                transport.send(cancel, "GET", &url, &headers, Payload::Nothing)?
             }
         };
         if !answer.is_success() {
@@ -335,7 +358,7 @@ impl<'a> Session<'a> {
         let url = format!("{}/v2/", self.base);
         let mut refresh = None;
         if let Entrance::Bearer { realm, service, .. } = &entrance {
-            let granted = self.fetch_token(realm, service.as_deref(), true)?;
+            let granted = self.fetch_token(&self.cancel, realm, service.as_deref(), true)?;
             refresh = granted.refresh;
             *self.entrance.lock().unwrap_or_else(PoisonError::into_inner) = Entrance::Bearer {
                 realm: realm.clone(),
@@ -343,7 +366,7 @@ impl<'a> Session<'a> {
                 token: Some((granted.token, granted.until)),
             };
         }
-        let answer = self.send_once("GET", &url, &[], Payload::Nothing)?;
+        let answer = self.send_once(&self.cancel, "GET", &url, &[], Payload::Nothing)?;
         if answer.is_success() {
             return Ok(refresh);
         }
@@ -386,8 +409,7 @@ impl<'a> Session<'a> {
     pub fn manifest(&self, reference: &str, name: &str) -> Result<Fetched, RegistryError> {
         let url = self.url(&format!("manifests/{reference}"));
         let what = format!("the manifest of {name}");
-        let cancel = Cancel::default();
-        let (media_type, told, bytes) = Self::patiently(&cancel, || {
+        let (media_type, told, bytes) = Self::patiently(&self.cancel, || {
             let answer = self.send("GET", &url, &[("Accept", ACCEPT)], Payload::Nothing)?;
             if !answer.is_success() {
                 return Err(answer.into_error());
@@ -424,11 +446,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// As [`Session::download`].
-    pub fn document(
-        &self,
-        descriptor: &Descriptor,
-        cancel: &Cancel,
-    ) -> Result<Vec<u8>, RegistryError> {
+    pub fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RegistryError> {
         if descriptor.size > MANIFEST_LIMIT {
             return Err(RegistryError::TooLarge {
                 what: format!("the configuration {}", descriptor.digest),
@@ -436,10 +454,17 @@ impl<'a> Session<'a> {
             });
         }
         let mut bytes = Vec::new();
-        self.download(&descriptor.digest, descriptor.size, cancel, &mut |part| {
+        let sink = &mut |part: &[u8]| {
             bytes.extend_from_slice(part);
             Ok(())
-        })?;
+        };
+        self.download(
+            &descriptor.digest,
+            descriptor.size,
+            &self.cancel,
+            &mut io::empty(),
+            sink,
+        )?;
         Ok(bytes)
     }
 

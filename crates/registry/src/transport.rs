@@ -2,13 +2,15 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::http::{HeaderMap, Request, Uri};
+use ureq::http::{HeaderMap, HeaderValue, Request, Uri};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Proxy, SendBody};
 
+use crate::cancel::Cancel;
 use crate::challenge::{self, Challenge};
 use crate::error::{RegistryError, Unanswered};
 
@@ -26,10 +28,13 @@ const BUNDLES: [&str; 4] = [
 ];
 
 /// What a request carries.
-pub(crate) enum Payload<'a> {
+pub(crate) enum Payload {
     Nothing,
-    Bytes(&'a [u8]),
-    Stream { reader: &'a mut dyn Read, size: u64 },
+    Bytes(Vec<u8>),
+    Stream {
+        reader: Box<dyn Read + Send>,
+        size: u64,
+    },
 }
 
 /// Connections to one host, kept open between requests.
@@ -96,33 +101,38 @@ impl Transport {
         }
     }
 
+    /// One request; it and the reading of its answer are left alone once `cancel` was given up.
     pub(crate) fn send(
         &self,
+        cancel: &Arc<Cancel>,
         method: &'static str,
         url: &str,
         headers: &[(&str, &str)],
-        payload: Payload<'_>,
+        payload: Payload,
     ) -> Result<Answer, RegistryError> {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let bad = |error: ureq::http::Error| RegistryError::Answer {
+        let request = request.body(()).map_err(|error| RegistryError::Answer {
             url: url.to_owned(),
             why: error.to_string(),
-        };
-        let result = match payload {
+        })?;
+        let agent = self.agent.clone();
+        let result = cancel.unless_given_up(move || match payload {
             Payload::Nothing if matches!(method, "POST" | "PUT" | "PATCH") => {
-                self.agent.run(request.body(&b""[..]).map_err(bad)?)
+                agent.run(request.map(|()| &b""[..]))
             }
-            Payload::Nothing => self.agent.run(request.body(()).map_err(bad)?),
-            Payload::Bytes(bytes) => self.agent.run(request.body(bytes).map_err(bad)?),
+            Payload::Nothing => agent.run(request),
+            Payload::Bytes(bytes) => agent.run(request.map(|()| bytes)),
             Payload::Stream { reader, size } => {
-                let request = request.header("Content-Length", size);
-                self.agent
-                    .run(request.body(SendBody::from_reader(reader)).map_err(bad)?)
+                let mut request = request.map(|()| SendBody::from_owned_reader(reader));
+                request
+                    .headers_mut()
+                    .insert("Content-Length", HeaderValue::from(size));
+                agent.run(request)
             }
-        };
+        })?;
         match result {
             Ok(response) => {
                 let (head, body) = response.into_parts();
@@ -131,6 +141,7 @@ impl Transport {
                     headers: head.headers,
                     body,
                     url: url.to_owned(),
+                    cancel: Arc::clone(cancel),
                 })
             }
             Err(error) => Err(unanswered(method, url, &error)),
@@ -144,6 +155,7 @@ pub(crate) struct Answer {
     headers: HeaderMap,
     body: Body,
     pub(crate) url: String,
+    cancel: Arc<Cancel>,
 }
 
 impl Answer {
@@ -181,12 +193,11 @@ impl Answer {
         if self.length().is_some_and(|length| length > limit) {
             return Err(too_large());
         }
-        let mut bytes = Vec::new();
-        self.body
-            .into_reader()
-            .take(limit + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| unanswered("GET", &self.url, &ureq::Error::from(error)))?;
+        let body = self.body;
+        let (read, bytes) = self
+            .cancel
+            .unless_given_up(move || read_at_most(body, limit + 1))?;
+        read.map_err(|error| unanswered("GET", &self.url, &ureq::Error::from(error)))?;
         if bytes.len() as u64 > limit {
             return Err(too_large());
         }
@@ -222,14 +233,15 @@ impl Answer {
                 }
             }
         }
-        let mut bytes = Vec::new();
+        let body = self.body;
         // An explanation that cannot be read explains nothing.
-        drop(
-            self.body
-                .into_reader()
-                .take(ERROR_LIMIT)
-                .read_to_end(&mut bytes),
-        );
+        let bytes = match self
+            .cancel
+            .unless_given_up(move || read_at_most(body, ERROR_LIMIT))
+        {
+            Ok((_, bytes)) => bytes,
+            Err(error) => return error,
+        };
         let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let first = &value["errors"][0];
         if let Some(code) = first["code"].as_str() {
@@ -248,6 +260,13 @@ impl Answer {
             _ => RegistryError::Status { status, url },
         }
     }
+}
+
+/// What came, also when it broke off.
+fn read_at_most(body: Body, limit: u64) -> (std::io::Result<usize>, Vec<u8>) {
+    let mut bytes = Vec::new();
+    let read = body.into_reader().take(limit).read_to_end(&mut bytes);
+    (read, bytes)
 }
 
 /// The authorities that this system trusts.

@@ -1,6 +1,7 @@
 //! Pushing: blobs that a registry lacks, then the manifest that names them.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use crate::cancel::Cancel;
 use crate::error::RegistryError;
@@ -23,7 +24,7 @@ impl Session<'_> {
     /// As the registry refuses.
     pub fn blob_size(&self, digest: &str) -> Result<Option<u64>, RegistryError> {
         let url = self.url(&format!("blobs/{digest}"));
-        Self::patiently(&Cancel::default(), || {
+        Self::patiently(&self.cancel, || {
             let answer = self.send("HEAD", &url, &[], Payload::Nothing)?;
             match answer.status {
                 404 => Ok(None),
@@ -64,11 +65,10 @@ impl Session<'_> {
         place: &str,
         digest: &str,
         size: u64,
-        cancel: &Cancel,
-        open: &mut dyn FnMut() -> io::Result<Box<dyn Read>>,
+        open: &mut dyn FnMut() -> io::Result<Box<dyn Read + Send>>,
     ) -> Result<(), RegistryError> {
         let mut place = Some(place.to_owned());
-        Self::patiently(cancel, || {
+        Self::patiently(&self.cancel, || {
             // What was sent to a place before is not known: each attempt has one of its own.
             let place = match place.take() {
                 Some(place) => place,
@@ -77,19 +77,16 @@ impl Session<'_> {
                     Begun::Upload(place) => place,
                 },
             };
-            let mut reader = Watched {
+            let reader = Watched {
                 reader: open().map_err(|source| RegistryError::Local { source })?,
-                cancel,
+                cancel: Arc::clone(&self.cancel),
             };
             let headers = [("Content-Type", "application/octet-stream")];
             let payload = Payload::Stream {
-                reader: &mut reader,
+                reader: Box::new(reader),
                 size,
             };
             let answer = self.send("PATCH", &place, &headers, payload)?;
-            if cancel.is_given_up() {
-                return Err(RegistryError::Cancelled);
-            }
             let next = match (answer.is_success(), answer.header("Location")) {
                 (true, Some(location)) => self.resolve(location),
                 (true, None) => place,
@@ -122,9 +119,9 @@ impl Session<'_> {
         bytes: &[u8],
     ) -> Result<(), RegistryError> {
         let url = self.url(&format!("manifests/{reference}"));
-        Self::patiently(&Cancel::default(), || {
+        Self::patiently(&self.cancel, || {
             let headers = [("Content-Type", media_type)];
-            let answer = self.send("PUT", &url, &headers, Payload::Bytes(bytes))?;
+            let answer = self.send("PUT", &url, &headers, Payload::Bytes(bytes.to_vec()))?;
             if answer.is_success() {
                 Ok(())
             } else {
@@ -135,12 +132,12 @@ impl Session<'_> {
 }
 
 /// Ends early when nobody wants the upload any more.
-struct Watched<'a> {
-    reader: Box<dyn Read>,
-    cancel: &'a Cancel,
+struct Watched {
+    reader: Box<dyn Read + Send>,
+    cancel: Arc<Cancel>,
 }
 
-impl Read for Watched<'_> {
+impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.cancel.is_given_up() {
             return Err(io::Error::other("the transfer was cancelled"));

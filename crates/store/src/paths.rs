@@ -22,6 +22,7 @@
 //!       volumes/<volume id>/             as in data/
 //!   volumes/<name>                       link to ../data/<volume id>, so that volumes/<name>/_data is the mountpoint
 //!   layers/<n>/fs/                       one unpacked image layer
+//!   downloads/<digest>             0600  a blob that a pull has not made a layer's yet
 //!   build/<n>/                     0700  a directory that steps of builds share
 //!   containers/<id>/               0710  upper, work, hostname, hosts, resolv.conf, <id>-json.log
 //!   staging/<op>/                  0700  what an operation builds before it publishes it
@@ -90,6 +91,7 @@ impl Paths {
             (self.volumes(), 0o711),
             (self.pools(), 0o711),
             (self.layers(), 0o700),
+            (self.downloads(), 0o700),
             (self.build(), 0o700),
             (self.containers(), 0o710),
             (self.staging_root(), 0o700),
@@ -370,6 +372,16 @@ impl Paths {
     /// Where an overlay of one layer in the making works.
     pub fn layer_work(&self, id: LayerId) -> PathBuf {
         self.layer(id).join("work")
+    }
+
+    /// What pulls have fetched and not made an image's yet.
+    pub fn downloads(&self) -> PathBuf {
+        self.root.join("downloads")
+    }
+
+    /// One blob of it, by the hexadecimal digits of its digest.
+    pub fn download(&self, hex: &str) -> PathBuf {
+        self.downloads().join(hex)
     }
 
     /// All directories that steps of builds share.

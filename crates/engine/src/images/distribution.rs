@@ -1,5 +1,7 @@
 //! What else registries are asked: whether credentials are right, what they have, what a reference leads to.
 
+use std::sync::Arc;
+
 use registry::{Access, Credentials, Document, Found, Platform, Repository};
 
 use super::config::ImageConfig;
@@ -58,9 +60,13 @@ impl Images {
         };
         let repository = Repository::parse(&name.repository);
         let endpoint = self.registries.registry(&repository.host);
-        let session = self
-            .registries
-            .open(&endpoint, &repository, credentials, &Access::Pull)?;
+        let session = self.registries.open(
+            &endpoint,
+            &repository,
+            credentials,
+            &Access::Pull,
+            &Arc::default(),
+        )?;
         let wanted = name
             .digest
             .as_deref()
@@ -77,7 +83,7 @@ impl Images {
                 .filter_map(|entry| entry.platform.map(of))
                 .collect(),
             Document::Image(manifest) => {
-                let bytes = session.document(&manifest.config, &registry::Cancel::default())?;
+                let bytes = session.document(&manifest.config)?;
                 let config = ImageConfig::parse(&bytes)?;
                 vec![(config.os, config.architecture, config.variant)]
             }

@@ -16,6 +16,7 @@ mod changes;
 mod commit;
 mod config;
 mod distribution;
+mod downloads;
 mod error;
 mod find;
 mod import;
@@ -58,6 +59,7 @@ pub struct Images {
     registries: ::registry::Client,
     /// Layers that are being fetched, so that nobody fetches them a second time.
     fetching: pull::Claims,
+    downloads: downloads::Downloads,
 }
 
 /// What a container needs of an image.
@@ -163,8 +165,12 @@ impl Images {
             building: RwLock::new(()),
             registries: ::registry::Client::new(registries)?,
             fetching: pull::Claims::default(),
+            downloads: downloads::Downloads::default(),
         };
         let repaired = images.recover_layers()?;
+        // By now a second name is that of a layer that stays.
+        images.forget_finished_downloads()?;
+        images.tidy_downloads()?;
         Ok((images, repaired))
     }
 }

@@ -1,4 +1,6 @@
-//! `image prune`: images that no container uses; by default only those without a name.
+//! `image prune`: images that no container uses; by default only those without a name. What pulls that were cut off have left goes, too.
+
+use std::time::SystemTime;
 
 use super::{ImageError, ImageListRequest, ImagePruneReport, Images, Removed};
 use crate::containers::list::Filters;
@@ -53,6 +55,10 @@ impl Images {
             } else {
                 report.reclaimed += image.size - image.shared_size;
             }
+        }
+        if !filters.0.keys().any(|key| key.starts_with("label")) {
+            let until = until.map(SystemTime::from);
+            self.prune_downloads(until, &mut report)?;
         }
         self.events.publish_prune("image", report.reclaimed);
         Ok(report)

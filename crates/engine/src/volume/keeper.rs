@@ -1,4 +1,5 @@
-//! Empties the trash in time: at the start, whenever something is put into it, and when the next thing expires.
+//! Empties the trash in time: at the start, whenever something is put into it, and when the next thing expires. Downloads
+//! that nobody goes on with are looked after on the same occasions.
 //!
 //! Deletions are journaled by the volumes crate; the thread only decides when to look. It ends with the engine.
 
@@ -10,13 +11,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use volumes::Volumes;
 
+use crate::images::Images;
+
 /// The limit depends on how full the filesystem is, which nobody tells.
 const AT_MOST: Duration = Duration::from_secs(600);
 
 /// Starts the thread.
-pub(crate) fn start(volumes: &Arc<Volumes>) -> std::io::Result<()> {
+pub(crate) fn start(volumes: &Arc<Volumes>, images: &Arc<Images>) -> std::io::Result<()> {
     let news = volumes.on_trash();
     let volumes: Weak<Volumes> = Arc::downgrade(volumes);
+    let images = Arc::downgrade(images);
     thread::Builder::new()
         .name("trash".to_owned())
         .spawn(move || {
@@ -26,6 +30,9 @@ pub(crate) fn start(volumes: &Arc<Volumes>) -> std::io::Result<()> {
                     None
                 });
                 drop(volumes);
+                if let Some(Err(error)) = images.upgrade().map(|images| images.tidy_downloads()) {
+                    tracing::warn!(%error, "old downloads stay");
+                }
                 match news.recv_timeout(until(next)) {
                     Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,

@@ -1,13 +1,13 @@
 //! What goes to registries: pull, push, logins, search.
 //!
-//! A client that goes away ends its pull.
+//! A client that goes away ends its pull or push.
 
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use engine::images::{ImageError, PullRequest, PushRequest};
+use engine::images::{Cancel, ImageError, PullRequest, PushRequest};
 use engine::{Credentials, ErrorKind, Fault as _};
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use crate::bridge::Class;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
 use crate::filters;
-use crate::hangup::Peer;
+use crate::hangup::{Peer, Watched};
 use crate::request::Request;
 use crate::stream::{Lines, respond};
 
@@ -39,12 +39,7 @@ pub(super) async fn pull(request: Request, image: String) -> Answer {
     };
     let peer = request.inner.extensions().get::<Peer>().cloned();
     let pieces = request.bridge.produce(Class::Long, move |engine, pieces| {
-        let _watched = peer.and_then(|peer| {
-            let cancel = Arc::clone(&pull.cancel);
-            peer.watch(move || cancel.give_up())
-                .inspect_err(|error| tracing::warn!(%error, "a pull goes on if its client leaves"))
-                .ok()
-        });
+        let _watched = watch(peer, &pull.cancel);
         let lines = Lines::new(pieces, true);
         let result = engine.images.pull(&pull, &lines).map_err(Into::into);
         lines.finish(result);
@@ -57,13 +52,25 @@ async fn push(request: Request) -> Answer {
         reference: request.name(),
         tag: request.text("tag"),
         credentials: credentials(&request),
+        cancel: Arc::default(),
     };
+    let peer = request.inner.extensions().get::<Peer>().cloned();
     let pieces = request.bridge.produce(Class::Long, move |engine, pieces| {
+        let _watched = watch(peer, &push.cancel);
         let lines = Lines::new(pieces, true);
         let result = engine.images.push(&push, &lines).map_err(Into::into);
         lines.finish(result);
     });
     respond("application/json", pieces).await
+}
+
+/// Gives up what was asked for when whoever asked goes away, for as long as what it returns lives.
+fn watch(peer: Option<Peer>, cancel: &Arc<Cancel>) -> Option<Watched> {
+    let cancel = Arc::clone(cancel);
+    peer?
+        .watch(move || cancel.give_up())
+        .inspect_err(|error| tracing::warn!(%error, "a transfer goes on if its client leaves"))
+        .ok()
 }
 
 async fn login(request: Request) -> Answer {

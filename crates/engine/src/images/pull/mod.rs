@@ -5,7 +5,8 @@
 //! 3. the layers that nobody has yet, three at a time, unpacked while they come (`receive`)
 //! 4. the image with its names, its repository digest and its manifest: one transaction, the commit point
 //!
-//! Before 4 nothing exists but layers that no image holds, which the next start removes.
+//! Before 4 nothing exists but layers that no image holds, which the next start removes, and what was downloaded of them,
+//! which the next pull goes on with.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -41,7 +42,7 @@ pub struct PullRequest {
     /// `os/architecture/variant`
     pub platform: Option<String>,
     pub credentials: Option<Credentials>,
-    /// Ends the pull; nothing of it stays but layers that were complete.
+    /// Ends the pull; nothing of it stays but what was downloaded.
     pub cancel: Arc<Cancel>,
 }
 
@@ -53,6 +54,9 @@ impl Images {
         // Images that were removed meanwhile had to leave their layers: we might have counted on them.
         if let Err(error) = self.sweep_layers() {
             tracing::warn!(%error, "unused layers stay until the next removal");
+        }
+        if let Err(error) = self.tidy_downloads() {
+            tracing::warn!(%error, "old downloads stay");
         }
         pulled
     }
@@ -79,7 +83,13 @@ impl Images {
             let credentials = request.credentials.as_ref();
             let pulled = self
                 .registries
-                .open(&source, &repository, credentials, &Access::Pull)
+                .open(
+                    &source,
+                    &repository,
+                    credentials,
+                    &Access::Pull,
+                    &request.cancel,
+                )
                 .map_err(|error| translated(error, &name))
                 .and_then(|session| {
                     Pull {
@@ -108,7 +118,7 @@ struct Pull<'a> {
     session: &'a Session<'a>,
     wanted: Option<&'a Platform>,
     progress: &'a dyn Progress,
-    cancel: &'a Cancel,
+    cancel: &'a Arc<Cancel>,
 }
 
 impl Pull<'_> {
@@ -160,7 +170,7 @@ impl Pull<'_> {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         let (fetched, manifest) = self.image_behind(&found, &shown)?;
-        let config = self.session.document(&manifest.config, self.cancel)?;
+        let config = self.session.document(&manifest.config)?;
         let document = ImageConfig::parse(&config)?;
         self.check(&document, &manifest, &shown)?;
         let id = digest(&config);
@@ -195,6 +205,8 @@ impl Pull<'_> {
             }
             Ok(())
         })?;
+        sys::fault::step("pull:image");
+        images.forget_downloads(manifest.layers.iter().map(|layer| layer.digest.as_str()));
         images.events.publish(
             "image",
             "pull",

@@ -1,12 +1,15 @@
 //! One layer, from the registry to its directory in one go: nothing waits for the download to be complete.
 //!
-//! Four threads, each with its part of the work: download (digest of the compressed bytes, written to the layer's file
-//! `blob`), decompress (reads that file as it grows), digest (of the tar stream, the diff id), unpack.
+//! Four threads, each with its part of the work: download (digest of the compressed bytes, written to a file of
+//! [`downloads`](crate::images)), decompress (reads that file as it grows), digest (of the tar stream, the diff id), unpack.
 //!
 //! Steps:
 //! 1. row and directories of an unpacking layer, as for any other
-//! 2. all four at once
-//! 3. the registry's digest, its size and the diff id are right: the layer may be published. Otherwise it is removed
+//! 2. all four at once; what an earlier pull had downloaded is read, not fetched
+//! 3. the registry's digest, its size and the diff id are right: the file becomes the layer's `blob`, the layer may be
+//!    published. Otherwise it is removed, and what came is kept if it only broke off
+//!
+//! What an earlier pull left and does not fit is thrown away, and the layer is fetched once more from its beginning.
 //!
 //! What is unpacked before 3 may be hostile. It is contained as any archive is, bounded, and no container can see it.
 
@@ -25,6 +28,7 @@ use store::LayerId;
 use super::layers::Missing;
 use super::short;
 use super::spool::{End, Spool};
+use crate::images::downloads::Kept;
 use crate::images::layers::Layer;
 use crate::images::room::{MOST_BEYOND, Room};
 use crate::images::{ImageError, Images};
@@ -46,47 +50,89 @@ pub(super) fn receive(
     progress: &dyn Progress,
     missing: &Missing<'_>,
 ) -> Result<Layer, ImageError> {
-    let id = images.begin_layer()?;
-    let receiving = Receiving {
-        images,
-        session,
-        cancel,
-        progress,
-        missing,
-        id: short(&missing.descriptor.digest),
-    };
-    match receiving.run(id) {
-        Ok(size) => {
-            sys::fault::step("pull:layer");
-            progress.status(receiving.id, "Pull complete");
-            Ok(Layer::received(
-                id,
-                missing.chain_id.to_owned(),
-                missing.diff_id.to_owned(),
-                size,
-                missing.descriptor.digest.clone(),
-            ))
+    let descriptor = missing.descriptor;
+    loop {
+        let kept = images.kept_download(&descriptor.digest, descriptor.size)?;
+        let id = images.begin_layer()?;
+        let receiving = Receiving {
+            images,
+            session,
+            cancel: cancel.child(),
+            progress,
+            missing,
+            kept: kept.as_ref(),
+            id: short(&descriptor.digest),
+        };
+        let error = match receiving.run(id, cancel) {
+            Ok(size) => {
+                sys::fault::step("pull:layer");
+                progress.status(receiving.id, "Pull complete");
+                return Ok(Layer::received(
+                    id,
+                    missing.chain_id.to_owned(),
+                    missing.diff_id.to_owned(),
+                    size,
+                    descriptor.digest.clone(),
+                ));
+            }
+            Err(error) => error,
+        };
+        let again = kept.is_some_and(|kept| {
+            if broke_off(&error) {
+                kept.leave();
+                return false;
+            }
+            let was_left = kept.known() > 0;
+            kept.discard();
+            was_left && !is_local(&error)
+        });
+        images.drop_layer(id)?;
+        if !again {
+            return Err(error);
         }
-        Err(error) => {
-            images.drop_layer(id)?;
-            Err(error)
-        }
+        tracing::info!(digest = descriptor.digest, %error, "what an earlier pull left is not right");
     }
+}
+
+/// What came may be right, and the rest may come another time.
+fn broke_off(error: &ImageError) -> bool {
+    match error {
+        ImageError::Registry(error) => !matches!(
+            error,
+            RegistryError::Mismatch { .. }
+                | RegistryError::Local { .. }
+                | RegistryError::TooLarge { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// Another download would end alike.
+fn is_local(error: &ImageError) -> bool {
+    matches!(
+        error,
+        ImageError::Io { .. }
+            | ImageError::Store(_)
+            | ImageError::Registry(RegistryError::Local { .. })
+    )
 }
 
 struct Receiving<'a> {
     images: &'a Images,
     session: &'a Session<'a>,
-    cancel: &'a Cancel,
+    /// Ends this download alone.
+    cancel: Arc<Cancel>,
     progress: &'a dyn Progress,
     missing: &'a Missing<'a>,
+    /// Where the download goes, unless somebody else fetches the same blob.
+    kept: Option<&'a Kept<'a>>,
     /// As people see it.
     id: &'a str,
 }
 
 impl Receiving<'_> {
     /// The bytes of the layer's files.
-    fn run(&self, id: LayerId) -> Result<u64, ImageError> {
+    fn run(&self, id: LayerId, others: &Cancel) -> Result<u64, ImageError> {
         let failed = |action: &str| {
             let action = action.to_owned();
             move |source: io::Error| ImageError::Io { action, source }
@@ -95,13 +141,16 @@ impl Receiving<'_> {
         let size = self.missing.descriptor.size;
         let root = self.images.layer_directory(id)?;
         let room = Room::for_layer(root.as_fd(), size, &what)?;
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(self.images.kept_blob(id))
-            .map_err(failed("cannot keep a layer"))?;
-        let spool = Spool::new(file);
+        let file = match self.kept {
+            Some(kept) => kept.file(),
+            None => File::options()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(self.images.kept_blob(id)),
+        }
+        .map_err(failed("cannot keep a layer"))?;
+        let spool = Spool::new(file, self.known());
         let (to_unpack, unpacked_from) = sync_channel::<io::Result<Piece>>(WAITING);
         let (to_digest, digested_from) = sync_channel::<Piece>(WAITING);
         let (downloaded, diff_id, unpacked, by_others) = std::thread::scope(|scope| {
@@ -129,9 +178,9 @@ impl Receiving<'_> {
                     .map_err(|source| UnpackError::Archive(archive::ReadError::Io { source }))?;
                 Ok(unpacked)
             });
-            let by_others = self.cancel.is_given_up();
+            let by_others = others.is_given_up();
             if !matches!(unpacked, Ok(Ok(_))) {
-                // A layer that cannot be unpacked need not be downloaded to its end, nor the others.
+                // A layer that cannot be unpacked need not be downloaded to its end.
                 self.cancel.give_up();
             }
             // Whoever still has something to pass on notices that nobody takes it.
@@ -158,27 +207,42 @@ impl Receiving<'_> {
                 self.id, self.missing.diff_id
             )));
         }
+        if let Some(kept) = self.kept {
+            kept.become_blob(&self.images.kept_blob(id))
+                .map_err(failed("cannot keep a layer"))?;
+            sys::fault::step("pull:blob");
+        }
         Ok(unpacked.bytes)
+    }
+
+    /// Bytes of the download that need not be fetched.
+    fn known(&self) -> u64 {
+        self.kept.map_or(0, Kept::known)
     }
 
     fn download(&self, spool: &Spool) -> Result<(), RegistryError> {
         let descriptor = self.missing.descriptor;
-        let (mut done, mut told) = (0, 0);
-        let result = self.session.download(
-            &descriptor.digest,
-            descriptor.size,
-            self.cancel,
-            &mut |part| {
-                spool.append(part)?;
-                done += part.len() as u64;
-                if done - told >= STRIDE || done == descriptor.size {
-                    told = done;
-                    self.progress
-                        .step(self.id, "Downloading", done, descriptor.size);
-                }
-                Ok(())
-            },
-        );
+        let (mut done, mut told) = (self.known(), 0);
+        let sink = &mut |part: &[u8]| {
+            spool.append(part)?;
+            sys::fault::step("pull:download");
+            done += part.len() as u64;
+            if done - told >= STRIDE || done == descriptor.size {
+                told = done;
+                self.progress
+                    .step(self.id, "Downloading", done, descriptor.size);
+            }
+            Ok(())
+        };
+        let result = self.known_bytes().and_then(|mut known| {
+            self.session.download(
+                &descriptor.digest,
+                descriptor.size,
+                &self.cancel,
+                &mut known,
+                sink,
+            )
+        });
         if result.is_ok() {
             self.progress.status(self.id, "Verifying Checksum");
             self.progress.status(self.id, "Download complete");
@@ -189,6 +253,16 @@ impl Receiving<'_> {
             End::Broken
         });
         result
+    }
+
+    fn known_bytes(&self) -> Result<Box<dyn Read>, RegistryError> {
+        let Some(kept) = self.kept else {
+            return Ok(Box::new(io::empty()));
+        };
+        let file = kept
+            .file()
+            .map_err(|source| RegistryError::Local { source })?;
+        Ok(Box::new(file.take(kept.known())))
     }
 }
 

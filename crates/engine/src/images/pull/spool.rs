@@ -27,14 +27,11 @@ pub(super) enum End {
 }
 
 impl Spool {
-    /// `file` is empty, and open for reading and writing.
-    pub(super) fn new(file: File) -> Self {
+    /// `file` is open for reading and writing; its first `written` bytes, which are all it has, are there already.
+    pub(super) fn new(file: File, written: u64) -> Self {
         Self {
             file,
-            state: Mutex::new(State {
-                written: 0,
-                end: None,
-            }),
+            state: Mutex::new(State { written, end: None }),
             changed: Condvar::new(),
         }
     }
@@ -121,7 +118,7 @@ mod tests {
             .open(&name)
             .expect("made");
         std::fs::remove_file(&name).expect("removed");
-        Spool::new(file)
+        Spool::new(file, 0)
     }
 
     #[test]

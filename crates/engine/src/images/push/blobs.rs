@@ -106,6 +106,9 @@ impl Push<'_> {
         if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
+        if self.cancel.is_given_up() {
+            return Err(RegistryError::Cancelled.into());
+        }
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(done
             .into_iter()
@@ -236,22 +239,26 @@ impl Push<'_> {
         if let Begun::Upload(place) = self.session.begin_upload(&blob.digest, None)? {
             std::thread::scope(|scope| {
                 // The transport wants a reader of its own; what it has read is told over here.
-                let (tell, told) = std::sync::mpsc::channel::<u64>();
+                let (tell, told) = std::sync::mpsc::channel::<Option<u64>>();
                 let (progress, size) = (self.progress, blob.size);
                 scope.spawn(move || {
-                    while let Ok(done) = told.recv() {
+                    while let Ok(Some(done)) = told.recv() {
                         progress.step(id, "Pushing", done, size);
                     }
                 });
-                self.session
-                    .upload(&place, &blob.digest, blob.size, &self.cancel, &mut || {
+                let uploaded = self
+                    .session
+                    .upload(&place, &blob.digest, blob.size, &mut || {
                         Ok(Box::new(Counted {
                             file: File::open(&packed.path)?,
                             done: 0,
                             told: 0,
                             tell: tell.clone(),
                         }))
-                    })
+                    });
+                // An upload that was left alone may tell more, to nobody.
+                tell.send(None).unwrap_or_default();
+                uploaded
             })?;
         }
         self.progress.status(id, "Pushed");
@@ -288,7 +295,7 @@ struct Counted {
     file: File,
     done: u64,
     told: u64,
-    tell: std::sync::mpsc::Sender<u64>,
+    tell: std::sync::mpsc::Sender<Option<u64>>,
 }
 
 impl Read for Counted {
@@ -298,7 +305,7 @@ impl Read for Counted {
         if self.done - self.told >= STRIDE || (count == 0 && self.done > self.told) {
             self.told = self.done;
             // Progress that nobody hears is no failure.
-            self.tell.send(self.done).unwrap_or_default();
+            self.tell.send(Some(self.done)).unwrap_or_default();
         }
         Ok(count)
     }

@@ -8,6 +8,7 @@
 //! Nothing here changes on our side before 4 but what is known of blobs.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use registry::{Access, Begun, Cancel, Credentials, Document, Fetched, Repository, Session, types};
 use serde_json::{Value, json};
@@ -28,6 +29,8 @@ pub struct PushRequest {
     /// With neither this nor a tag in the reference all tags are pushed.
     pub tag: Option<String>,
     pub credentials: Option<Credentials>,
+    /// Ends the push; what the registry has by then it keeps.
+    pub cancel: Arc<Cancel>,
 }
 
 impl Images {
@@ -74,6 +77,7 @@ impl Images {
                 )
             }));
         }
+        let cancel = request.cancel.child();
         for (tag, image) in tags {
             let (row, layers) = self.with_layers(&image)?;
             let access = Access::Push {
@@ -85,13 +89,14 @@ impl Images {
                 &repository,
                 request.credentials.as_ref(),
                 &access,
+                &cancel,
             )?;
             Push {
                 images: self,
                 session: &session,
                 repository: &repository,
                 name: &name.repository,
-                cancel: Cancel::default(),
+                cancel: &cancel,
                 progress,
             }
             .one(&tag, &row, &layers)?;
@@ -128,7 +133,8 @@ struct Push<'a> {
     repository: &'a Repository,
     /// The repository as users see it.
     name: &'a str,
-    cancel: Cancel,
+    /// That of the session.
+    cancel: &'a Cancel,
     progress: &'a dyn Progress,
 }
 
@@ -169,7 +175,7 @@ impl Push<'_> {
         }
         if let Begun::Upload(place) = self.session.begin_upload(id, None)? {
             self.session
-                .upload(&place, id, bytes.len() as u64, &self.cancel, &mut || {
+                .upload(&place, id, bytes.len() as u64, &mut || {
                     Ok(Box::new(Cursor::new(bytes.to_vec())))
                 })?;
         }
