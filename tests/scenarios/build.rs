@@ -25,6 +25,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("b10_who_leaves_ends_his_build", b10),
     ("b11_cache_and_prune", b11),
     ("b12_limits_and_networks", b12),
+    ("b13_a_dockerfile_outside_the_context", b13),
+    ("b14_what_a_step_mounts", b14),
+    ("b15_files_written_in_the_dockerfile", b15),
 ];
 
 /// Flags that docker's classic builder has not.
@@ -32,6 +35,7 @@ pub(super) const OWN: &[Scenario] = &[
     ("s61_writes_to_volumes_can_be_kept", s61_keep),
     ("b20_secrets", b20),
     ("b21_dockerfiles_from_elsewhere", b21),
+    ("b22_how_much_is_told", b22),
 ];
 
 /// A build with the classic builder, whichever client.
@@ -498,6 +502,11 @@ fn b05(scene: &Scene) {
         ("FROM busybox\nEXPOSE x\n", 1, "invalid containerPort: x"),
         ("FROM busybox\nSTOPSIGNAL NONE\n", 1, "invalid signal: NONE"),
         (
+            "FROM busybox AS made\nFROM busybox\nCOPY --from=maed /a /a\n",
+            1,
+            "\"maed\" is no stage of this file (did you mean made?) and no image",
+        ),
+        (
             "FROM busybox\nRUN --mount=type=ssh true\n",
             1,
             "type=ssh is not supported",
@@ -934,4 +943,120 @@ fn b21(scene: &Scene) {
     assert!(fs::read_to_string(&id).unwrap().starts_with("sha256:"));
     build(scene, &["https://example.org/x.git"]).fails(1, "is not supported");
     scene.run(&format!("rmi {image}")).ok();
+}
+
+/// Docker's client sends such a context as an archive without an end.
+fn b13(scene: &Scene) {
+    let directory = context(scene, "in", &[("f", "inside"), ("z", "last")]);
+    let file = context(
+        scene,
+        "out",
+        &[("Mine", "FROM busybox\nCOPY f z /\nCMD cat /f /z\n")],
+    )
+    .join("Mine");
+    let image = format!("{}-outside", scene.prefix);
+    build(scene, &["-f", text(&file), "-t", &image, text(&directory)]).ok();
+    assert_eq!(scene.run(&format!("run --rm {image}")).ok(), "insidelast");
+    let input = b"FROM busybox\nCOPY f /\nCMD cat /f\n";
+    build_with(scene, &["-f", "-", "-t", &image, text(&directory)], input).ok();
+    assert_eq!(scene.run(&format!("run --rm {image}")).ok(), "inside");
+    scene.run(&format!("rmi {image}")).ok();
+}
+
+fn b14(scene: &Scene) {
+    let directory = context(
+        scene,
+        "mounted",
+        &[
+            ("sub/s.txt", "of the context"),
+            (
+                "Dockerfile",
+                "FROM busybox AS src\n\
+                 RUN mkdir /src && echo one > /src/one\n\
+                 RUN echo two > /src/two\n\
+                 FROM busybox\n\
+                 RUN --mount=type=bind,source=sub,target=/b cp /b/s.txt /context; ! touch /b/x\n\
+                 RUN --mount=type=bind,from=src,source=/src,target=/b cat /b/one /b/two > /stage; ! touch /b/x\n\
+                 RUN --mount=type=bind,from=src,target=/a --mount=type=bind,from=src,target=/b,rw touch /b/x && ! ls /a/x && cat /b/src/two > /both\n\
+                 RUN --mount=type=cache,id=%x,target=/cache echo first >> /cache/log\n\
+                 RUN --mount=type=cache,id=%x,target=/cache cp /cache/log /cached\n\
+                 RUN --mount=type=tmpfs,target=/t mount | grep -q 'tmpfs on /t ' && touch /t/x\n\
+                 RUN --network=none test $(grep -c : /proc/net/dev) = 1\n\
+                 CMD cat /context /stage /both /cached; ls -A /b /a /t /cache 2>/dev/null; true\n",
+            ),
+        ],
+    );
+    let image = format!("{}-mounted", scene.prefix);
+    assert_eq!(
+        outcome(scene, &image, &directory),
+        "of the contextone\ntwo\ntwo\nfirst"
+    );
+    scene.run(&format!("rmi {image}")).ok();
+}
+
+fn b15(scene: &Scene) {
+    let directory = context(
+        scene,
+        "written",
+        &[
+            ("a.txt", "a"),
+            ("sub/keep", "k"),
+            ("sub/drop.txt", "d"),
+            ("sub/deep/x", "x"),
+            (
+                "Dockerfile",
+                "FROM busybox AS src\n\
+                 COPY --chmod=604 --chown=7:8 a.txt /src/\n\
+                 FROM busybox\n\
+                 ARG WHO=nobody\n\
+                 COPY <<one <<\"two\" /here/\n\
+                 for $WHO\n\
+                 one\n\
+                 not $WHO\n\
+                 two\n\
+                 RUN <<END\n\
+                 echo a > /made\n\
+                 echo b >> /made\n\
+                 END\n\
+                 COPY --from=src --link /src/a.txt /linked/\n\
+                 COPY --exclude=*.txt --exclude=deep sub /some/\n\
+                 COPY --parents sub/deep/x sub/./keep /whole/\n\
+                 CMD cat /here/one /here/two /made; stat -c '%a %u:%g' /linked/a.txt; cd /; find some whole -type f | sort\n",
+            ),
+        ],
+    );
+    let image = format!("{}-written", scene.prefix);
+    build(
+        scene,
+        &["--build-arg", "WHO=me", "-t", &image, text(&directory)],
+    )
+    .ok();
+    assert_eq!(
+        scene.run(&format!("run --rm {image}")).ok(),
+        "for me\nnot $WHO\na\nb\n604 7:8\nsome/keep\nwhole/keep\nwhole/sub/deep/x"
+    );
+    scene.run(&format!("rmi {image}")).ok();
+}
+
+fn b22(scene: &Scene) {
+    let directory = context(
+        scene,
+        "told",
+        &[("Dockerfile", "FROM busybox\nRUN echo %x\n")],
+    );
+    let told = |how: &str| build(scene, &["--no-cache", "--progress", how, text(&directory)]);
+    for how in ["auto", "plain", "tty"] {
+        let said = told(how).ok();
+        assert!(said.contains("Step 2/2 : RUN echo"), "{how}: {said}");
+        assert!(
+            said.contains(&format!("\n{}\n", scene.name("x"))),
+            "{how}: {said}"
+        );
+    }
+    let said = told("quiet").ok();
+    assert!(
+        said.starts_with("sha256:") && said.lines().count() == 1,
+        "{said}"
+    );
+    told("loud").fails(1, "invalid progress mode loud");
 }

@@ -11,7 +11,11 @@ use super::fake_registry::{Fake, Image, Reply, pipe};
 use super::registry::GZIP;
 use super::{Scenario, Scene, host};
 
-pub(super) const OWN: &[Scenario] = &[("g01_bombs", g01), ("g02_full_disks", g02)];
+pub(super) const OWN: &[Scenario] = &[
+    ("g01_bombs", g01),
+    ("g02_full_disks", g02),
+    ("g03_more_than_a_layer_may_unpack_to", g03),
+];
 
 /// An engine on a small filesystem of its own.
 struct Place {
@@ -68,7 +72,7 @@ impl Place {
 
     /// Everything that is there for images and builds.
     fn things(&self) -> Vec<PathBuf> {
-        let mut things: Vec<PathBuf> = ["layers", "staging", "containers"]
+        let mut things: Vec<PathBuf> = ["layers", "staging", "containers", "downloads"]
             .iter()
             .filter_map(|name| fs::read_dir(self.root.join(name)).ok())
             .flatten()
@@ -180,6 +184,44 @@ fn g01(scene: &Scene) {
     run(&["build", context.to_str().unwrap()])
         .fails(1, "bytes that are free: No space left on device");
     drop(fs::remove_dir_all(scratch));
+}
+
+/// There is room for it, and yet it is more than two hundred times its size and a gigabyte.
+fn g03(scene: &Scene) {
+    let mut engine = Engine::new(&scene.name("ratio"));
+    let root = engine.root.to_str().unwrap().to_owned();
+    host("mount", &["-t", "tmpfs", "-o", "size=4g", "tmpfs", &root]);
+    engine.resume();
+    // Streams of gzip are one stream when they follow each other.
+    let head = "d=$(mktemp -d); truncate -s 1500M $d/zeros; tar -C $d -cf - zeros | head -c 512 | gzip -c; rm -r $d";
+    let mut bomb = pipe("sh", &["-c", head], b"");
+    let zeros = pipe("sh", &["-c", "head -c 100M /dev/zero | gzip -c"], b"");
+    for _ in 0..15 {
+        bomb.extend_from_slice(&zeros);
+    }
+    let bound = bomb.len() * 200 + (1 << 30);
+    assert!(bound < 1500 << 20);
+    // Nobody gets as far as to find out that the stream is another one.
+    let image = Image::new(b"not this", &bomb, GZIP);
+    let fake = Fake::start(move |asked| match asked.path.as_str() {
+        "/v2/" => Reply::new(200, "{}"),
+        _ => image.answer(asked),
+    });
+    let name = format!("{}/x", fake.address);
+    scene.client.run(&engine, &["pull", &name]).fails(
+        1,
+        &format!(
+            "unpacks to more than {bound} bytes, which is too much for its {} compressed ones",
+            bomb.len()
+        ),
+    );
+    for directory in ["layers", "staging", "downloads"] {
+        let left = fs::read_dir(engine.root.join(directory)).unwrap().count();
+        assert_eq!(left, 0, "{directory}");
+    }
+    drop(engine);
+    host("umount", &[&root]);
+    fs::remove_dir(&root).unwrap();
 }
 
 /// A docker archive of an image with this layer.

@@ -195,9 +195,14 @@ impl<R: Read> Members<R> {
         while self.data > 0 {
             self.read(&mut buffer)?;
         }
-        self.data = std::mem::take(&mut self.padding);
-        while self.data > 0 {
-            self.read(&mut buffer)?;
+        let mut padding = std::mem::take(&mut self.padding);
+        while padding > 0 {
+            let most = usize::try_from(padding).unwrap_or(BLOCK).min(BLOCK);
+            match self.some(&mut buffer[..most])? {
+                // Docker's client leaves out what fills the last block up, with the end of the archive.
+                0 => break,
+                length => padding -= length as u64,
+            }
         }
         Ok(())
     }

@@ -30,3 +30,4 @@ mod tests;
 pub use instruction::*;
 pub use mistake::{ParseError, excerpt};
 pub use stages::{parse, parse_instruction};
+pub use suggest::closest;

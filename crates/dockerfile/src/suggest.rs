@@ -3,11 +3,8 @@
 /// More edits than this are another word, not a slip.
 const MOST_EDITS: usize = 2;
 
-/// The candidate with the fewest edits, whatever the case of its letters.
-pub(crate) fn closest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+/// The candidate that `word` is a slip of: the one with the fewest edits, whatever the case of its letters.
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     candidates
         .into_iter()
         .map(|candidate| (edits(word, candidate), candidate))

@@ -29,6 +29,14 @@ pub enum BuildError {
     NoDockerfile(String),
     #[error("failed to reach build target {0} in Dockerfile")]
     NoTarget(String),
+    /// What was probably meant is a stage; as the image that it could be, too, it cannot be had.
+    #[error("\"{from}\" is no stage of this file (did you mean {suggestion}?) and no image")]
+    NoStage {
+        from: String,
+        suggestion: String,
+        #[source]
+        source: Box<Self>,
+    },
     /// An instruction or a parameter that cannot be.
     #[error("{0}")]
     Invalid(String),
@@ -84,6 +92,7 @@ impl Fault for BuildError {
             | Self::Expand { .. }
             | Self::NoDockerfile(_)
             | Self::NoTarget(_)
+            | Self::NoStage { .. }
             | Self::Invalid(_)
             | Self::NoSecret(_)
             | Self::Context(_)

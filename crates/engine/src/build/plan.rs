@@ -150,6 +150,14 @@ impl Plan {
         })
     }
 
+    /// The stage that was probably meant, seen from a stage of the file.
+    pub(super) fn stage_like(&self, from: &str, index: usize) -> Option<String> {
+        dockerfile::closest(
+            from,
+            self.names[..index].iter().flatten().map(String::as_str),
+        )
+    }
+
     /// The place in [`Plan::stages`] of what `--from` names, seen from a stage of the file; `None`: an image.
     pub(super) fn stage_before(
         &self,

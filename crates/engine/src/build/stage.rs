@@ -524,7 +524,18 @@ impl<'b> Stage<'b> {
         let own = build.plan.stages[self.position].index;
         match build.plan.stage_before(from, own)? {
             Some(position) => Ok(build.finished.wait(position)?.blocks.clone()),
-            None => Ok(build.image(from)?.blocks),
+            None => match build.image(from) {
+                Ok(image) => Ok(image.blocks),
+                Err(error @ BuildError::Image(_)) => Err(match build.plan.stage_like(from, own) {
+                    Some(suggestion) => BuildError::NoStage {
+                        from: from.to_owned(),
+                        suggestion,
+                        source: Box::new(error),
+                    },
+                    None => error,
+                }),
+                Err(error) => Err(error),
+            },
         }
     }
 

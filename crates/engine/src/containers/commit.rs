@@ -84,14 +84,8 @@ impl Containers {
                 source,
             }
         })?;
-        let created_by = config
-            .entrypoint
-            .iter()
-            .chain(&config.cmd)
-            .flatten()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(" ");
+        // What ran, not what the image will run.
+        let created_by = row.config()?.cmd.unwrap_or_default().join(" ");
         let options = archive::PackOptions {
             whiteouts: archive::PackWhiteouts::ToAufs,
             ..Default::default()

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 use shim_protocol::StartError;
 use shim_protocol::spec::{Mount, MountKind, RootFs};
 
@@ -61,7 +61,6 @@ pub(crate) fn mount_images(
             [] => return Err(failed("mount", "cannot mount an image without layers")),
             [only] => sources::open_layer(only)?,
             several => {
-                // Where the next one hides it is of no matter: it is reached by descriptor.
                 overlay(layers_dir, lower_option(several), MountFlags::RDONLY)?;
                 open_top(layers_dir)?
             }
@@ -76,6 +75,10 @@ pub(crate) fn mount_images(
             directory: is_directory(&tree).during("mount", what)?,
             mount: tree,
         });
+        if lowers.len() > 1 {
+            // The copy stays. What a build writes is below this place, too.
+            rustix::mount::unmount(layers_dir, UnmountFlags::DETACH).during("mount", what)?;
+        }
     }
     Ok(())
 }
