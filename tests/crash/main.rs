@@ -10,7 +10,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use testkit::libtest_mimic::{Arguments, Trial};
-use testkit::{Client, Engine, Host, Output, Registry, RegistryOptions};
+use testkit::{Client, Engine, FakePlugin, Host, Output, Registry, RegistryOptions};
 
 mod alone;
 mod steps;
@@ -19,6 +19,7 @@ mod steps;
 struct Scene {
     engine: Engine,
     registry: OnceLock<Registry>,
+    plugin: OnceLock<FakePlugin>,
 }
 
 /// A directory of data without a record, and what it is called when it has one.
@@ -33,6 +34,7 @@ impl Scene {
         Self {
             engine,
             registry: OnceLock::new(),
+            plugin: OnceLock::new(),
         }
     }
 
@@ -41,6 +43,14 @@ impl Scene {
         self.registry.get_or_init(|| {
             let directory = self.engine.root.with_extension("registry");
             Registry::start(&directory, "127.0.0.1", &RegistryOptions::default())
+        })
+    }
+
+    /// A volume plugin beside the engine, the driver `fake`, started when it is needed first.
+    fn plugin(&self) -> &FakePlugin {
+        self.plugin.get_or_init(|| {
+            let socket = self.engine.plugin_sockets().join("fake.sock");
+            FakePlugin::start(&socket, &self.engine.root.with_extension("fake"))
         })
     }
 
@@ -112,7 +122,8 @@ impl Scene {
             containers.clone(),
             self.names("containers"),
         );
-        let volumes = lines(self.run("volume ls -q"));
+        // A plugin keeps its volumes elsewhere.
+        let volumes = lines(self.run("volume ls -q -f driver=local"));
         same("volume links", volumes.clone(), self.names("volumes"));
         let trash = lines(self.run("volume trash ls -q"));
         let data = self.names("data");
@@ -167,6 +178,14 @@ impl Drop for Scene {
         // The engine was killed by its test and not started again: its containers need one to be removed.
         if !std::thread::panicking() && self.engine.has_ended() {
             self.engine.resume();
+        }
+        if self.plugin.take().is_some() {
+            for extension in ["plugins", "fake"] {
+                // What is left of a fake is in the way of nothing.
+                drop(std::fs::remove_dir_all(
+                    self.engine.root.with_extension(extension),
+                ));
+            }
         }
     }
 }

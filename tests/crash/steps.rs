@@ -579,6 +579,24 @@ const OPERATIONS: &[Operation] = &[
         },
     },
     Operation {
+        prefix: "volume-withdraw",
+        prepare: |scene| {
+            scene.plugin();
+            scene.run("volume create -d fake far").ok();
+        },
+        run: "volume rm far",
+        check: |scene| {
+            // With its plugin and here, or with neither.
+            if scene.run("volume inspect far").code == 0 {
+                scene.run("volume rm far").ok();
+            }
+            assert_eq!(scene.run("volume ls -q").ok(), "");
+            assert!(scene.plugin().volumes().is_empty());
+            scene.run("volume create -d fake far").ok();
+            scene.run("volume rm far").ok();
+        },
+    },
+    Operation {
         prefix: "snapshot-create",
         prepare: |scene| {
             scene
@@ -802,11 +820,14 @@ pub(super) fn trials(tags: &Arc<Mutex<Vec<String>>>) -> Vec<Trial> {
 }
 
 fn die_at(step: &str, operation: &Operation, tags: &Arc<Mutex<Vec<String>>>) {
-    let verb: String = operation.run.split_whitespace().take(3).collect();
-    let name = format!(
-        "{step}-{}",
-        verb.replace(|sign: char| !sign.is_ascii_alphanumeric(), "")
-    );
+    // The path of a socket has at most 107 bytes.
+    let verb: String = operation
+        .run
+        .split_whitespace()
+        .take(3)
+        .flat_map(|word| word.chars().filter(char::is_ascii_alphanumeric).take(10))
+        .collect();
+    let name = format!("{step}-{verb}");
     let mut scene = Scene::new(&name, tags);
     (operation.prepare)(&scene);
     scene.check_invariants();

@@ -541,7 +541,7 @@ fn s24(scene: &Scene) {
     scene.run("run --rm -v %told:/data busybox true").ok();
     scene.run("volume rm %told").ok();
     listening.expect(&format!("volume destroy {name}"));
-    listening.signal(rustix::process::Signal::INT);
+    listening.signal(rustix::process::Signal::TERM);
     let heard = listening.finish().stdout;
     let heard: Vec<&str> = heard.lines().filter(|line| line.contains(&name)).collect();
     let verbs: Vec<&str> = heard

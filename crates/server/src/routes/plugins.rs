@@ -37,13 +37,13 @@ async fn list(request: Request) -> Answer {
 }
 
 async fn missing(request: Request) -> Answer {
-    Err(Refusal::not_found(format!(
-        "plugin \"{}\" not found",
-        request.name()
-    )))
+    let name = request.name().to_owned();
+    request.read_out().await;
+    Err(Refusal::not_found(format!("plugin \"{name}\" not found")))
 }
 
-async fn unsupported(_request: Request) -> Answer {
+async fn unsupported(request: Request) -> Answer {
+    request.read_out().await;
     Err(Refusal::new(
         StatusCode::NOT_IMPLEMENTED,
         "managed plugins are not supported: run the plugin beside the engine, where its socket is found in \

@@ -130,10 +130,17 @@ const BACKENDS: &[Backend] = &[
 /// Writes until nothing fits any more; how many bytes did.
 #[track_caller]
 fn fill(path: &Path) -> u64 {
-    let mut file = match std::fs::File::create(path) {
-        Ok(file) => file,
-        Err(error) => panic!("{}: {error}", path.display()),
-    };
+    // Room that a removed file had is given back when the filesystem gets to it.
+    let directory = std::fs::File::open(path.parent().unwrap()).unwrap();
+    let mut made = std::fs::File::create(path);
+    for _ in 0..500 {
+        if made.is_ok() {
+            break;
+        }
+        rustix::fs::syncfs(&directory).unwrap();
+        made = std::fs::File::create(path);
+    }
+    let mut file = made.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let chunk = vec![0xA5_u8; 256 << 10];
     let mut written = 0;
     loop {
