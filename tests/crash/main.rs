@@ -122,9 +122,10 @@ impl Scene {
             containers.clone(),
             self.names("containers"),
         );
-        // A plugin keeps its volumes elsewhere.
-        let volumes = lines(self.run("volume ls -q -f driver=local"));
-        same("volume links", volumes.clone(), self.names("volumes"));
+        let volumes = lines(self.run("volume ls -q"));
+        // A plugin keeps the bytes of its volumes elsewhere; what describes them is here.
+        let local = lines(self.run("volume ls -q -f driver=local"));
+        same("volume links", local, self.names("volumes"));
         let trash = lines(self.run("volume trash ls -q"));
         let data = self.names("data");
         let orphan =
