@@ -271,6 +271,23 @@ fn d04(scene: &Scene) {
     assert!(large.exists() && !stack.kept(&engine, &stack.lower).exists());
     run(&engine, "image prune -f").ok();
     assert_eq!(files(&engine), 0);
+    // What images share is counted when the last of them goes, and not needed by nobody.
+    stack.behave(HONEST);
+    run(&engine, &format!("pull {}", stack.name())).ok();
+    run(&engine, &format!("create --name one {}", stack.name())).ok();
+    run(&engine, "commit one two").ok();
+    let reclaimable = |engine: &Engine| {
+        let rows = run(engine, "system df --format {{.Type}}:{{.Reclaimable}}").ok();
+        rows.lines().next().unwrap().to_owned()
+    };
+    if scene.client == testkit::Client::Orlop {
+        // Docker's client does not count layers that the other image has, too.
+        assert!(!reclaimable(&engine).ends_with("(100%)"));
+    }
+    run(&engine, "rm one").ok();
+    assert!(reclaimable(&engine).ends_with("(100%)"));
+    let pruned = run(&engine, "image prune -af").ok();
+    assert!(pruned.trim_end().ends_with("MB"), "{pruned}");
 }
 
 /// A registry that takes a request and does not answer it until the test has ended.

@@ -36,8 +36,11 @@ impl Images {
                 continue;
             }
             for tag in &image.tags {
-                match self.remove(tag, false, true) {
-                    Ok(removed) => report.deleted.extend(removed),
+                match self.remove_and_count(tag, false) {
+                    Ok((removed, freed)) => {
+                        report.deleted.extend(removed);
+                        report.reclaimed += freed;
+                    }
                     // A container took it meanwhile.
                     Err(ImageError::Conflict(_) | ImageError::NoSuch(_)) => {}
                     Err(error) => return Err(error),
@@ -52,8 +55,6 @@ impl Images {
                     Err(ImageError::Conflict(_)) => {}
                     Err(error) => return Err(error),
                 }
-            } else {
-                report.reclaimed += image.size - image.shared_size;
             }
         }
         if !filters.0.keys().any(|key| key.starts_with("label")) {

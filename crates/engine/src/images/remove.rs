@@ -12,6 +12,15 @@ impl Images {
         force: bool,
         _prune_parents: bool,
     ) -> Result<Vec<Removed>, ImageError> {
+        Ok(self.remove_and_count(reference, force)?.0)
+    }
+
+    /// What was removed, and the bytes of layers that became free.
+    pub(super) fn remove_and_count(
+        &self,
+        reference: &str,
+        force: bool,
+    ) -> Result<(Vec<Removed>, u64), ImageError> {
         let found = self.find(reference)?;
         let id = found.row.id.clone();
         let short = id["sha256:".len()..][..12].to_owned();
@@ -50,7 +59,7 @@ impl Images {
                 self.untag(digest, &mut removed)?;
             }
             if !last || !users.is_empty() {
-                return Ok(removed);
+                return Ok((removed, 0));
             }
         } else {
             let mut repositories: Vec<&str> =
@@ -78,12 +87,12 @@ impl Images {
                 self.untag(name, &mut removed)?;
             }
             if !users.is_empty() {
-                return Ok(removed);
+                return Ok((removed, 0));
             }
         }
-        self.delete(&id)?;
+        let freed = self.delete(&id)?;
         removed.push(Removed::Deleted(id));
-        Ok(removed)
+        Ok((removed, freed))
     }
 
     fn untag(&self, name: &Reference, removed: &mut Vec<Removed>) -> Result<(), ImageError> {

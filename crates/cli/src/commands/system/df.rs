@@ -67,6 +67,13 @@ fn sum<'a>(list: impl IntoIterator<Item = &'a Value>, size: impl Fn(&Value) -> f
     list.into_iter().map(size).fold(0.0, |all, one| all + one)
 }
 
+/// What images that are used need at least: what each has alone, or all of the largest one, whose layers others have, too.
+fn needed<'a>(used: impl Iterator<Item = &'a Value> + Clone) -> f64 {
+    let own = |image: &Value| number(&image["Size"]) - number(&image["SharedSize"]);
+    let largest = used.clone().map(|image| number(&image["Size"]));
+    largest.fold(sum(used, own), f64::max)
+}
+
 impl Lists<'_> {
     /// What is in the trash takes room, and can be had back.
     fn summary(&self, layers: f64, trash: f64) -> [Row; 4] {
@@ -74,7 +81,6 @@ impl Lists<'_> {
         let is_running = |one: &&Value| one["State"] == "running";
         let is_held = |volume: &&Value| number(&volume["UsageData"]["RefCount"]) > 0.0;
         let is_busy = |record: &&Value| record["InUse"] == true;
-        let of_image = |image: &Value| number(&image["Size"]) - number(&image["SharedSize"]);
         let of_container = |one: &Value| number(&one["SizeRw"]);
         let of_volume = |volume: &Value| number(&volume["UsageData"]["Size"]);
         // What an image has as well is counted there.
@@ -92,7 +98,7 @@ impl Lists<'_> {
                 "Images",
                 (images.len(), images.clone().filter(is_used).count()),
                 layers,
-                sum(images.filter(|image| !is_used(image)), of_image),
+                (layers - needed(images.filter(is_used))).max(0.0),
             ),
             row(
                 "Containers",
