@@ -113,10 +113,14 @@ pub(super) fn cuts(kind: &'static str, settings: Settings, tags: &Mutex<Vec<Stri
     }
     if unreadable > 0 {
         println!(
-            "SKIPPED: {kind}: this kernel cannot mount {unreadable} of these states, for it fails to replay its log"
+            "SKIPPED: {kind}: this kernel cannot mount {unreadable} of {total} states; they say nothing of the engine"
         );
     }
-    assert!(unreadable < total, "{kind}: not one state can be mounted");
+    // More than now and then would be the fault of what rebuilds the disk.
+    assert!(
+        4 * unreadable <= total,
+        "{kind}: {unreadable} of {total} states cannot be mounted"
+    );
     println!(
         "{kind}: {total} power cuts in {} moves and {last} requests",
         moments.len() - 1
