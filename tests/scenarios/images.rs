@@ -21,6 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("i08_hostile_archives", i08),
     ("i09_layers_are_shared", i09),
     ("i10_whiteouts", i10),
+    ("i11_a_name_that_comes_while_another_goes", i11),
 ];
 
 /// Flags that docker has not.
@@ -624,6 +625,30 @@ fn i07(scene: &Scene) {
     scene
         .run(&format!("image inspect {image}"))
         .fails(1, "o such image");
+}
+
+/// Who was told that an image has a name finds it by that name, whatever other names it loses meanwhile.
+fn i11(scene: &Scene) {
+    let label = format!("LABEL of={}", scene.prefix);
+    let (old, new) = (
+        format!("{}-old", scene.prefix),
+        format!("{}-new", scene.prefix),
+    );
+    scene.run("create --name %base busybox").ok();
+    for _ in 0..15 {
+        scene
+            .run_and("commit -c", &[&label, &scene.name("base"), &old])
+            .ok();
+        std::thread::scope(|scope| {
+            let tagged = scope.spawn(|| scene.run(&format!("tag {old} {new}")));
+            scene.run(&format!("rmi {old}")).ok();
+            if tagged.join().unwrap().code == 0 {
+                scene.run(&format!("image inspect {new}")).ok();
+                scene.run(&format!("rmi {new}")).ok();
+            }
+        });
+    }
+    scene.run("rm %base").ok();
 }
 
 /// Refused, or contained: never a file outside.

@@ -343,16 +343,21 @@ impl Images {
             Some(id) => self.row(&id)?,
             None => None,
         };
+        // It may be removed at any moment before it has its names.
+        let same = match same {
+            Some(row) => self.store.write(|tx| {
+                if tx.image(&row.id)?.is_none() {
+                    return Ok(None);
+                }
+                for name in finished.names {
+                    tx.set_tag(&name.repository, name.tag_or_latest(), &row.id)?;
+                }
+                Ok::<_, ImageError>(Some(row.id))
+            })?,
+            None => None,
+        };
         let id = match same {
-            Some(row) => {
-                self.store.write(|tx| {
-                    for name in finished.names {
-                        tx.set_tag(&name.repository, name.tag_or_latest(), &row.id)?;
-                    }
-                    Ok::<_, ImageError>(())
-                })?;
-                row.id
-            }
+            Some(id) => id,
             None => {
                 let now = Timestamp::now().to_string();
                 let mut times = self.times(finished.blocks)?.into_iter();

@@ -158,7 +158,7 @@ impl Images {
     fn shown_names(&self, id: &str) -> Result<(Vec<String>, Vec<String>), ImageError> {
         let mut tags = Vec::new();
         let mut digests = Vec::new();
-        for name in self.names(id)? {
+        for name in self.store.read(|tx| super::remove::names(tx, id))? {
             match name.digest {
                 Some(digest) => digests.push(format!("{}@{digest}", name.repository)),
                 None => tags.push(format!("{}:{}", name.repository, name.tag_or_latest())),

@@ -47,7 +47,7 @@ impl Images {
                 }
             }
             if image.tags.is_empty() {
-                match self.delete(&image.id) {
+                match self.delete_untagged(&image.id) {
                     Ok(freed) => {
                         report.reclaimed += freed;
                         report.deleted.push(Removed::Deleted(image.id));

@@ -17,7 +17,11 @@ impl Images {
             ));
         }
         self.store.write(|tx| {
-            Ok::<_, ImageError>(tx.set_tag(&target.repository, target.tag_or_latest(), &row.id)?)
+            if tx.image(&row.id)?.is_none() {
+                return Err(ImageError::NoSuch(source.to_owned()));
+            }
+            tx.set_tag(&target.repository, target.tag_or_latest(), &row.id)?;
+            Ok(())
         })?;
         self.publish(&row.id, "tag", Some(&target));
         Ok(())
@@ -26,16 +30,26 @@ impl Images {
     /// An image event; its name is the reference, where there is one. What the image's labels say is told, too, while there
     /// is the image.
     pub(super) fn publish(&self, id: &str, action: &str, name: Option<&Reference>) {
+        let labels = self.labels(id).unwrap_or_default();
+        self.publish_labelled(id, action, name, labels);
+    }
+
+    pub(super) fn publish_labelled(
+        &self,
+        id: &str,
+        action: &str,
+        name: Option<&Reference>,
+        mut attributes: BTreeMap<String, String>,
+    ) {
         let name = name.map_or_else(
             || id.to_owned(),
             |name| format!("{}:{}", name.repository, name.tag_or_latest()),
         );
-        let mut attributes = self.labels(id).unwrap_or_default();
         attributes.insert("name".to_owned(), name);
         self.events.publish("image", action, id, attributes);
     }
 
-    fn labels(&self, id: &str) -> Option<BTreeMap<String, String>> {
+    pub(super) fn labels(&self, id: &str) -> Option<BTreeMap<String, String>> {
         let row = self.store.read(|tx| tx.image(id)).ok().flatten()?;
         let config: serde_json::Value = serde_json::from_slice(&row.config).ok()?;
         serde_json::from_value(config["config"]["Labels"].clone()).ok()
