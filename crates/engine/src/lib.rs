@@ -44,6 +44,7 @@ pub use error::{ErrorKind, Fault};
 pub use progress::{Progress, Silent};
 pub use registry::{Credentials, Found as FoundRepository, Settings as RegistrySettings};
 pub use store::{DEFAULT_ROOT, Paths, VolumeEventRow};
+pub use sys::socket::unread_by_peer;
 pub use volumes::{
     Abilities, ChownRequest, CreatePool, CreateVolume, Created as CreatedVolume, Disposal,
     FileEntry, Inspected, PluginSettings, Pool, PoolError, PruneRequest, Pruned, ResizeVolume,

@@ -149,7 +149,7 @@ mod tests {
             (
                 ContainerError::NotRunning("c".into()),
                 409,
-                "Container c is not running",
+                "container c is not running",
             ),
             (
                 ContainerError::Start {

@@ -50,7 +50,9 @@ pub(crate) fn flag(filters: &Filters, key: &str) -> Result<Option<bool>, Refusal
         [value] => match value.as_str() {
             "1" | "true" | "t" | "T" | "True" | "TRUE" => Ok(Some(true)),
             "0" | "false" | "f" | "F" | "False" | "FALSE" => Ok(Some(false)),
-            _ => Err(Refusal::invalid(format!("invalid filter '{key}={value}'"))),
+            _ => Err(Refusal::invalid(format!(
+                "invalid filter '{key}=[{value}]'"
+            ))),
         },
         [] => Ok(None),
         _ => Err(Refusal::invalid(format!(

@@ -1,4 +1,4 @@
-//! Notices that a client has gone while its request is worked on.
+//! Notices that a client has gone while its request is worked on, and that it has read what it was sent.
 //!
 //! A client may close its half of a connection and still wait for the answer; only when both halves are closed nobody does.
 //! The HTTP library cannot tell the two apart without writing, so the socket itself is asked.
@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -25,6 +26,16 @@ pub(crate) struct Watched {
 impl Peer {
     pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
         Ok(Self(Arc::new(stream.as_fd().try_clone_to_owned()?)))
+    }
+
+    /// Waits until the client has read all that was written to it; not for long, for it may never do.
+    pub(crate) async fn has_read(&self) {
+        const PATIENCE: Duration = Duration::from_millis(50);
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end && engine::unread_by_peer(&*self.0).is_ok_and(|bytes| bytes > 0)
+        {
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
     }
 
     /// Calls `gone`, on a thread of its own, when the client has left before what is returned is dropped.

@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy, split};
 use tokio::net::UnixStream;
 
 use crate::errors::Refusal;
+use crate::hangup::Peer;
 use crate::stream::{Body, Piece, channel};
 
 /// Bytes that are read at a time for a client without an upgrade.
@@ -42,10 +43,18 @@ pub(crate) fn join(
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         return Ok(response);
     }
+    let peer = request.extensions().get::<Peer>().cloned();
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => pump(TokioIo::new(upgraded), socket).await,
+            Ok(upgraded) => {
+                if let Some(peer) = peer {
+                    // Clients read the head through a buffer and then go on with the bare socket: what comes along with the
+                    // head is lost to them.
+                    peer.has_read().await;
+                }
+                pump(TokioIo::new(upgraded), socket).await;
+            }
             Err(error) => {
                 tracing::debug!(%error, "a client left before its connection was upgraded");
             }

@@ -361,6 +361,7 @@ impl BodyReader {
                     Err(error) => Err(error),
                 };
                 if sender.send(data).await.is_err() {
+                    read_out(body).await;
                     return;
                 }
             }
@@ -369,6 +370,20 @@ impl BodyReader {
             frames,
             current: Bytes::new(),
         }
+    }
+}
+
+/// Reads on, within reason, what nobody wants any more (the padding behind an archive's end): a client that is still sending
+/// when the connection ends takes that for a failure, and does not read the answer.
+async fn read_out(mut body: Incoming) {
+    const REASON: usize = 64 << 20;
+    let mut left = REASON;
+    while let Some(Ok(frame)) = body.frame().await {
+        let size = frame.data_ref().map_or(0, Bytes::len);
+        if size > left {
+            return;
+        }
+        left -= size;
     }
 }
 

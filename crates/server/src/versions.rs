@@ -81,7 +81,6 @@ pub(crate) const GATES: &[Gate] = gates! {
     GET "/images/{...}/json":
         ShownUntil("VirtualSize", 44),
         Ghost("Container", 45, || json!("")),
-        Ghost("ContainerConfig", 45, || json!({})),
         ShownUntil("Config.Hostname", 50),
         ShownUntil("Config.Domainname", 50),
         ShownUntil("Config.AttachStdin", 50),
@@ -222,7 +221,10 @@ fn remove(value: &mut Value, path: &str) {
 }
 
 fn shareable(body: &mut Value, _: ApiVersion) -> Result<(), Refusal> {
-    let Some(host) = body.get_mut("HostConfig").and_then(Value::as_object_mut) else {
+    let host = body
+        .as_object_mut()
+        .map(|fields| fields.entry("HostConfig").or_insert_with(|| json!({})));
+    let Some(host) = host.and_then(Value::as_object_mut) else {
         return Ok(());
     };
     let given = host.get("IpcMode").and_then(Value::as_str);
@@ -398,7 +400,7 @@ mod tests {
         image(43).answer(&mut old);
         assert_eq!(
             old,
-            json!({ "VirtualSize": 1, "Container": "", "ContainerConfig": {}, "Config": { "Tty": false, "Cmd": [] } })
+            json!({ "VirtualSize": 1, "Container": "", "Config": { "Tty": false, "Cmd": [] } })
         );
         let mut newest = old.clone();
         image(50).answer(&mut newest);

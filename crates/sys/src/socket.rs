@@ -24,6 +24,17 @@ pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
     UnixStream::pair()
 }
 
+/// Bytes that were written to a unix socket and that its peer has not read yet; not exact, but zero only when it has read all.
+pub fn unread_by_peer(socket: impl AsFd) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and the kernel writes one int.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 /// Listens at `path`, replacing a socket that is left there. Only the owner may connect.
 #[expect(
     clippy::disallowed_methods,
@@ -168,6 +179,16 @@ impl Read for FdReader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_peer_has_not_read_is_told() {
+        let (mut ours, mut theirs) = pair().unwrap();
+        assert_eq!(unread_by_peer(&ours).unwrap(), 0);
+        ours.write_all(b"head").unwrap();
+        assert!(unread_by_peer(&ours).unwrap() > 0);
+        theirs.read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(unread_by_peer(&ours).unwrap(), 0);
+    }
 
     #[test]
     fn descriptors_arrive_in_order_across_batches() -> io::Result<()> {

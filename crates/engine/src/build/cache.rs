@@ -133,6 +133,28 @@ impl Builder {
 
     /// Removes what nobody needs; what a build uses stays.
     pub fn prune(&self, request: &PruneBuilds) -> Result<PrunedBuilds, BuildError> {
+        const KNOWN: [&str; 9] = [
+            "description",
+            "id",
+            "inuse",
+            "label",
+            "label!",
+            "shared",
+            "type",
+            "until",
+            "unused-for",
+        ];
+        // Also where there is nothing to prune.
+        if let Some(unknown) = request
+            .filters
+            .0
+            .keys()
+            .find(|name| !KNOWN.contains(&name.as_str()))
+        {
+            return Err(BuildError::Invalid(format!(
+                "failed to prune build cache: invalid filter '{unknown}'"
+            )));
+        }
         let entries = self.usage()?;
         let mut kept = request.keep;
         let mut chosen = Vec::new();
@@ -207,6 +229,8 @@ fn fits(entry: &BuildCacheEntry, filters: &Filters) -> Result<bool, BuildError> 
             "description" => any(&|value| entry.description.contains(value)),
             "shared" => is(entry.shared),
             "inuse" => is(entry.in_use),
+            // Steps have no labels: who prunes by them means other things.
+            "label" | "label!" => false,
             "until" | "unused-for" => {
                 let until = Filters(BTreeMap::from([("until".to_owned(), values.clone())]))
                     .until()

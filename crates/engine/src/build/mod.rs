@@ -695,23 +695,23 @@ impl<'b> Build<'b> {
             names,
         })?;
         let short = &id["sha256:".len()..][..12];
-        let mut text = format!(" ---> {short}\n{}", self.warnings());
+        let text = format!(" ---> {short}\n{}", self.warnings());
         if !self.request.quiet {
             self.desk.last(&text);
             self.out.image(&id);
         }
-        text = format!("Successfully built {short}\n");
+        if self.request.quiet {
+            self.out.text(&format!("{id}\n"));
+            return Ok(id);
+        }
+        // Each in a message of its own: clients find the id by matching whole messages.
+        self.desk.last(&format!("Successfully built {short}\n"));
         for name in names {
-            text.push_str(&format!(
+            self.desk.last(&format!(
                 "Successfully tagged {}:{}\n",
                 name.repository,
                 name.tag_or_latest()
             ));
-        }
-        if self.request.quiet {
-            self.out.text(&format!("{id}\n"));
-        } else {
-            self.desk.last(&text);
         }
         Ok(id)
     }

@@ -40,9 +40,7 @@ impl Containers {
         };
         crate::images::apply_changes(&mut config, &request.changes)?;
         let freeze = request.pause && row.status()? == Status::Running;
-        if freeze {
-            self.pause(&row.id)?;
-        }
+        let frozen = freeze && unless_ended(self.pause(&row.id))?;
         let committed = self.commit_upper(
             &row,
             &config,
@@ -51,8 +49,8 @@ impl Containers {
             request.repository.as_deref(),
             request.tag.as_deref(),
         );
-        if freeze {
-            self.unpause(&row.id)?;
+        if frozen {
+            unless_ended(self.unpause(&row.id))?;
         }
         let id = committed?;
         self.publish(
@@ -110,5 +108,14 @@ impl Containers {
                 .map(drop)
                 .map_err(std::io::Error::other)
         })?)
+    }
+}
+
+/// A container that ended meanwhile changes nothing any more: that it could not be paused is no failure.
+fn unless_ended(done: Result<(), ContainerError>) -> Result<bool, ContainerError> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(ContainerError::NotRunning(_) | ContainerError::Conflict(_)) => Ok(false),
+        Err(error) => Err(error),
     }
 }

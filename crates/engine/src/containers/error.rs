@@ -26,7 +26,7 @@ pub enum ContainerError {
     /// The container's state forbids it (409).
     #[error("{0}")]
     Conflict(String),
-    #[error("Container {0} is not running")]
+    #[error("container {0} is not running")]
     NotRunning(String),
     /// Nothing to do; the API answers 304.
     #[error("container already in that state")]

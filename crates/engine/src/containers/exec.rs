@@ -331,7 +331,7 @@ fn must_run(row: &ContainerRow) -> Result<(), ContainerError> {
         Status::Running => Ok(()),
         Status::Paused => Err(ContainerError::Conflict(format!(
             "Container {} is paused, unpause the container before exec",
-            row.name
+            row.id
         ))),
         Status::Restarting => Err(ContainerError::Conflict(format!(
             "Container {} is restarting, wait until the container is running",

@@ -112,8 +112,12 @@ impl Containers {
         self.publish_mounts(&row, &passing, "unmount");
         drop(teardown);
         self.publish_death(&row, exit);
+        // As in Docker: it has ended for those who wait, although it is about to run again.
         self.tell(id, exit.code, None, |condition| {
-            condition == WaitCondition::NextExit
+            matches!(
+                condition,
+                WaitCondition::NotRunning | WaitCondition::NextExit
+            )
         });
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! `kill`: one signal to the container's first process.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use super::find::Columns as _;
-use super::{ContainerError, Containers, Status};
+use super::{ContainerError, Containers, Status, WaitCondition};
 
 /// Linux' signal numbers on the architectures we run on, by name.
 const SIGNALS: [(&str, i32); 34] = [
@@ -42,6 +43,9 @@ const SIGNALS: [(&str, i32); 34] = [
     ("XCPU", 24),
     ("XFSZ", 25),
 ];
+const SIGKILL: i32 = 9;
+/// How long a killed container is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
@@ -87,17 +91,13 @@ impl Containers {
     ) -> Result<(), ContainerError> {
         let signal = signal_number(signal.filter(|text| !text.is_empty()).unwrap_or("KILL"))?;
         let row = self.find(reference)?;
-        let not_running = || {
-            ContainerError::Conflict(format!(
-                "cannot kill container: {reference}: container {} is not running",
-                row.id
-            ))
-        };
+        let not_running =
+            || ContainerError::Conflict(format!("container {} is not running", row.id));
         if !row.status()?.is_active() {
             return Err(not_running());
         }
         // Only what ends a container counts as a wish that it stay down.
-        let stop = signal == 9
+        let stop = signal == SIGKILL
             || signal == 15
             || row
                 .config()?
@@ -108,13 +108,25 @@ impl Containers {
         if stop {
             self.change_state(&row.id, |row| row.manually_stopped = true)?;
         }
+        let (sender, ended) = mpsc::channel();
+        if signal == SIGKILL {
+            let tell = Box::new(move |outcome| {
+                // Nobody waits any more when the signal could not be sent.
+                drop(sender.send(outcome));
+            });
+            self.wait(&row.id, WaitCondition::NotRunning, tell)?;
+        }
         match self.ask(&row.id, &shim_protocol::Request::Kill { signal, stop }) {
             Ok(_) => {}
             Err(ContainerError::NotRunning(_)) => return Err(not_running()),
             Err(error) => return Err(error),
         }
-        if row.status()? == Status::Paused && signal == 9 {
+        if row.status()? == Status::Paused && signal == SIGKILL {
             self.thaw(&row.id)?;
+        }
+        if signal == SIGKILL {
+            // As in Docker, who asks next sees it ended; a process that is stuck in the kernel is not waited for.
+            drop(ended.recv_timeout(PATIENCE));
         }
         self.publish(&row, "kill", &[("signal", &signal.to_string())]);
         Ok(())

@@ -295,7 +295,15 @@ impl Containers {
             .iter()
             .chain(&config.cmd)
             .flatten()
-            .cloned()
+            .enumerate()
+            .map(|(at, word)| {
+                // As Docker shows it: for the eye, not for a shell.
+                if at > 0 && word.contains(' ') {
+                    format!("'{word}'")
+                } else {
+                    word.clone()
+                }
+            })
             .collect::<Vec<_>>()
             .join(" ");
         let created = row

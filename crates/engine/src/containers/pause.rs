@@ -33,8 +33,8 @@ impl Containers {
             (Status::Restarting, _) => Some(format!(
                 "Container {id} is restarting, wait until the container is running"
             )),
-            (Status::Running, Status::Running) => Some(format!("Container {id} is not paused")),
-            _ => Some(format!("Container {id} is not running")),
+            (_, Status::Running) => Some(format!("Container {id} is not paused")),
+            _ => Some(format!("container {id} is not running")),
         };
         if let Some(text) = refused {
             return Err(ContainerError::Conflict(text));

@@ -73,7 +73,7 @@ impl Containers {
         let (sender, receiver) = std::sync::mpsc::channel();
         self.wait(
             &row.id,
-            WaitCondition::NotRunning,
+            WaitCondition::Down,
             Box::new(move |outcome| {
                 // The receiver is gone when the kill itself failed.
                 drop(sender.send(outcome));

@@ -55,7 +55,7 @@ impl Containers {
         let (sender, receiver) = mpsc::channel();
         self.wait(
             &row.id,
-            WaitCondition::NotRunning,
+            WaitCondition::Down,
             Box::new(move |outcome| {
                 // The receiver is gone when the stop itself failed.
                 drop(sender.send(outcome));

@@ -73,6 +73,7 @@ impl Containers {
                     .to_owned(),
             ));
         }
+        super::create::check::restart_policy(&host)?;
         let warnings = super::create::check::limits(&host)?;
         let stored = super::create::to_json(&host);
         if row.status()?.is_active() {

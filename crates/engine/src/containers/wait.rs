@@ -8,8 +8,10 @@ use super::{ContainerError, Containers};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitCondition {
-    /// Answers at once when it does not run.
+    /// Answers at once when it does not run; an exit counts also where a restart follows.
     NotRunning,
+    /// As `NotRunning`, but only an exit that no restart follows.
+    Down,
     /// The next exit, also of a container that has not started yet.
     NextExit,
     Removed,
@@ -46,7 +48,8 @@ impl Containers {
         let mut waiters = live.waiters.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the waiters' lock: an exit is recorded before its waiters are told, so none is missed.
         let row = self.find(&id)?;
-        if condition == WaitCondition::NotRunning && !row.status()?.is_active() {
+        let at_once = matches!(condition, WaitCondition::NotRunning | WaitCondition::Down);
+        if at_once && !row.status()?.is_active() {
             drop(waiters);
             tell(WaitOutcome {
                 code: row.exit_code,

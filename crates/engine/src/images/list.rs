@@ -99,7 +99,12 @@ impl Images {
             tags,
             digests,
             parent: String::new(),
-            comment: document.comment.clone(),
+            comment: if document.comment.is_empty() {
+                let newest = document.history.last();
+                newest.map_or_else(String::new, |step| step.comment.clone())
+            } else {
+                document.comment.clone()
+            },
             author: document.author.clone(),
             created: document.created.clone().unwrap_or_default(),
             architecture: document.architecture.clone(),

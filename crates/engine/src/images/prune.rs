@@ -15,11 +15,18 @@ impl Images {
         {
             return Err(ImageError::Invalid(format!("invalid filter '{unknown}'")));
         }
-        let dangling_only = filters
-            .0
-            .get("dangling")
-            .and_then(|values| values.first())
-            .is_none_or(|value| matches!(value.as_str(), "true" | "1"));
+        // Whatever is not understood must not widen what is removed.
+        let dangling_only = match filters.0.get("dangling").map(Vec::as_slice) {
+            None | Some([]) => true,
+            Some([value]) if matches!(value.as_str(), "true" | "1") => true,
+            Some([value]) if matches!(value.as_str(), "false" | "0") => false,
+            Some(values) => {
+                return Err(ImageError::Invalid(format!(
+                    "invalid filter 'dangling=[{}]'",
+                    values.join(" ")
+                )));
+            }
+        };
         let until = filters
             .until()
             .map_err(|error| ImageError::Invalid(error.to_string()))?;

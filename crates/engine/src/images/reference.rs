@@ -40,8 +40,14 @@ impl Reference {
         if repository.chars().any(|letter| letter.is_ascii_uppercase())
             && is_path(&repository.to_ascii_lowercase())
         {
+            // As Docker says it: with what it implies.
+            let implied = if repository.contains('/') {
+                ""
+            } else {
+                "library/"
+            };
             return Err(ImageError::Invalid(format!(
-                "invalid reference format: repository name ({repository}) must be lowercase"
+                "invalid reference format: repository name ({implied}{repository}) must be lowercase"
             )));
         }
         if !is_repository(&repository) {
@@ -195,7 +201,7 @@ mod tests {
             Reference::parse("Busybox")
                 .expect_err("upper case")
                 .to_string(),
-            "invalid reference format: repository name (Busybox) must be lowercase"
+            "invalid reference format: repository name (library/Busybox) must be lowercase"
         );
     }
 }

@@ -149,9 +149,14 @@ fn shown_host_config(host: &mut Value) {
         ("IOMaximumBandwidth", json!(0)),
         ("IOMaximumIOps", json!(0)),
         ("Isolation", json!("")),
-        ("BlkioWeightDevice", json!([])),
+        ("BlkioWeightDevice", Value::Null),
     ] {
         fields.entry(key).or_insert(value);
+    }
+    for key in ["Init", "Mounts", "Sysctls", "Tmpfs"] {
+        if fields.get(key).is_some_and(Value::is_null) {
+            fields.remove(key);
+        }
     }
 }
 
@@ -187,7 +192,7 @@ pub(crate) fn summary(container: &ContainerSummary) -> Value {
         "NetworkSettings": { "Networks": network::endpoints(&container.network, |_| None) },
         "Mounts": container.mounts,
     });
-    if let Some(size) = container.size_rw {
+    if let Some(size) = container.size_rw.filter(|&size| size > 0) {
         value["SizeRw"] = json!(size);
     }
     if let Some(size) = container.size_root_fs {
@@ -203,16 +208,19 @@ fn cpu(sample: Option<&Sample>) -> Value {
             "throttling_data": { "periods": 0, "throttled_periods": 0, "throttled_time": 0 },
         });
     };
-    json!({
+    let mut shown = json!({
         "cpu_usage": {
             "total_usage": sample.cpu_total,
             "usage_in_kernelmode": sample.cpu_kernel,
             "usage_in_usermode": sample.cpu_user,
         },
-        "system_cpu_usage": sample.system_cpu,
-        "online_cpus": sample.online_cpus,
         "throttling_data": { "periods": 0, "throttled_periods": 0, "throttled_time": 0 },
-    })
+    });
+    if sample.running {
+        shown["system_cpu_usage"] = json!(sample.system_cpu);
+        shown["online_cpus"] = json!(sample.online_cpus);
+    }
+    shown
 }
 
 /// One answer of `stats`; `before` is the reading that percentages are reckoned from.
@@ -250,18 +258,39 @@ pub(crate) fn stats(sample: &Sample, before: Option<&Sample>, unified: bool) -> 
             pids["limit"] = json!(sample.pids_limit);
         }
     }
-    json!({
+    // What version 2 of the kernel's control groups does not tell is null, and so is all of one that does not run.
+    let unknown = || {
+        if sample.running && !unified {
+            json!([])
+        } else {
+            Value::Null
+        }
+    };
+    let block_io = json!({
+        "io_service_bytes_recursive": if sample.running { Value::Array(block_io) } else { Value::Null },
+        "io_serviced_recursive": unknown(),
+        "io_queue_recursive": unknown(),
+        "io_service_time_recursive": unknown(),
+        "io_wait_time_recursive": unknown(),
+        "io_merged_recursive": unknown(),
+        "io_time_recursive": unknown(),
+        "sectors_recursive": unknown(),
+    });
+    let mut shown = json!({
         "id": sample.id,
         "name": format!("/{}", sample.name),
         "read": sample.read.to_string(),
         "preread": before.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |before| before.read.to_string()),
         "pids_stats": pids,
-        "blkio_stats": { "io_service_bytes_recursive": block_io },
+        "blkio_stats": block_io,
         "num_procs": 0,
         "storage_stats": {},
         "cpu_stats": cpu(Some(sample)),
         "precpu_stats": cpu(before),
         "memory_stats": memory,
-        "networks": networks,
-    })
+    });
+    if !networks.is_empty() {
+        shown["networks"] = Value::Object(networks);
+    }
+    shown
 }

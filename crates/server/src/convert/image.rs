@@ -29,7 +29,9 @@ pub(crate) fn detail(image: &ImageDetail) -> Value {
     if !lower.is_empty() {
         data["LowerDir"] = json!(lower);
     }
-    json!({
+    let mut config = json!(image.config);
+    config["OnBuild"] = config.get("OnBuild").cloned().unwrap_or(Value::Null);
+    let mut shown = json!({
         "Id": image.id,
         "RepoTags": image.tags,
         "RepoDigests": image.digests,
@@ -38,14 +40,19 @@ pub(crate) fn detail(image: &ImageDetail) -> Value {
         "Created": image.created,
         "DockerVersion": "",
         "Author": image.author,
-        "Config": image.config,
+        // Gone from newer versions; docker-compose 1 asks for the newest and does not run without it.
+        "ContainerConfig": {},
+        "Config": config,
         "Architecture": image.architecture,
-        "Variant": image.variant,
         "Os": image.os,
         "Size": image.size,
         "VirtualSize": image.size,
         "GraphDriver": { "Name": "overlay2", "Data": data },
         "RootFS": { "Type": "layers", "Layers": image.diff_ids },
         "Metadata": { "LastTagTime": image.last_tagged.clone().unwrap_or_else(|| "0001-01-01T00:00:00Z".to_owned()) },
-    })
+    });
+    if !image.variant.is_empty() {
+        shown["Variant"] = json!(image.variant);
+    }
+    shown
 }

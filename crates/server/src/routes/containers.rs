@@ -10,7 +10,7 @@ use hyper::{Response, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{json as answer_json, no_content, ok};
+use super::{json as answer_json, no_content, nothing, ok};
 use crate::bridge::{Bridge, Class};
 use crate::convert::container as convert;
 use crate::dispatch::{Answer, route_table};
@@ -187,12 +187,17 @@ async fn restart(request: Request) -> Answer {
 
 async fn kill(request: Request) -> Answer {
     let (name, signal) = (request.name(), request.text("signal"));
+    let killed = name.clone();
     request
         .bridge
         .call(Class::Disk, move |engine| {
-            engine.containers.kill(&name, signal.as_deref())
+            engine.containers.kill(&killed, signal.as_deref())
         })
-        .await?;
+        .await
+        .map_err(|refusal| Refusal {
+            message: format!("cannot kill container: {name}: {}", refusal.message),
+            ..refusal
+        })?;
     no_content()
 }
 
@@ -289,7 +294,7 @@ async fn resize(request: Request) -> Answer {
             engine.containers.resize(&name, rows, columns)
         })
         .await?;
-    ok(&Value::Null)
+    nothing(StatusCode::OK)
 }
 
 async fn remove(request: Request) -> Answer {

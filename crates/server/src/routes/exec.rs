@@ -4,7 +4,7 @@ use engine::containers::{ContainerError, ExecRequest, ExecStart};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{json as answer_json, ok};
+use super::{json as answer_json, nothing, ok};
 use crate::bridge::Class;
 use crate::convert::container as convert;
 use crate::dispatch::{Answer, route_table};
@@ -91,7 +91,7 @@ async fn start(mut request: Request) -> Answer {
             let named = request.version >= MULTIPLEXED_TYPE;
             hijack::join(request.inner, streams, tty, named)
         }
-        None => ok(&Value::Null),
+        None => nothing(StatusCode::OK),
     }
 }
 
@@ -104,7 +104,7 @@ async fn resize(request: Request) -> Answer {
             engine.containers.exec_resize(&id, rows, columns)
         })
         .await?;
-    ok(&Value::Null)
+    nothing(StatusCode::OK)
 }
 
 async fn inspect(request: Request) -> Answer {

@@ -127,7 +127,7 @@ async fn changes(request: Request) -> Answer {
         .into_iter()
         .map(|(kind, path)| json!({ "Kind": kind, "Path": path }))
         .collect();
-    ok(&list)
+    ok(&(!list.is_empty()).then_some(list))
 }
 
 async fn export(request: Request) -> Answer {

@@ -4,7 +4,7 @@ use engine::images::{ImageListRequest, ImportRequest, Removed};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{json as answer_json, ok};
+use super::{nothing, ok};
 use crate::bridge::Class;
 use crate::convert::image as convert;
 use crate::dispatch::{Answer, route_table};
@@ -33,11 +33,20 @@ async fn list(request: Request) -> Answer {
         filters: filters::parse(request.get("filters"))?,
         shared_size: request.flag("shared-size"),
     };
+    let shared_size = list.shared_size;
     let images = request
         .bridge
         .call(Class::Quick, move |engine| engine.images.list(&list))
         .await?;
-    ok(&images.iter().map(convert::summary).collect::<Vec<_>>())
+    let mut shown: Vec<Value> = images.iter().map(convert::summary).collect();
+    for image in &mut shown {
+        // Only `df` tells who uses them.
+        image["Containers"] = json!(-1);
+        if !shared_size {
+            image["SharedSize"] = json!(-1);
+        }
+    }
+    ok(&shown)
 }
 
 async fn create(request: Request) -> Answer {
@@ -176,7 +185,7 @@ async fn tag(request: Request) -> Answer {
             engine.images.tag(&name, &repository, tag.as_deref())
         })
         .await?;
-    answer_json(StatusCode::CREATED, &Value::Null)
+    nothing(StatusCode::CREATED)
 }
 
 async fn remove(request: Request) -> Answer {

@@ -70,8 +70,13 @@ pub(crate) fn ok<T: Serialize>(value: &T) -> Answer {
 }
 
 pub(crate) fn no_content() -> Answer {
+    nothing(StatusCode::NO_CONTENT)
+}
+
+/// A status without a body.
+pub(crate) fn nothing(status: StatusCode) -> Answer {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.status_mut() = status;
     Ok(response)
 }
 

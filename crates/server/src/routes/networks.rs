@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{json as answer_json, no_content, ok};
+use super::{json as answer_json, no_content, nothing, ok};
 use crate::bridge::Class;
 use crate::convert::network as convert;
 use crate::dispatch::{Answer, route_table};
@@ -137,7 +137,7 @@ async fn connect(request: Request) -> Answer {
             engine.containers.connect(&network, &container, wanted)
         })
         .await?;
-    ok(&json!({}))
+    nothing(StatusCode::OK)
 }
 
 async fn disconnect(request: Request) -> Answer {
@@ -150,7 +150,7 @@ async fn disconnect(request: Request) -> Answer {
             engine.containers.disconnect(&network, &container, force)
         })
         .await?;
-    ok(&json!({}))
+    nothing(StatusCode::OK)
 }
 
 fn container(body: &Value) -> Result<String, Refusal> {

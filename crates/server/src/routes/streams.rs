@@ -1,13 +1,16 @@
 //! `/containers`: what flows: attach, logs, stats.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
 
 use engine::containers::{AttachRequest, LogReader, LogRequest, Sample};
 use hyper::{Response, header};
 use jiff::Timestamp;
 
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncWriteExt as _, Interest, copy_bidirectional};
+use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use super::ok;
@@ -36,14 +39,82 @@ async fn attach(request: Request) -> Answer {
         stderr: request.flag("stderr"),
         detach_keys: request.text("detachKeys"),
     };
-    let (streams, tty) = request
+    let (live, past) = (request.flag("stream"), request.flag("logs"));
+    let so_far = LogRequest {
+        stdout: past && attach.stdout,
+        stderr: past && attach.stderr,
+        ..LogRequest::default()
+    };
+    let (log, streams, tty) = request
         .bridge
         .call(Class::Disk, move |engine| {
-            engine.containers.attach(&name, &attach)
+            if !past && !live {
+                // Nothing is asked for, of a container that must be there.
+                let tty = engine.containers.inspect(&name, false)?.config.tty;
+                return Ok((None, None, tty));
+            }
+            let log = if past {
+                Some(engine.containers.logs(&name, &so_far)?)
+            } else {
+                None
+            };
+            let streams = if live {
+                Some(engine.containers.attach(&name, &attach)?)
+            } else {
+                None
+            };
+            Ok::<_, engine::containers::ContainerError>(match (log, streams) {
+                (log, Some((streams, tty))) => (log, Some(streams), tty),
+                (log, None) => {
+                    let tty = log.as_ref().is_some_and(|log| log.tty);
+                    (log, None, tty)
+                }
+            })
         })
         .await?;
+    let streams = match (log, streams) {
+        (None, Some(streams)) => streams,
+        (log, streams) => replay(request.bridge.clone(), log, streams)
+            .map_err(|error| Refusal::internal(format!("cannot attach: {error}")))?,
+    };
     let named = request.version >= MULTIPLEXED_TYPE;
     hijack::join(request.inner, streams, tty, named)
+}
+
+/// One stream of what the log holds and then of `streams`, both ways; without them it ends after the log.
+fn replay(
+    bridge: Bridge,
+    log: Option<LogReader>,
+    streams: Option<OwnedFd>,
+) -> std::io::Result<OwnedFd> {
+    let ours_and_theirs = StdStream::pair()?;
+    let tokio_stream = |stream: StdStream| {
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)
+    };
+    let mut ours = tokio_stream(ours_and_theirs.0)?;
+    let mut streams = streams.map(|fd| tokio_stream(fd.into())).transpose()?;
+    tokio::spawn(async move {
+        if let Some(log) = log {
+            let (pieces, mut lines) = channel();
+            let reading =
+                tokio::spawn(async move { send_lines(&bridge, log, false, false, &pieces).await });
+            while let Some(Piece::Data(bytes)) = lines.recv().await {
+                if ours.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            if let Ok(Err(refusal)) = reading.await {
+                tracing::warn!(why = refusal.message, "a log was not sent to its end");
+            }
+        }
+        if let Some(streams) = &mut streams
+            && let Err(error) = copy_bidirectional(&mut ours, streams).await
+        {
+            tracing::debug!(%error, "a client left while it was attached");
+        }
+    });
+    Ok(ours_and_theirs.1.into())
 }
 
 async fn attach_websocket(request: Request) -> Answer {
@@ -165,7 +236,7 @@ async fn send_lines(
                 text.extend_from_slice(padded(&line.time).as_bytes());
                 text.push(b' ');
             }
-            if details && !line.attrs.is_empty() {
+            if details {
                 let shown: Vec<String> = line
                     .attrs
                     .iter()

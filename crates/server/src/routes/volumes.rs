@@ -7,7 +7,7 @@ use engine::{CreateVolume, Disposal, Engine, PruneRequest, Volume, VolumeError};
 use hyper::StatusCode;
 use regex::Regex;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{json as answer_json, no_content, ok};
 use crate::bridge::Class;
@@ -102,11 +102,17 @@ async fn create(request: Request) -> Answer {
             "This node is not a swarm manager.",
         ));
     }
-    let text = |key: &str| {
-        body[key]
-            .as_str()
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
+    if !(body.is_object() || body.is_null()) {
+        return Err(Refusal::invalid(
+            "invalid JSON: the options of a volume are an object",
+        ));
+    }
+    let text = |key: &str| match &body[key] {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        _ => Err(Refusal::invalid(format!(
+            "invalid JSON: {key}: expected a string"
+        ))),
     };
     let map = |key: &str| -> Result<_, Refusal> {
         match body.get(key) {
@@ -116,8 +122,8 @@ async fn create(request: Request) -> Answer {
         }
     };
     let create = CreateVolume {
-        name: text("Name"),
-        driver: text("Driver"),
+        name: text("Name")?,
+        driver: text("Driver")?,
         options: map("DriverOpts")?,
         labels: map("Labels")?,
         anonymous: false,

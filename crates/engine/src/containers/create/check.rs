@@ -77,6 +77,18 @@ pub(super) fn request(config: &Config, host: &HostConfig) -> Result<Vec<String>,
     if let Some(check) = &config.healthcheck {
         crate::containers::health::validate(check)?;
     }
+    super::super::spec::capabilities(host)?;
+    hosts(host)?;
+    for place in host.tmpfs.iter().flatten().map(|(place, _)| place) {
+        if !place.starts_with('/') {
+            return invalid(format!(
+                "invalid mount path: '{place}' mount path must be absolute"
+            ));
+        }
+    }
+    if host.shm_size < 0 {
+        return invalid("SHM size can not be less than 0".to_owned());
+    }
     network(host)?;
     namespaces(host)?;
     sysctls(host)?;
@@ -87,6 +99,27 @@ pub(super) fn request(config: &Config, host: &HostConfig) -> Result<Vec<String>,
     limits(host)
 }
 
+/// `name:address`, or `name=address`; the address may be `host-gateway`.
+fn hosts(host: &HostConfig) -> Result<(), ContainerError> {
+    for entry in host.extra_hosts.iter().flatten() {
+        let Some((name, address)) = entry
+            .split_once(['=', ':'])
+            .filter(|(name, _)| !name.is_empty())
+        else {
+            return Err(ContainerError::Invalid(format!(
+                "bad format for add-host: \"{entry}\""
+            )));
+        };
+        let plain = address.trim_start_matches('[').trim_end_matches(']');
+        if plain != "host-gateway" && plain.parse::<std::net::IpAddr>().is_err() {
+            return Err(ContainerError::Invalid(format!(
+                "invalid IP address in add-host: \"{address}\" of {name}"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn network(host: &HostConfig) -> Result<(), ContainerError> {
     let mode = host.network_mode.as_str();
     let joined = mode.starts_with("container:");
@@ -95,6 +128,16 @@ fn network(host: &HostConfig) -> Result<(), ContainerError> {
             "conflicting options: {text}"
         )))
     };
+    for binding in host.port_bindings.values().flatten().flatten() {
+        let ports = &binding.host_port;
+        let mut ends = ports.splitn(2, '-');
+        if !ports.is_empty() && ends.any(|end| end.parse::<u16>().is_err()) {
+            return Err(ContainerError::Invalid(format!(
+                "invalid port specification: \"{}\"",
+                binding.host_port
+            )));
+        }
+    }
     let published = !host.port_bindings.is_empty() || host.publish_all_ports;
     if joined && published {
         return conflict("port publishing and the container type network mode");
@@ -179,7 +222,8 @@ fn sysctls(host: &HostConfig) -> Result<(), ContainerError> {
     Ok(())
 }
 
-fn restart(host: &HostConfig) -> Result<(), ContainerError> {
+/// A restart policy by itself, shared with `update`.
+pub(in crate::containers) fn restart_policy(host: &HostConfig) -> Result<(), ContainerError> {
     let policy = &host.restart_policy;
     let invalid = |text: String| Err(ContainerError::Invalid(text));
     match policy.name.as_str() {
@@ -202,16 +246,57 @@ fn restart(host: &HostConfig) -> Result<(), ContainerError> {
             ));
         }
     }
-    if host.auto_remove && policy.name != "no" {
-        return invalid("can't create 'AutoRemove' container with restart policy".to_owned());
+    Ok(())
+}
+
+fn restart(host: &HostConfig) -> Result<(), ContainerError> {
+    restart_policy(host)?;
+    if host.auto_remove && host.restart_policy.name != "no" {
+        return Err(ContainerError::Invalid(
+            "can't create 'AutoRemove' container with restart policy".to_owned(),
+        ));
     }
     Ok(())
+}
+
+/// A list as `0-2,5`; `online` is the kernel's file with what there is.
+fn cpuset(what: &str, wanted: &str, online: &str) -> Result<(), ContainerError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let kind = if what == "CPUs" { "cpus" } else { "mems" };
+    let Some(asked) = numbers(wanted) else {
+        return Err(ContainerError::Invalid(format!(
+            "Invalid value {wanted} for cpuset {kind}: invalid format: {wanted}"
+        )));
+    };
+    // A kernel without the file has one node, and says so by refusing the others.
+    let Ok(available) = std::fs::read_to_string(online) else {
+        return Ok(());
+    };
+    let available = available.trim();
+    if numbers(available).is_some_and(|available| !asked.is_subset(&available)) {
+        return Err(ContainerError::Invalid(format!(
+            "Requested {what} are not available - requested {wanted}, available: {available}"
+        )));
+    }
+    Ok(())
+}
+
+fn numbers(list: &str) -> Option<std::collections::BTreeSet<u16>> {
+    let mut found = std::collections::BTreeSet::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        found.extend(first..=last);
+    }
+    Some(found)
 }
 
 /// Limits, shared with `update`.
 pub(in crate::containers) fn limits(host: &HostConfig) -> Result<Vec<String>, ContainerError> {
     let invalid = |text: String| Err(ContainerError::Invalid(text));
-    if host.memory > 0 && host.memory < MIN_MEMORY {
+    if host.memory != 0 && host.memory < MIN_MEMORY {
         return invalid("Minimum memory limit allowed is 6MB".to_owned());
     }
     if host.memory == 0 && host.memory_swap > 0 {
@@ -236,19 +321,19 @@ pub(in crate::containers) fn limits(host: &HostConfig) -> Result<Vec<String>, Co
         .is_some_and(|value| !(-1..=100).contains(&value))
     {
         return invalid(format!(
-            "invalid value: {}, valid memory swappiness range is 0-100",
+            "Invalid value: {}, valid memory swappiness range is 0-100",
             host.memory_swappiness.unwrap_or_default()
         ));
     }
     if host.nano_cpus != 0 {
         if host.cpu_period != 0 {
             return invalid(
-                "Conflicting options: Nano CPUs and CPU Period cannot both be set.".to_owned(),
+                "Conflicting options: Nano CPUs and CPU Period cannot both be set".to_owned(),
             );
         }
         if host.cpu_quota != 0 {
             return invalid(
-                "Conflicting options: Nano CPUs and CPU Quota cannot both be set.".to_owned(),
+                "Conflicting options: Nano CPUs and CPU Quota cannot both be set".to_owned(),
             );
         }
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -257,7 +342,7 @@ pub(in crate::containers) fn limits(host: &HostConfig) -> Result<Vec<String>, Co
             .saturating_mul(1_000_000_000);
         if host.nano_cpus < 0 || host.nano_cpus > most {
             return invalid(format!(
-                "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+                "Range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
             ));
         }
     }
@@ -270,9 +355,19 @@ pub(in crate::containers) fn limits(host: &HostConfig) -> Result<Vec<String>, Co
     if host.cpu_quota > 0 && host.cpu_quota < 1000 {
         return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)".to_owned());
     }
+    for (what, wanted, online) in [
+        ("CPUs", &host.cpuset_cpus, "/sys/devices/system/cpu/online"),
+        (
+            "memory nodes",
+            &host.cpuset_mems,
+            "/sys/devices/system/node/online",
+        ),
+    ] {
+        cpuset(what, wanted, online)?;
+    }
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return invalid(format!(
-            "Invalid value {}, range for oom score adj is [-1000, 1000].",
+            "Invalid value {}, range for oom score adj is [-1000, 1000]",
             host.oom_score_adj
         ));
     }

@@ -21,10 +21,7 @@ pub(in crate::containers) fn image_into(config: &mut Config, image: &Config) {
         .env
         .iter()
         .filter(|entry| !given.contains(&key(entry)));
-    config.env = inherited
-        .cloned()
-        .chain(config.env.drain(..).collect::<Vec<_>>())
-        .collect();
+    config.env.extend(inherited.cloned());
     for (name, value) in &image.labels {
         config
             .labels
@@ -134,6 +131,6 @@ mod tests {
             ..Config::default()
         };
         image_into(&mut config, &image);
-        assert_eq!(config.env, ["A=1", "B=3", "C"]);
+        assert_eq!(config.env, ["B=3", "C", "A=1"]);
     }
 }

@@ -85,11 +85,6 @@ pub(in crate::containers) fn log_config(
             }
         }
     }
-    if log.max_file > 1 && log.max_size.is_none() {
-        return Err(invalid(
-            "max-file cannot be set without max-size".to_owned(),
-        ));
-    }
     Ok(log)
 }
 
