@@ -11,6 +11,7 @@ use std::process::Command;
 const LEGAL: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("archive", &["sys"]),
+    ("backup", &[]),
     ("cli", &["api", "archive", "dockerfile"]),
     ("dockerfile", &[]),
     (
@@ -18,6 +19,7 @@ const LEGAL: &[(&str, &[&str])] = &[
         &[
             "volumes",
             "archive",
+            "backup",
             "dockerfile",
             "registry",
             "store",
