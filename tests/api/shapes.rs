@@ -96,8 +96,10 @@ fn older_shapes(engine: &Engine) {
     };
     assert!(image("1.43", "/VirtualSize").is_some());
     assert!(image("1.44", "/VirtualSize").is_none());
-    assert_eq!(image("1.44", "/ContainerConfig"), Some(json!({})));
-    assert!(image("1.45", "/ContainerConfig").is_none());
+    assert_eq!(image("1.44", "/Container"), Some(json!("")));
+    assert!(image("1.45", "/Container").is_none());
+    // docker-compose 1 asks for the newest version and cannot do without it.
+    assert_eq!(image("1.50", "/ContainerConfig"), Some(json!({})));
     assert!(image("1.49", "/Config/Tty").is_some());
     assert!(image("1.50", "/Config/Tty").is_none());
     assert!(image("1.50", "/Config/Cmd").is_some());

@@ -1,8 +1,9 @@
 //! A real engine on a state directory of its own.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -55,6 +56,20 @@ fn any_client() -> Client {
 /// Base images made by tests/fixtures/images.sh.
 pub fn images_dir() -> PathBuf {
     std::env::var_os("ORLOP_TEST_IMAGES").map_or_else(|| target_dir().join("images"), PathBuf::from)
+}
+
+/// Whether somebody answers there. A connection alone says little: what a killed engine was about to start holds its
+/// listening socket for a moment.
+fn answers(socket: &Path) -> bool {
+    let Ok(mut stream) = UnixStream::connect(socket) else {
+        return false;
+    };
+    let mut answer = [0; 8];
+    stream
+        .write_all(b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .and_then(|()| stream.read_exact(&mut answer))
+        .is_ok()
+        && answer == *b"HTTP/1.1"
 }
 
 impl Engine {
@@ -120,7 +135,7 @@ impl Engine {
         self.process = Some(child);
         let socket = self.socket();
         until("the engine answers", || {
-            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+            if answers(&socket) {
                 return Some(true);
             }
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
