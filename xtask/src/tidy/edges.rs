@@ -12,7 +12,7 @@ const LEGAL: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("archive", &["sys"]),
     ("backup", &[]),
-    ("cli", &["api", "archive", "dockerfile"]),
+    ("cli", &["api", "archive", "dockerfile", "transfer"]),
     ("dockerfile", &[]),
     (
         "engine",
@@ -25,6 +25,7 @@ const LEGAL: &[(&str, &[&str])] = &[
             "store",
             "shim-protocol",
             "sys",
+            "transfer",
         ],
     ),
     ("orlop", &["cli", "server", "shim", "sys"]),
@@ -35,6 +36,7 @@ const LEGAL: &[(&str, &[&str])] = &[
     ("shim-protocol", &[]),
     ("store", &["sys"]),
     ("sys", &[]),
+    ("transfer", &["sys"]),
     ("volume-plugins", &["sys"]),
     ("volumes", &["store", "archive", "volume-plugins", "sys"]),
 ];

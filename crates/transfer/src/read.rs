@@ -1,0 +1,246 @@
+//! Trees as they are: the entries of a walk, and all that is known of one.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use sys::descent::{Descent, Mounts};
+use sys::dir::{self, Stat};
+use sys::xattr::{self, Subject};
+
+use crate::blocks;
+use crate::entry::{Entry, Meta, Node, is_kept};
+use crate::error::TransferError;
+use crate::path::RelPath;
+
+/// An entry that a walk has met.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) path: RelPath,
+    pub(crate) stat: Stat,
+}
+
+/// Every entry of the tree in order, the root first. What vanishes meanwhile is left out.
+pub(crate) fn list(root: BorrowedFd<'_>) -> Result<Vec<Found>, TransferError> {
+    let top = RelPath::default();
+    let failed = |path: &RelPath| TransferError::io("list", path);
+    let mut walk = Descent::new(root, Mounts::Cross).map_err(failed(&top))?;
+    let mut found = vec![Found {
+        stat: dir::stat(walk.dir()).map_err(failed(&top))?,
+        path: top.clone(),
+    }];
+    let mut ahead = vec![(names(walk.dir()).map_err(failed(&top))?, top)];
+    while let Some((names_left, here)) = ahead.last_mut() {
+        let Some(name) = names_left.pop() else {
+            ahead.pop();
+            if walk.depth() > 0 {
+                let left = ahead
+                    .last()
+                    .map(|(_, path)| path.clone())
+                    .unwrap_or_default();
+                walk.leave().map_err(failed(&left))?;
+            }
+            continue;
+        };
+        let path = here.child(&name);
+        let stat = match dir::stat_at(walk.dir(), &name) {
+            Err(error) if is_gone(&error) => continue,
+            other => other.map_err(failed(&path))?,
+        };
+        if stat.kind() != FileType::Directory {
+            found.push(Found { path, stat });
+            continue;
+        }
+        match walk.enter(&name) {
+            Err(error) if is_gone(&error) => continue,
+            other => other.map_err(failed(&path))?,
+        }
+        let below = names(walk.dir()).map_err(failed(&path))?;
+        found.push(Found {
+            path: path.clone(),
+            stat,
+        });
+        ahead.push((below, path));
+    }
+    Ok(found)
+}
+
+/// The last name first.
+fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<OsString>> {
+    let mut names: Vec<OsString> = dir::read_dir(dir)?
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect();
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
+/// Another process was faster: it is no longer there, or no longer what it was.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        rustix::io::Errno::from_io_error(error),
+        Some(
+            rustix::io::Errno::NOENT
+                | rustix::io::Errno::NOTDIR
+                | rustix::io::Errno::LOOP
+                | rustix::io::Errno::NXIO
+        )
+    )
+}
+
+/// Directories by path, of which the last one asked for stays open.
+#[derive(Debug)]
+pub(crate) struct Places<'a> {
+    root: BorrowedFd<'a>,
+    open: Option<(RelPath, OwnedFd)>,
+}
+
+impl<'a> Places<'a> {
+    pub(crate) fn new(root: BorrowedFd<'a>) -> Self {
+        Self { root, open: None }
+    }
+
+    /// The directory `path`; no link on the way is followed.
+    pub(crate) fn directory(&mut self, path: &RelPath) -> io::Result<BorrowedFd<'_>> {
+        if self.open.as_ref().is_none_or(|(known, _)| known != path) {
+            self.open = None;
+            let directory = dir::open_deep(self.root, path.as_path())?;
+            self.open = Some((path.clone(), directory));
+        }
+        let (_, directory) = self.open.as_ref().expect("it has just been opened");
+        Ok(directory.as_fd())
+    }
+
+    /// The directory that holds `path`; the root holds itself, as `.`.
+    pub(crate) fn parent(&mut self, path: &RelPath) -> io::Result<BorrowedFd<'_>> {
+        self.directory(&path.parent().unwrap_or_default())
+    }
+
+    /// What was removed must not stay open.
+    pub(crate) fn forget(&mut self) {
+        self.open = None;
+    }
+}
+
+/// Owner, mode, times and attributes.
+pub(crate) fn meta(dir: BorrowedFd<'_>, found: &Found) -> io::Result<Meta> {
+    let subject = Subject::Entry(dir, found.path.name());
+    let mut attributes = Vec::new();
+    for name in xattr::list(subject)? {
+        if is_kept(name.as_bytes())
+            && let Some(value) = xattr::get(subject, &name)?
+        {
+            attributes.push((name.as_bytes().to_vec(), value));
+        }
+    }
+    attributes.sort_unstable();
+    let stat = &found.stat;
+    Ok(Meta {
+        mode: stat.permissions(),
+        uid: stat.uid,
+        gid: stat.gid,
+        seconds: stat.mtime.seconds,
+        nanoseconds: stat.mtime.nanoseconds,
+        attributes,
+    })
+}
+
+/// What it is; files with several names are told apart by [`Names`].
+pub(crate) fn node(dir: BorrowedFd<'_>, found: &Found) -> io::Result<Node> {
+    let stat = &found.stat;
+    let (major, minor) = (rustix::fs::major(stat.rdev), rustix::fs::minor(stat.rdev));
+    Ok(match stat.kind() {
+        FileType::Directory => Node::Directory,
+        FileType::RegularFile => Node::File { size: stat.size },
+        FileType::Symlink => Node::Symlink(
+            dir::read_link_at(dir, found.path.name())?
+                .as_bytes()
+                .to_vec(),
+        ),
+        FileType::CharacterDevice => Node::Character { major, minor },
+        FileType::BlockDevice => Node::Block { major, minor },
+        FileType::Fifo => Node::Fifo,
+        _ => Node::Socket,
+    })
+}
+
+/// Opens a file for reading; nothing that is not a file is waited for.
+pub(crate) fn open(dir: BorrowedFd<'_>, found: &Found) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    // Reading a volume in order to copy it is no use of it.
+    let opened = rustix::fs::openat(
+        dir,
+        found.path.name(),
+        flags | OFlags::NOATIME,
+        Mode::empty(),
+    );
+    Ok(match opened {
+        Err(rustix::io::Errno::PERM) => {
+            rustix::fs::openat(dir, found.path.name(), flags, Mode::empty())?
+        }
+        other => other?,
+    })
+}
+
+/// Files with several names, in one walk: the first one stands for the file.
+#[derive(Debug, Default)]
+pub(crate) struct Names(HashMap<(u64, u64), RelPath>);
+
+impl Names {
+    /// The name under which the walk has met this inode before.
+    pub(crate) fn first(&mut self, found: &Found) -> Option<RelPath> {
+        let stat = &found.stat;
+        if stat.nlink < 2 || stat.kind() == FileType::Directory {
+            return None;
+        }
+        match self.0.entry((stat.dev, stat.ino)) {
+            std::collections::hash_map::Entry::Occupied(known) => Some(known.get().clone()),
+            std::collections::hash_map::Entry::Vacant(free) => {
+                free.insert(found.path.clone());
+                None
+            }
+        }
+    }
+
+    /// It was not sent after all.
+    pub(crate) fn forget(&mut self, found: &Found) {
+        let key = (found.stat.dev, found.stat.ino);
+        if self.0.get(&key) == Some(&found.path) {
+            self.0.remove(&key);
+        }
+    }
+}
+
+/// Reads a tree that nobody changes, contents too, and calls `each` with every entry in order.
+pub(crate) fn whole(
+    root: BorrowedFd<'_>,
+    mut each: impl FnMut(Entry) -> Result<(), TransferError>,
+) -> Result<(), TransferError> {
+    let mut places = Places::new(root);
+    let mut names = Names::default();
+    for found in list(root)? {
+        let failed = || TransferError::io("read", &found.path);
+        let dir = places.parent(&found.path).map_err(failed())?;
+        let mut entry = Entry {
+            meta: meta(dir, &found).map_err(failed())?,
+            node: node(dir, &found).map_err(failed())?,
+            path: found.path.clone(),
+            blocks: Vec::new(),
+        };
+        if let Some(first) = names.first(&found) {
+            entry.node = Node::Link(first);
+        } else if let Node::File { size } = entry.node {
+            let file = open(dir, &found).map_err(failed())?;
+            blocks::each::<io::Error>(file.as_fd(), size, |index, _, digest| {
+                entry.blocks.push((index, digest));
+                Ok(())
+            })
+            .map_err(failed())?;
+        }
+        each(entry)?;
+    }
+    Ok(())
+}

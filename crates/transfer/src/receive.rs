@@ -1,0 +1,302 @@
+//! The receiving side: says what it has, does what it is told, and believes it when the digests agree.
+//!
+//! The sender is hostile until then: paths are opened below the root without following any link, blocks must lie in their
+//! files, and only what the present message needs is in memory, beside the attributes of directories.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use rustix::fs::FileType;
+
+use crate::blocks;
+use crate::entry::{Digest, Entry, Meta, Node, TreeDigest};
+use crate::error::TransferError;
+use crate::path::RelPath;
+use crate::read::{self, Found, Places};
+use crate::wire::{Link, Message};
+use crate::write;
+
+/// Blocks that one message names.
+const PORTION: usize = 4096;
+
+/// What the sender says of its tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    pub digest: Digest,
+    pub entries: u64,
+    /// Contents that came.
+    pub bytes: u64,
+}
+
+/// Makes one tree what the other side has.
+#[derive(Debug)]
+pub struct Receiver<'a, 'l, R, W: Write> {
+    link: &'l mut Link<R, W>,
+    root: BorrowedFd<'a>,
+    places: Places<'a>,
+    /// Attributes of directories, which change with what is in them: set at the end.
+    directories: BTreeMap<RelPath, Meta>,
+    /// A file that is not complete yet.
+    open: Option<Open>,
+    received: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: OwnedFd,
+    size: u64,
+    entry: Entry,
+}
+
+impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
+    /// `root` is the tree to change; nobody else may.
+    pub fn new(link: &'l mut Link<R, W>, root: BorrowedFd<'a>) -> Self {
+        Self {
+            link,
+            root,
+            places: Places::new(root),
+            directories: BTreeMap::new(),
+            open: None,
+            received: 0,
+        }
+    }
+
+    /// Says what is there.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub fn tell(&mut self) -> Result<(), TransferError> {
+        let link = &mut *self.link;
+        read::whole(self.root, |entry| {
+            let blocks = entry.blocks.clone();
+            link.send(&Message::Have(entry))?;
+            for portion in blocks.chunks(PORTION) {
+                link.send(&Message::HaveBlocks(portion.to_vec()))?;
+            }
+            Ok(())
+        })?;
+        self.link.send(&Message::HaveEnd)?;
+        self.link.flush()
+    }
+
+    /// Does what the sender says, until it says that this is all.
+    ///
+    /// # Errors
+    /// [`TransferError`]; the tree then holds a part, and [`Receiver::tell`] of the next attempt says which.
+    pub fn run(&mut self) -> Result<Ended, TransferError> {
+        loop {
+            match self.link.receive()? {
+                Message::Remove(path) => self.remove(&path)?,
+                Message::Put { entry, fresh } => self.put(entry, fresh)?,
+                Message::Block { index } => self.block(index)?,
+                Message::Zero { index } => self.zero(index)?,
+                Message::Sealed => self.seal()?,
+                Message::Progress { .. } | Message::Note(_) => {}
+                Message::End {
+                    digest,
+                    entries,
+                    bytes: _,
+                } => {
+                    if self.open.is_some() {
+                        return Err(TransferError::Nonsense("an end within a file"));
+                    }
+                    self.finish_directories()?;
+                    return Ok(Ended {
+                        digest,
+                        entries,
+                        bytes: self.received,
+                    });
+                }
+                _ => return Err(TransferError::Nonsense("a message of the other side's")),
+            }
+        }
+    }
+
+    /// Reads the whole tree and compares.
+    ///
+    /// # Errors
+    /// [`TransferError::Disagree`].
+    pub fn verify(&mut self, ended: &Ended) -> Result<(), TransferError> {
+        let mut tree = TreeDigest::default();
+        let mut done = 0_u64;
+        let link = &mut *self.link;
+        read::whole(self.root, |entry| {
+            tree.add(&entry);
+            done += 1;
+            if done.is_multiple_of(1024) {
+                link.send(&Message::Progress {
+                    action: "Verifying".to_owned(),
+                    done,
+                    total: ended.entries,
+                })?;
+                link.flush()?;
+            }
+            Ok(())
+        })?;
+        let found = tree.finish();
+        if found == ended.digest {
+            Ok(())
+        } else {
+            Err(TransferError::Disagree {
+                wanted: ended.digest,
+                found,
+            })
+        }
+    }
+
+    /// Keeps the attributes of a directory that is going to change with what is in it.
+    fn touch(&mut self, path: &RelPath) -> Result<(), TransferError> {
+        if self.directories.contains_key(path) {
+            return Ok(());
+        }
+        let failed = || TransferError::io("look at", path);
+        let parent = self.places.parent(path).map_err(failed())?;
+        let stat = sys::dir::stat_at(parent, path.name()).map_err(failed())?;
+        if stat.kind() != FileType::Directory {
+            return Err(TransferError::Nonsense("something in what is no directory"));
+        }
+        let found = Found {
+            path: path.clone(),
+            stat,
+        };
+        let meta = read::meta(parent, &found).map_err(failed())?;
+        self.directories.insert(path.clone(), meta);
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &RelPath) -> Result<(), TransferError> {
+        if self.open.is_some() {
+            return Err(TransferError::Nonsense("a removal within a file"));
+        }
+        let Some(parent) = path.parent().filter(|_| path.is_sound()) else {
+            return Err(TransferError::Unsound(path.clone()));
+        };
+        self.touch(&parent)?;
+        self.clear(path)
+    }
+
+    /// Takes away whatever has the name, and what is remembered of it.
+    fn clear(&mut self, path: &RelPath) -> Result<(), TransferError> {
+        let below: Vec<RelPath> = self
+            .directories
+            .range(path.clone()..)
+            .map(|(known, _)| known)
+            .take_while(|known| known.as_path().starts_with(path.as_path()))
+            .cloned()
+            .collect();
+        for known in below {
+            self.directories.remove(&known);
+        }
+        self.places.forget();
+        let dir = self
+            .places
+            .parent(path)
+            .map_err(TransferError::io("open the directory of", path))?;
+        write::remove(dir, path.name()).map_err(TransferError::io("remove", path))
+    }
+
+    fn put(&mut self, entry: Entry, fresh: bool) -> Result<(), TransferError> {
+        if self.open.is_some() {
+            return Err(TransferError::Nonsense("an entry within a file"));
+        }
+        if !entry.is_sound() {
+            return Err(TransferError::Unsound(entry.path));
+        }
+        let path = entry.path.clone();
+        let Some(parent) = path.parent() else {
+            self.directories.insert(path, entry.meta);
+            return Ok(());
+        };
+        self.touch(&parent)?;
+        let failed = || TransferError::io("make", &path);
+        match &entry.node {
+            Node::Directory => {
+                let dir = self.places.parent(&path).map_err(failed())?;
+                write::directory(dir, path.name()).map_err(failed())?;
+                self.directories.insert(path, entry.meta);
+            }
+            Node::File { size } => {
+                let size = *size;
+                if fresh {
+                    self.clear(&path)?;
+                }
+                let dir = self.places.parent(&path).map_err(failed())?;
+                let file = if fresh {
+                    write::create(dir, path.name()).map_err(failed())?
+                } else {
+                    write::open(dir, path.name())
+                        .map_err(failed())?
+                        .ok_or(TransferError::Nonsense("a change of what is no file"))?
+                };
+                rustix::fs::ftruncate(&file, size).map_err(|error| failed()(error.into()))?;
+                self.open = Some(Open { file, size, entry });
+            }
+            Node::Link(first) => {
+                self.clear(&path)?;
+                let holder =
+                    sys::dir::open_deep(self.root, first.parent().unwrap_or_default().as_path())
+                        .map_err(failed())?;
+                let dir = self.places.parent(&path).map_err(failed())?;
+                write::link(holder.as_fd(), first.name(), dir, path.name()).map_err(failed())?;
+            }
+            node => {
+                self.clear(&path)?;
+                let dir = self.places.parent(&path).map_err(failed())?;
+                write::special(dir, path.name(), node).map_err(failed())?;
+                let is_symlink = matches!(node, Node::Symlink(_));
+                write::attributes(dir, &path, path.name(), &entry.meta, is_symlink)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, index: u64) -> Result<(), TransferError> {
+        let Some(open) = &self.open else {
+            return Err(TransferError::Nonsense("a block of no file"));
+        };
+        let bytes = self.link.receive_data()?;
+        if blocks::length(index, open.size) != Some(bytes.len()) {
+            return Err(TransferError::Nonsense("a block that is not in its file"));
+        }
+        self.received += bytes.len() as u64;
+        write::block(open.file.as_fd(), index, bytes)
+            .map_err(TransferError::io("write", &open.entry.path))
+    }
+
+    fn zero(&mut self, index: u64) -> Result<(), TransferError> {
+        let Some(open) = &self.open else {
+            return Err(TransferError::Nonsense("a block of no file"));
+        };
+        let length = blocks::length(index, open.size)
+            .ok_or(TransferError::Nonsense("a block that is not in its file"))?;
+        write::zero(open.file.as_fd(), index, length)
+            .map_err(TransferError::io("write", &open.entry.path))
+    }
+
+    fn seal(&mut self) -> Result<(), TransferError> {
+        let Some(Open { file, entry, .. }) = self.open.take() else {
+            return Err(TransferError::Nonsense("the end of no file"));
+        };
+        drop(file);
+        let path = &entry.path;
+        let dir = self
+            .places
+            .parent(path)
+            .map_err(TransferError::io("open the directory of", path))?;
+        write::attributes(dir, path, path.name(), &entry.meta, false)
+    }
+
+    /// The deepest first: setting one changes the one above in nothing.
+    fn finish_directories(&mut self) -> Result<(), TransferError> {
+        let directories = std::mem::take(&mut self.directories);
+        for (path, meta) in directories.into_iter().rev() {
+            let dir = self
+                .places
+                .parent(&path)
+                .map_err(TransferError::io("open the directory of", &path))?;
+            write::attributes(dir, &path, path.name(), &meta, false)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,385 @@
+//! Both sides over a socket pair: what is kept, what a second attempt sends, and what a hostile side gets.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sys::xattr::Subject;
+
+use crate::{
+    Digest, Ended, Entry, Link, Message, Meta, Node, Passed, Receiver, RelPath, Sender,
+    TransferError,
+};
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("transfer-{}-{next}", std::process::id()));
+        fs::create_dir_all(path.join("from")).expect("made");
+        fs::create_dir_all(path.join("to")).expect("made");
+        Self(path)
+    }
+
+    fn from(&self) -> PathBuf {
+        self.0.join("from")
+    }
+
+    fn to(&self) -> PathBuf {
+        self.0.join("to")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).expect("removed");
+    }
+}
+
+type Ours = Link<UnixStream, UnixStream>;
+
+fn links() -> (Ours, Ours) {
+    let (one, other) = UnixStream::pair().expect("a pair");
+    let link = |stream: UnixStream| Link::new(stream.try_clone().expect("cloned"), stream);
+    (link(one), link(other))
+}
+
+/// Copies `from` to `to`; `between` is called after the first of two passes.
+fn copy(from: &Path, to: &Path, between: impl FnOnce()) -> (Vec<Passed>, Digest) {
+    let (mut ours, mut theirs) = links();
+    let to = to.to_owned();
+    let receiving = std::thread::spawn(move || {
+        let root = fs::File::open(to).expect("open");
+        let mut receiver = Receiver::new(&mut theirs, root.as_fd());
+        receiver.tell()?;
+        let ended = receiver.run()?;
+        receiver.verify(&ended)?;
+        theirs.send(&Message::Done {
+            digest: ended.digest,
+        })?;
+        theirs.flush()
+    });
+    let root = fs::File::open(from).expect("open");
+    let mut sender = Sender::new(&mut ours);
+    sender.learn(root.as_fd()).expect("heard");
+    let first = sender.pass(root.as_fd(), "Sending").expect("sent");
+    between();
+    let second = sender.pass(root.as_fd(), "Sending").expect("sent");
+    let digest = sender.end().expect("they agree");
+    receiving.join().expect("no panic").expect("received");
+    (vec![first, second], digest)
+}
+
+fn set_xattr(path: &Path, name: &str, value: &[u8]) {
+    let parent = fs::File::open(path.parent().expect("one")).expect("open");
+    let subject = Subject::Entry(parent.as_fd(), path.file_name().expect("one"));
+    sys::xattr::set(subject, OsStr::new(name), value).expect("set");
+}
+
+fn populate(from: &Path) {
+    fs::create_dir_all(from.join("d/e/f")).expect("made");
+    fs::write(from.join("d/small"), b"hello").expect("written");
+    fs::write(from.join("empty"), b"").expect("written");
+    let odd = OsStr::from_bytes(b"odd\xff\xfe name\n");
+    fs::write(from.join(odd), b"odd").expect("written");
+    let large: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(from.join("large"), &large).expect("written");
+    let sparse = fs::File::create(from.join("sparse")).expect("made");
+    sparse.set_len(1 << 40).expect("long");
+    sparse
+        .write_all_at(b"island", (1 << 39) + 5)
+        .expect("written");
+    symlink("../../nowhere", from.join("d/link")).expect("linked");
+    fs::hard_link(from.join("d/small"), from.join("other name")).expect("linked");
+    drop(UnixListener::bind(from.join("socket")).expect("bound"));
+    let made = std::process::Command::new("mkfifo")
+        .arg(from.join("fifo"))
+        .status()
+        .expect("run");
+    assert!(made.success());
+    set_xattr(&from.join("d/small"), "user.color", b"blue\0");
+    fs::set_permissions(from.join("d/e"), fs::Permissions::from_mode(0o1700)).expect("set");
+    if rustix::process::geteuid().is_root() {
+        let owner = Some(1234);
+        std::os::unix::fs::chown(from.join("d/small"), owner, Some(4321)).expect("given");
+        std::os::unix::fs::lchown(from.join("d/link"), owner, owner).expect("given");
+        fs::set_permissions(from.join("d/small"), fs::Permissions::from_mode(0o4751)).expect("set");
+        let node = from.join("null");
+        let made = std::process::Command::new("mknod")
+            .arg(&node)
+            .args(["c", "1", "3"])
+            .status()
+            .expect("run");
+        assert!(made.success());
+    }
+}
+
+#[test]
+fn everything_is_kept_and_nothing_is_sent_twice() {
+    let scratch = Scratch::new();
+    populate(&scratch.from());
+    let (passes, digest) = copy(&scratch.from(), &scratch.to(), || {});
+    assert!(passes[0].sent >= 12_000_000, "{passes:?}");
+    assert_eq!(passes[1].sent, 0);
+    let to = scratch.to();
+    let island = fs::metadata(to.join("sparse")).expect("there");
+    assert_eq!(island.len(), 1 << 40);
+    assert!(island.blocks() < 1000);
+    let (one, other) = (
+        fs::metadata(to.join("d/small")).expect("there"),
+        fs::metadata(to.join("other name")).expect("there"),
+    );
+    assert_eq!((one.ino(), one.nlink()), (other.ino(), 2));
+    let source = fs::metadata(scratch.from().join("d/small")).expect("there");
+    assert_eq!(
+        (one.mode(), one.uid(), one.gid(), one.mtime_nsec()),
+        (
+            source.mode(),
+            source.uid(),
+            source.gid(),
+            source.mtime_nsec()
+        )
+    );
+    // The second attempt finds all of it there, and nothing is said twice.
+    let (again, same) = copy(&scratch.from(), &scratch.to(), || {});
+    assert_eq!((again[0].sent, same), (0, digest));
+}
+
+#[test]
+fn a_change_costs_its_blocks_and_no_more() {
+    let scratch = Scratch::new();
+    let from = scratch.from();
+    populate(&from);
+    let (passes, _) = copy(&from, &scratch.to(), || {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(from.join("large"))
+            .expect("open");
+        file.write_all_at(b"changed", 5_000_000).expect("written");
+        let zeros = vec![0; 256 << 10];
+        file.write_all_at(&zeros, 0).expect("written");
+        file.set_len(11_999_999).expect("cut");
+        fs::remove_dir_all(from.join("d/e")).expect("removed");
+        fs::write(from.join("d/e"), b"a file now").expect("written");
+        fs::remove_file(from.join("empty")).expect("removed");
+        fs::create_dir(from.join("empty")).expect("a directory now");
+        fs::write(from.join("empty/in it"), b"x").expect("written");
+        // The first of two names goes, and comes back as another file.
+        fs::remove_file(from.join("d/small")).expect("removed");
+        fs::write(from.join("d/small"), b"alone").expect("written");
+    });
+    assert!(passes[1].sent <= 3 * (128 << 10) + 100, "{passes:?}");
+    let to = scratch.to();
+    assert_eq!(fs::read(to.join("d/e")).expect("there"), b"a file now");
+    assert_eq!(fs::read(to.join("other name")).expect("there"), b"hello");
+    assert_eq!(fs::read(to.join("d/small")).expect("there"), b"alone");
+    assert_eq!(fs::read(to.join("empty/in it")).expect("there"), b"x");
+}
+
+#[test]
+fn what_is_left_of_another_attempt_is_made_right() {
+    let scratch = Scratch::new();
+    populate(&scratch.from());
+    let to = scratch.to();
+    fs::create_dir_all(to.join("large/was/a/directory")).expect("made");
+    fs::write(to.join("d"), b"was a file").expect("written");
+    fs::write(to.join("sparse"), vec![7; 300_000]).expect("written");
+    symlink("/etc", to.join("stale")).expect("linked");
+    fs::hard_link(to.join("sparse"), to.join("fifo")).expect("linked");
+    copy(&scratch.from(), &to, || {});
+    assert!(fs::symlink_metadata(to.join("stale")).is_err());
+}
+
+fn meta() -> Meta {
+    Meta {
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        seconds: 1,
+        nanoseconds: 2,
+        attributes: Vec::new(),
+    }
+}
+
+fn entry(path: &str, node: Node) -> Entry {
+    Entry {
+        path: RelPath::from_bytes(path),
+        meta: meta(),
+        node,
+        blocks: Vec::new(),
+    }
+}
+
+fn put(path: &str, node: Node) -> Message {
+    Message::Put {
+        entry: entry(path, node),
+        fresh: true,
+    }
+}
+
+/// What a receiver answers to a sender that says this.
+fn hostile(to: &Path, messages: &[Message]) -> Result<Ended, TransferError> {
+    let (mut ours, mut theirs) = links();
+    for message in messages {
+        ours.send(message).expect("sent");
+    }
+    ours.flush().expect("sent");
+    drop(ours);
+    let root = fs::File::open(to).expect("open");
+    Receiver::new(&mut theirs, root.as_fd()).run()
+}
+
+#[test]
+fn a_hostile_sender_stays_in_the_tree() {
+    let scratch = Scratch::new();
+    let outside = scratch.0.join("outside");
+    fs::create_dir(&outside).expect("made");
+    fs::write(outside.join("file"), b"precious").expect("written");
+    let file = || Node::File { size: 5 };
+    let up = Node::Symlink(b"../outside".to_vec());
+    let strange = Message::Put {
+        entry: Entry {
+            meta: Meta {
+                attributes: vec![(b"trusted.overlay.redirect".to_vec(), b"/etc".to_vec())],
+                ..meta()
+            },
+            ..entry("x", Node::Fifo)
+        },
+        fresh: true,
+    };
+    let cases: Vec<Vec<Message>> = vec![
+        vec![put("../outside/new", file())],
+        vec![put("/etc/new", file())],
+        vec![put("a/../../outside/new", file())],
+        vec![put("up", up.clone()), put("up/new", file())],
+        vec![
+            put("up", up.clone()),
+            Message::Put {
+                entry: entry("up", file()),
+                fresh: false,
+            },
+        ],
+        vec![
+            put("up", up.clone()),
+            Message::Remove(RelPath::from_bytes("up/file")),
+        ],
+        vec![
+            put("aup", up),
+            put("b", Node::Link(RelPath::from_bytes("aup/file"))),
+        ],
+        vec![put("b", Node::Link(RelPath::from_bytes("../outside/file")))],
+        vec![Message::Remove(RelPath::from_bytes(""))],
+        vec![Message::Remove(RelPath::from_bytes(".."))],
+        vec![put("f", Node::File { size: u64::MAX })],
+        vec![put("f", file()), Message::Zero { index: 1 }],
+        vec![put("f", file()), Message::Zero { index: u64::MAX }],
+        vec![
+            put("f", file()),
+            Message::Block { index: 0 },
+            Message::Sealed,
+        ],
+        vec![put("f", file()), put("g", file())],
+        vec![Message::Sealed],
+        vec![Message::HaveEnd],
+        vec![put("", file())],
+        vec![strange],
+    ];
+    for messages in cases {
+        let answer = hostile(&scratch.to(), &messages);
+        assert!(
+            !matches!(answer, Ok(_) | Err(TransferError::Broken(_))),
+            "{messages:?}: {answer:?}"
+        );
+        assert_eq!(fs::read(outside.join("file")).expect("there"), b"precious");
+        assert_eq!(fs::read_dir(&outside).expect("there").count(), 1);
+        fs::remove_dir_all(scratch.to()).expect("removed");
+        fs::create_dir(scratch.to()).expect("made");
+    }
+}
+
+#[test]
+fn a_digest_that_lies_is_found_out() {
+    let scratch = Scratch::new();
+    let ended = hostile(
+        &scratch.to(),
+        &[
+            put("f", Node::File { size: 5 }),
+            Message::Sealed,
+            Message::End {
+                digest: Digest([1; 32]),
+                entries: 2,
+                bytes: 0,
+            },
+        ],
+    )
+    .expect("nothing is wrong so far");
+    let (mut ours, _theirs) = links();
+    let root = fs::File::open(scratch.to()).expect("open");
+    let verified = Receiver::new(&mut ours, root.as_fd()).verify(&ended);
+    assert!(matches!(verified, Err(TransferError::Disagree { .. })));
+}
+
+#[test]
+fn a_receiver_that_claims_without_end_is_cut_off() {
+    let scratch = Scratch::new();
+    let (mut ours, mut theirs) = links();
+    let claiming = std::thread::spawn(move || {
+        for number in 0.. {
+            let claim = Message::Have(entry(&number.to_string(), Node::Fifo));
+            if theirs.send(&claim).is_err() {
+                return number;
+            }
+        }
+        0
+    });
+    let root = fs::File::open(scratch.from()).expect("open");
+    let heard = Sender::new(&mut ours).learn(root.as_fd());
+    assert!(
+        matches!(heard, Err(TransferError::Nonsense(_))),
+        "{heard:?}"
+    );
+    drop(ours);
+    assert!(claiming.join().expect("no panic") > 0);
+}
+
+#[test]
+fn broken_frames_are_refused() {
+    let read = |bytes: &[u8]| {
+        let (mut one, other) = UnixStream::pair().expect("a pair");
+        one.write_all(bytes).expect("written");
+        drop(one);
+        Link::new(other.try_clone().expect("cloned"), other).receive()
+    };
+    for bytes in [
+        &[9, 0, 0, 0, 1, 0][..],
+        &[1, 255, 255, 255, 255],
+        &[2, 0, 0, 0, 1, 0],
+        &[1, 0, 0, 0, 1, 200],
+    ] {
+        assert!(matches!(read(bytes), Err(TransferError::Nonsense(_))));
+    }
+    for bytes in [&[][..], &[1, 0, 0], &[1, 0, 0, 0, 9, 1]] {
+        assert!(matches!(read(bytes), Err(TransferError::Broken(_))));
+    }
+}
+
+#[test]
+fn who_hangs_up_says_why() {
+    let (mut ours, mut theirs) = links();
+    theirs.fail("no room");
+    drop(theirs);
+    let told = loop {
+        if let Err(error) = ours.send(&Message::Sealed).and_then(|()| ours.flush()) {
+            break error;
+        }
+    };
+    assert!(matches!(told, TransferError::Peer(why) if why == "no room"));
+}
