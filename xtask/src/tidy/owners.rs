@@ -98,7 +98,7 @@ mod tests {
         let found: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert_eq!(
             found,
-            ["crates/engine/Cargo.toml: tokio belongs to server alone"]
+            ["crates/engine/Cargo.toml: tokio belongs to backup and server alone"]
         );
     }
 }
