@@ -26,6 +26,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 pub(super) const OWN: &[Scenario] = &[
     ("s23_export_and_import", s23),
     ("s23a_import_refuses_what_is_wrong", s23a),
+    ("s23b_a_volume_travels_as_an_archive", s23b),
 ];
 
 fn s20(scene: &Scene) {
@@ -486,6 +487,92 @@ fn s23(scene: &Scene) {
         assert!(directory.join("p").exists());
     }
     scene.run("volume rm %my-volume %again %gnu").ok();
+}
+
+/// What the volume says of itself travels in front of the files, and GNU tar says nothing of it.
+fn s23b(scene: &Scene) {
+    scene
+        .run("volume create --label team=a --label empty= %labelled")
+        .ok();
+    fs::write(scene.data("labelled").join("file"), "text").unwrap();
+    let archives = scene.directory("archives");
+    for (format, ending) in [
+        ("none", "tar"),
+        ("gzip", "tar.gz"),
+        ("xz", "tar.xz"),
+        ("zstd", "tar.zst"),
+    ] {
+        let tar = archives.join(format!("v.{ending}"));
+        let path = tar.to_str().unwrap();
+        scene
+            .run(&format!(
+                "volume export --compress {format} -o {path} %labelled"
+            ))
+            .ok();
+        if format == "none" || format == "gzip" || has(format) {
+            let unpacked = scene.directory(&format!("unpacked-{format}"));
+            let done = std::process::Command::new("tar")
+                .args(["-xvf", path, "-C", unpacked.to_str().unwrap()])
+                .output()
+                .unwrap();
+            assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+            assert_eq!(String::from_utf8_lossy(&done.stdout), "./\nfile\n");
+            assert_eq!(fs::read_dir(&unpacked).unwrap().count(), 1);
+        } else {
+            println!("skipped: GNU tar has no {format} on this host");
+        }
+        let made = scene.run(&format!("volume import %travelled {path}"));
+        assert_eq!(made.ok(), scene.name("travelled"));
+        let shown = &scene.run("volume inspect %travelled").json()[0];
+        assert_eq!(shown["Labels"]["team"], "a", "{shown}");
+        assert_eq!(shown["Labels"]["empty"], "");
+        assert_eq!(
+            fs::read_to_string(scene.data("travelled").join("file")).unwrap(),
+            "text"
+        );
+        // It keeps its own labels from now on.
+        scene.run("volume label %travelled team=b").ok();
+        scene.run(&format!("volume import %travelled {path}")).ok();
+        let shown = &scene.run("volume inspect %travelled").json()[0];
+        assert_eq!(shown["Labels"]["team"], "b", "{shown}");
+        scene.run("volume rm %travelled").ok();
+    }
+    scene
+        .run("volume export --compress lzma %labelled -o /dev/null")
+        .fails(1, "it is none, gzip, xz or zstd");
+    // Lines for programs, and nothing unless somebody looks.
+    let tar = archives.join("told.tar");
+    let told = scene.run(&format!(
+        "volume export --progress json -o {} %labelled",
+        tar.display()
+    ));
+    let last: serde_json::Value = told
+        .stderr
+        .lines()
+        .last()
+        .and_then(|line| serde_json::from_str(line).ok())
+        .expect("a line of JSON");
+    assert_eq!(last["action"], "Exporting", "{told}");
+    assert_eq!(
+        last["current"].as_u64().unwrap(),
+        fs::metadata(&tar).unwrap().len()
+    );
+    for silent in ["", "--quiet ", "--progress none "] {
+        let told = scene.run(&format!(
+            "volume export {silent}-o {} %labelled",
+            tar.display()
+        ));
+        assert!(told.stderr.is_empty(), "{told}");
+    }
+    scene.run("volume rm %labelled").ok();
+}
+
+/// Whether a program is installed.
+fn has(program: &str) -> bool {
+    std::process::Command::new(program)
+        .arg("--version")
+        .output()
+        .is_ok()
 }
 
 fn s23a(scene: &Scene) {

@@ -1,4 +1,4 @@
-//! Compressed streams: recognised by their first bytes when read, gzip or zstd when written.
+//! Compressed streams: recognised by their first bytes when read; gzip, xz or zstd when written.
 //!
 //! Decoders keep no more of a stream in memory than the window that its format needs, [`MOST_WINDOW`] at most. How much
 //! comes out is for the reader to bound.
@@ -176,6 +176,96 @@ impl<W: Write> Write for ZstdWriter<W> {
     }
 }
 
+/// How a stream is to be compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compressed {
+    #[default]
+    Not,
+    Gzip,
+    Xz,
+    Zstd,
+}
+
+impl Compressed {
+    /// The names that people write, for sentences.
+    pub const NAMES: &str = "none, gzip, xz or zstd";
+
+    /// `None` for a name that is not among [`Self::NAMES`].
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "none" => Self::Not,
+            "gzip" => Self::Gzip,
+            "xz" => Self::Xz,
+            "zstd" => Self::Zstd,
+            _ => return None,
+        })
+    }
+
+    /// What is written to the result comes out of `writer` compressed, at the level that each format's own program takes.
+    ///
+    /// # Errors
+    /// When the compressor cannot be set up.
+    pub fn writer<W: Write>(self, writer: W) -> io::Result<Compressor<W>> {
+        Ok(match self {
+            Self::Not => Compressor::Not(writer),
+            Self::Gzip => Compressor::Gzip(gzip_writer(writer, 6)),
+            Self::Xz => {
+                let options = lzma_rust2::XzOptions::with_preset(6);
+                Compressor::Xz(Box::new(lzma_rust2::XzWriter::new(writer, options)?))
+            }
+            Self::Zstd => Compressor::Zstd(zstd_writer(writer, 0)?),
+        })
+    }
+}
+
+/// A stream that is compressed in one of the ways of [`Compressed`].
+pub enum Compressor<W: Write> {
+    Not(W),
+    Gzip(GzipWriter<W>),
+    Xz(Box<lzma_rust2::XzWriter<W>>),
+    Zstd(ZstdWriter<W>),
+}
+
+impl<W: Write> std::fmt::Debug for Compressor<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compressor").finish_non_exhaustive()
+    }
+}
+
+impl<W: Write> Compressor<W> {
+    /// Writes the end of the stream; without it the stream is cut.
+    ///
+    /// # Errors
+    /// Those of the writer below.
+    pub fn finish(self) -> io::Result<W> {
+        match self {
+            Self::Not(writer) => Ok(writer),
+            Self::Gzip(writer) => writer.finish(),
+            Self::Xz(writer) => writer.finish(),
+            Self::Zstd(writer) => writer.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Not(writer) => writer.write(bytes),
+            Self::Gzip(writer) => writer.write(bytes),
+            Self::Xz(writer) => writer.write(bytes),
+            Self::Zstd(writer) => writer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Not(writer) => writer.flush(),
+            // A block would end at each flush; the end of the stream is enough.
+            Self::Gzip(_) | Self::Xz(_) | Self::Zstd(_) => Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,8 +292,7 @@ mod tests {
     }
 
     fn xz(bytes: &[u8]) -> Vec<u8> {
-        let options = lzma_rust2::XzOptions::with_preset(1);
-        let mut writer = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+        let mut writer = Compressed::Xz.writer(Vec::new()).unwrap();
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
     }

@@ -13,6 +13,7 @@
 )]
 
 mod acl;
+mod annotation;
 mod changes;
 mod compression;
 mod digest;
@@ -28,9 +29,11 @@ mod sparse;
 mod unpack;
 mod writer;
 
+pub use annotation::{Annotations, annotations};
 pub use changes::{Change, ChangeError, ChangeKind, changes};
 pub use compression::{
-    CompressionError, GzipWriter, ZstdWriter, decompress, gzip_writer, zstd_writer,
+    Compressed, CompressionError, Compressor, GzipWriter, ZstdWriter, decompress, gzip_writer,
+    zstd_writer,
 };
 pub use digest::{DigestReader, DigestWriter};
 pub use file_writer::FileWriter;

@@ -61,6 +61,8 @@ pub struct PackOptions<'a> {
     /// When all is packed without a name: begin with an entry `./` for the root itself.
     pub root_entry: bool,
     pub whiteouts: PackWhiteouts,
+    /// What the archive says of itself, for [`crate::annotations`].
+    pub annotations: &'a [(Vec<u8>, Vec<u8>)],
     /// Directories on which something is mounted are packed without their contents.
     pub one_file_system: bool,
     /// Decides what is packed; without it, everything.
@@ -140,6 +142,12 @@ pub fn pack(
         done: Packed::default(),
         buffer: vec![0; BUFFER],
     };
+    if !options.annotations.is_empty() {
+        packing
+            .out
+            .global(options.annotations)
+            .map_err(|source| PackError::Write { source })?;
+    }
     match top {
         Top::Directory { opened, name } => packing.tree(opened.as_fd(), name)?,
         Top::Entry { parent, base, name } => {

@@ -95,6 +95,33 @@ impl<W: Write> Stream<W> {
         self.block(entry)
     }
 
+    /// Writes a global header: records that stand for the archive, before its first member.
+    pub(crate) fn global(&mut self, annotations: &[(Vec<u8>, Vec<u8>)]) -> io::Result<()> {
+        let mut records = Vec::new();
+        for (key, value) in annotations {
+            pax::append(&mut records, key, value);
+        }
+        let size = records.len() as u64;
+        self.block(&Entry {
+            kind: b'g',
+            // What programs that know no such header unpack it as.
+            name: b"pax_global_header",
+            link: b"",
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size,
+            mtime: Time {
+                seconds: 0,
+                nanoseconds: 0,
+            },
+            device: (0, 0),
+            records: &[],
+        })?;
+        self.data(&records)?;
+        self.pad(size)
+    }
+
     /// One ustar header; what does not fit is cut, or zero, because a PAX record says it.
     fn block(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         let mut block = [0; BLOCK];

@@ -29,6 +29,7 @@ mod failure;
 pub mod fuzzing;
 mod grammar;
 mod http;
+mod interrupt;
 mod logins;
 mod parse;
 mod render;

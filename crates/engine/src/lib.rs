@@ -38,6 +38,7 @@ pub mod volume;
 mod engine;
 mod progress;
 
+pub use archive::Compressed;
 pub use config::{BindMissing, CareSettings, EngineConfig};
 pub use engine::{Engine, OpenError};
 pub use error::{ErrorKind, Fault};
@@ -47,6 +48,7 @@ pub use store::{DEFAULT_ROOT, Paths, VolumeEventRow};
 pub use sys::socket::unread_by_peer;
 pub use volumes::{
     Abilities, ChownRequest, CreatePool, CreateVolume, Created as CreatedVolume, Disposal,
-    FileEntry, Inspected, PluginSettings, Pool, PoolError, PruneRequest, Pruned, ResizeVolume,
-    TrashLimit, TrashPolicy, Trashed, Volume, VolumeError, VolumeStorage, Volumes, parse_size,
+    FileEntry, Imported, Inspected, PluginSettings, Pool, PoolError, PruneRequest, Pruned,
+    ResizeVolume, TrashLimit, TrashPolicy, Trashed, Volume, VolumeError, VolumeStorage, Volumes,
+    parse_size,
 };

@@ -17,6 +17,7 @@ use sys::xattr::{self, Subject};
 use crate::scratch::{Scratch, describe, is_root, run};
 
 const WHOLE: PackOptions<'static> = PackOptions {
+    annotations: &[],
     path: PathBuf::new(),
     follow: false,
     name: None,

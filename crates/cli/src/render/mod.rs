@@ -1,5 +1,6 @@
-//! What people see: tables, templates, sizes, durations.
+//! What people see: tables, templates, sizes, durations, progress.
 
+pub(crate) mod course;
 pub(crate) mod list;
 pub(crate) mod progress;
 pub(crate) mod template;

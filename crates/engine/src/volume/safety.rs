@@ -14,6 +14,7 @@ use std::error::Error;
 use std::io::Read;
 
 use jiff::{SignedDuration, Timestamp};
+use volumes::{Imported, VolumeError};
 
 use super::users::last_use;
 use crate::containers::mounts::ResolvedMount;
@@ -104,7 +105,7 @@ impl Engine {
         Ok(said)
     }
 
-    /// Imports an archive; what the volume holds is kept first if care is wished (`None`: as configured).
+    /// Imports an archive ([`volumes::Volumes::import`]); what the volume holds is kept first if care is wished (`None`: as configured).
     ///
     /// # Errors
     /// Those of the import, and of the snapshot: nothing is imported then.
@@ -113,8 +114,12 @@ impl Engine {
         name: &str,
         asked: Option<bool>,
         tar: &mut (dyn Read + Send),
-    ) -> Result<(), TurnBackError> {
-        self.keep_if_wished("import", name, asked)?;
+    ) -> Result<Imported, TurnBackError> {
+        match self.keep_if_wished("import", name, asked) {
+            // It may be made by the import.
+            Err(TurnBackError::Volume(VolumeError::NotFound(_))) => {}
+            other => other?,
+        }
         Ok(self.volumes.import(name, tar)?)
     }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::Path;
 
 use store::ErrorKind;
+use volumes::Disposal;
 
 use crate::scratch::{Opened, Scratch, named, open_dir, tree, write_files};
 
@@ -126,7 +127,9 @@ fn export_and_import_round_trip_and_merge() {
     std::fs::set_permissions(from.join("d"), PermissionsExt::from_mode(0o750)).unwrap();
     std::fs::set_permissions(&from, PermissionsExt::from_mode(0o1770)).unwrap();
     let mut tar = Vec::new();
-    volumes.export("from", &mut tar).unwrap();
+    volumes
+        .export("from", archive::Compressed::Not, &mut tar)
+        .unwrap();
 
     write_files(
         &into,
@@ -173,7 +176,9 @@ fn a_broken_archive_changes_nothing() {
         &[("a", &"1".repeat(100_000))],
     );
     let mut tar = Vec::new();
-    volumes.export("data", &mut tar).unwrap();
+    volumes
+        .export("data", archive::Compressed::Not, &mut tar)
+        .unwrap();
     let before = opened.view();
     for bad in [
         &tar[..tar.len() / 2],
@@ -185,11 +190,58 @@ fn a_broken_archive_changes_nothing() {
         assert_eq!(opened.view(), before);
         opened.assert_sound("refused");
     }
-    assert_eq!(
+    // A volume that is made for an archive goes again when the archive is broken.
+    let half = &tar[..tar.len() / 2];
+    let error = volumes.import("none", &mut Cursor::new(half)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert_eq!(opened.view(), before);
+    opened.assert_sound("taken back");
+}
+
+#[test]
+fn a_new_volume_is_as_the_exported_one_was() {
+    let scratch = Scratch::new();
+    let opened = scratch.open();
+    let volumes = &opened.volumes;
+    let mut given = named("from");
+    given.labels = [("team".to_owned(), "a".to_owned())].into();
+    volumes.create(given).unwrap();
+    write_files(&opened.paths.mountpoint("from"), &[("a", "1")]);
+    for compressed in [
+        archive::Compressed::Not,
+        archive::Compressed::Gzip,
+        archive::Compressed::Xz,
+        archive::Compressed::Zstd,
+    ] {
+        let mut tar = Vec::new();
+        volumes.export("from", compressed, &mut tar).unwrap();
+        let imported = volumes.import("new", &mut Cursor::new(&tar)).unwrap();
+        assert!(imported.created && imported.warnings.is_empty());
+        let new = volumes.get("new").unwrap();
+        assert_eq!(new.labels, volumes.get("from").unwrap().labels);
+        assert_eq!(
+            tree(&opened.paths.mountpoint("new")),
+            tree(&opened.paths.mountpoint("from"))
+        );
+        // One that is there keeps its own.
         volumes
-            .import("none", &mut Cursor::new(&tar))
-            .unwrap_err()
-            .kind(),
-        ErrorKind::NotFound
-    );
+            .label("new", &[("team".to_owned(), "b".to_owned())].into(), &[])
+            .unwrap();
+        let imported = volumes.import("new", &mut Cursor::new(&tar)).unwrap();
+        assert!(!imported.created);
+        assert_eq!(volumes.get("new").unwrap().labels.unwrap()["team"], "b");
+        volumes.dispose("new", false, Disposal::Now).unwrap();
+        opened.assert_sound("imported");
+    }
+    // An archive that says nothing of itself makes no volume.
+    let bare = scratch.source(&[("only", "1")]);
+    let mut tar = Vec::new();
+    archive::pack(
+        open_dir(&bare).as_fd(),
+        &mut tar,
+        &archive::PackOptions::default(),
+    )
+    .unwrap();
+    let error = volumes.import("new", &mut Cursor::new(&tar)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }

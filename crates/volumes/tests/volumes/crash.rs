@@ -131,7 +131,10 @@ const CASES: &[Case] = &[
                 &archive::PackOptions::default(),
             )
             .unwrap();
-            opened.volumes.import("old", &mut Cursor::new(tar))
+            opened
+                .volumes
+                .import("old", &mut Cursor::new(tar))
+                .map(drop)
         },
     },
     Case {

@@ -257,7 +257,9 @@ fn contents_move_into_other_filesystems() {
         assert_eq!(tree(&path), tree(&source));
 
         let mut tar = Vec::new();
-        volumes.export("data", &mut tar).unwrap();
+        volumes
+            .export("data", archive::Compressed::Not, &mut tar)
+            .unwrap();
         write_files(&path, &[("a", "changed"), ("kept", "x")]);
         volumes.import("data", &mut Cursor::new(&tar)).unwrap();
         let mut expected = tree(&source);

@@ -149,7 +149,9 @@ fn contents() {
     let kept = fake.path("data");
     assert_eq!(std::fs::read_to_string(kept.join("d/b")).unwrap(), "2");
     let mut tar = Vec::new();
-    volumes.export("data", &mut tar).unwrap();
+    volumes
+        .export("data", archive::Compressed::Not, &mut tar)
+        .unwrap();
     // One that only the plugin knows is recorded when it is used.
     fake.add("found");
     volumes.import("found", &mut Cursor::new(tar)).unwrap();

@@ -7,6 +7,7 @@ use clap::Args as ClapArgs;
 use crate::commands::image::save::write_out;
 use crate::failure::Outcome;
 use crate::http::{Body, Client, encode};
+use crate::render::progress::{Counted, bar};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -19,14 +20,12 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        write_out(self.output.as_deref(), "Exporting", || {
-            Ok(client
-                .send(
-                    "GET",
-                    &format!("/containers/{}/export", encode(&self.container)),
-                    Body::Empty,
-                )?
-                .body)
+        write_out(self.output.as_deref(), || {
+            let path = format!("/containers/{}/export", encode(&self.container));
+            Ok(Counted {
+                reader: client.send("GET", &path, Body::Empty)?.body,
+                bar: bar("Exporting", 0),
+            })
         })?;
         Ok(0)
     }

@@ -9,7 +9,6 @@ use crate::http::Client;
 pub(crate) mod build;
 mod history;
 mod import;
-pub(crate) use import::open as open_input;
 mod load;
 pub(crate) mod ls;
 pub(crate) mod prune;

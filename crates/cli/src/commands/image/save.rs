@@ -8,6 +8,7 @@ use clap::Args as ClapArgs;
 
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, Query};
+use crate::interrupt::{self, HalfMade};
 use crate::render::progress::{Counted, bar};
 
 #[derive(Debug, ClapArgs)]
@@ -21,12 +22,15 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        write_out(self.output.as_deref(), "Saving", || {
+        write_out(self.output.as_deref(), || {
             let mut path = Query::new("/images/get");
             for image in &self.images {
                 path = path.set("names", image);
             }
-            Ok(client.send("GET", &path.build(), Body::Empty)?.body)
+            Ok(Counted {
+                reader: client.send("GET", &path.build(), Body::Empty)?.body,
+                bar: bar("Saving", 0),
+            })
         })?;
         Ok(0)
     }
@@ -36,7 +40,6 @@ impl Args {
 /// complete.
 pub(crate) fn write_out<R: Read>(
     output: Option<&Path>,
-    action: &str,
     open: impl FnOnce() -> Outcome<R>,
 ) -> Outcome<()> {
     let Some(output) = output else {
@@ -45,22 +48,18 @@ pub(crate) fn write_out<R: Read>(
                 "cowardly refusing to save to a terminal. Use the -o flag or redirect",
             ));
         }
-        let mut reader = Counted {
-            reader: open()?,
-            bar: bar(action, 0),
-        };
-        io::copy(&mut reader, &mut io::stdout().lock())?;
+        interrupt::ends_cleanly()?;
+        io::copy(&mut open()?, &mut io::stdout().lock())?;
         return Ok(());
     };
     let failed =
         |error: io::Error| Failure::new(format!("failed to write {}: {error}", output.display()));
-    let mut reader = Counted {
-        reader: open()?,
-        bar: bar(action, 0),
-    };
+    interrupt::ends_cleanly()?;
+    let mut reader = open()?;
     let mut part = output.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
+    let _half_made = HalfMade::new(&part);
     let written = OpenOptions::new()
         .write(true)
         .create(true)
