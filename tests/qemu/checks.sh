@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# First process of a virtual machine with pure cgroup v2: what of the engine depends on it. Prints `ok NAME` or `not ok NAME`
-# for each check and powers off.
+# First process of a virtual machine with pure cgroup v2, project quotas and every capability: what of the engine depends on
+# them. Prints `ok NAME` or `not ok NAME` for each check and powers off.
 export PATH=/bin:/sbin HOME=/root TERM=dumb
 /bin/busybox --install -s /bin
 ln -sf /bin/busybox /sbin/modprobe
@@ -13,7 +13,7 @@ mount -t tmpfs none /dev/shm
 mount -t tmpfs none /run
 mount -t cgroup2 none /sys/fs/cgroup
 echo /sbin/modprobe >/proc/sys/kernel/modprobe
-for module in overlay bridge veth nf_tables nft_chain_nat nft_nat nft_masq nft_fib_ipv4 nft_fib_ipv6 nft_fib_inet nft_ct br_netfilter; do
+for module in overlay bridge veth nf_tables nft_chain_nat nft_nat nft_masq nft_fib_ipv4 nft_fib_ipv6 nft_fib_inet nft_ct br_netfilter loop xfs quota_v2; do
     modprobe "$module" 2>/dev/null
 done
 ip link set lo up
@@ -61,8 +61,11 @@ until_true() { # until_true COMMAND…: for at most a minute
 }
 
 serve() {
+    # A client that finds nobody starts an engine itself.
+    rm -f /run/orlop/docker.sock
     orlop serve >>/tmp/engine.log 2>&1 &
     engine=$!
+    until_true test -S /run/orlop/docker.sock
     until_true orlop ps >/dev/null 2>&1
 }
 
@@ -161,6 +164,88 @@ no_interface() { ! ip -o link | grep veth; }
 check no_interface_left until_true no_interface
 no_mount() { ! grep -E 'orlop/(containers|layers)' /proc/mounts; }
 check no_mount_left no_mount
+
+# Limits: what a container feels of project quotas, under a kill and over a reboot of the disk.
+fails() { # fails COMMAND…: the exit code is not 0
+    if "$@"; then return 1; fi
+}
+megabytes() { # megabytes VOLUME COUNT FILE
+    orlop run --rm --network none -v "$1:/data" busybox sh -c "dd if=/dev/zero of=/data/$3 bs=1M count=$2 conv=fsync"
+}
+limit_of() { orlop volume inspect "$1" --format '{{.Limits.Size}} {{.Abilities.Limit}}'; }
+
+disk() { # disk KIND: a pool on a new filesystem with project quotas
+    truncate -s 419430400 "/tmp/$1.image"
+    case $1 in
+    ext4) mkfs.ext4 -q -O quota,project /tmp/ext4.image ;;
+    xfs) mkfs.xfs -q /tmp/xfs.image ;;
+    esac
+    mkdir -p "/mnt/$1"
+    mount -o loop,prjquota -t "$1" "/tmp/$1.image" "/mnt/$1" && mkdir "/mnt/$1/pool" &&
+        orlop pool create --source "/mnt/$1/pool" "$1"
+}
+holds() {
+    orlop volume create --pool "$1" --size 16m "q$1" && says "16777216 project-quota" limit_of "q$1" &&
+        megabytes "q$1" 8 kept && fails megabytes "q$1" 12 more && orlop run --rm --network none -v "q$1:/data" busybox rm /data/more
+}
+grows() {
+    orlop run -d --name writer --network none -v "q$1:/data" busybox sleep 1000 &&
+        orlop volume resize "q$1" 32m && orlop exec writer dd if=/dev/zero of=/data/more bs=1M count=20 conv=fsync &&
+        fails orlop volume resize "q$1" 16m && orlop exec writer rm /data/more && orlop volume resize "q$1" 12m &&
+        fails orlop exec writer dd if=/dev/zero of=/data/more bs=1M count=8 conv=fsync && orlop exec writer rm /data/more
+}
+shown_size() { # what it holds by the quota's account: 8 MiB and a little
+    held=$(orlop volume inspect "q$1" --format '{{.Limits.Used}}')
+    echo "held: $held"
+    [ "$held" -ge 8388608 ] && [ "$held" -lt 9437184 ]
+}
+turns_back() {
+    orlop rm -f writer && orlop volume snapshot create --name s "q$1" && orlop volume clone "q$1@s" "c$1" && orlop volume restore "q$1@s" &&
+        says "12582912 project-quota" limit_of "c$1" && fails megabytes "c$1" 8 more && fails megabytes "q$1" 8 more
+}
+restarts() {
+    kill -9 "$engine"
+    wait "$engine" 2>/dev/null
+    serve && says "12582912 project-quota" limit_of "q$1" && fails megabytes "q$1" 8 more &&
+        orlop volume snapshot create --name full "q$1"
+}
+goes() {
+    orlop volume rm --now "q$1" "c$1" && orlop pool rm "$1" && [ -z "$(ls "/mnt/$1/pool")" ]
+}
+for kind in ext4 xfs; do
+    check "quota_pool_on_$kind" disk "$kind"
+    check "quota_holds_on_$kind" holds "$kind"
+    check "quota_grows_and_shrinks_in_use_on_$kind" grows "$kind"
+    check "quota_tells_use_on_$kind" shown_size "$kind"
+    check "quota_of_snapshot_clone_and_restore_on_$kind" turns_back "$kind"
+    check "quota_after_a_kill_on_$kind" restarts "$kind"
+    check "quota_is_taken_away_on_$kind" goes "$kind"
+done
+
+# A mounted filesystem of the volume's own grows under its writer.
+image_grows() {
+    orlop volume create --size 16m --opt image=true grown && says "16777216 image" limit_of grown &&
+        orlop run -d --name writer --network none -v grown:/data busybox sleep 1000 &&
+        orlop exec writer sh -c 'echo first >/data/first' && fails orlop exec writer dd if=/dev/zero of=/data/more bs=1M count=24 &&
+        orlop volume resize grown 64m && orlop exec writer dd if=/dev/zero of=/data/more bs=1M count=24 conv=fsync &&
+        says first orlop exec writer cat /data/first && fails orlop volume resize grown 16m
+    result=$?
+    orlop rm -f writer
+    [ $result = 0 ] && orlop volume rm --now grown
+}
+check image_grows_in_use image_grows
+
+# The suite that all backends pass, for those that only this machine has.
+suite() { # suite NAME: none of its trials may be left out
+    TMPDIR=/tmp limits --test-threads 1 "$1" >/tmp/suite 2>&1
+    result=$?
+    cat /tmp/suite
+    [ $result = 0 ] && grep -q ' 0 ignored' /tmp/suite && ! grep -q ' 0 passed' /tmp/suite
+}
+check suite_project_quotas_of_ext4 suite "project quotas of ext4"
+check suite_project_quotas_of_XFS suite "project quotas of XFS"
+check suite_counting_only suite "only counts"
+check suite_image_that_grows_in_use suite "dir on ext4"
 
 if grep -q ERROR /tmp/engine.log; then
     cat /tmp/engine.log

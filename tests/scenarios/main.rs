@@ -253,6 +253,11 @@ fn main() {
         image_limits::OWN,
     ]
     .concat();
+    // Not on every host.
+    let demanding = [(
+        pools::WITH_ALL_CAPABILITIES,
+        pools::has_all_capabilities as fn() -> bool,
+    )];
     // Another engine is driven by its own client only.
     let clients: &[Client] = if testkit::peer().is_some() {
         &[Client::Docker]
@@ -279,7 +284,17 @@ fn main() {
     let tag = engine.tag();
     let engine = Arc::new(engine);
     let mut trials = Vec::new();
-    for (&(name, scenario), client) in runs {
+    let demanding = demanding
+        .iter()
+        .filter(|_| clients.contains(&Client::Orlop))
+        .flat_map(|(scenarios, can)| {
+            let missing = !can();
+            scenarios
+                .iter()
+                .map(move |scenario| (scenario, Client::Orlop, missing))
+        });
+    let runs = runs.map(|(scenario, client)| (scenario, client, false));
+    for (&(name, scenario), client, missing) in runs.chain(demanding) {
         let number = name.split('_').next().unwrap();
         let scene = Scene {
             engine: Arc::clone(&engine),
@@ -289,10 +304,11 @@ fn main() {
                 if client == Client::Orlop { "o" } else { "d" }
             ),
         };
-        trials.push(Trial::test(format!("{name}::{client}"), move || {
+        let trial = Trial::test(format!("{name}::{client}"), move || {
             scenario(&scene);
             Ok(())
-        }));
+        });
+        trials.push(trial.with_ignored_flag(missing));
     }
     let conclusion = testkit::libtest_mimic::run(&arguments, trials);
     drop(std::fs::remove_dir_all(

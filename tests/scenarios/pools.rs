@@ -14,15 +14,26 @@ pub(super) const OWN: &[Scenario] = &[
     ("s111_grow_under_a_writer_on_btrfs", |_| {
         grow("btrfs", &["mkfs.btrfs", "-q"], "btrfs-squota");
     }),
+    ("s111c_grow_when_unused_on_xfs", |_| {
+        grow_unused("xfs", &["mkfs.xfs", "-q"]);
+    }),
+    ("s111d_grow_when_unused_on_ext4", |_| {
+        grow_unused("ext4", &["mkfs.ext4", "-q"]);
+    }),
+    ("s112_pools", |_| pools()),
+    ("s113_another_disk", |_| another_disk()),
+    ("s114_lost_database", |_| lost_database()),
+    ("s115_a_disk_of_its_own", |_| block_device()),
+];
+
+/// Only where a mounted ext4 may grow.
+pub(super) const WITH_ALL_CAPABILITIES: &[Scenario] = &[
     ("s111a_grow_under_a_writer_on_xfs", |_| {
         grow("xfs", &["mkfs.xfs", "-q"], "image");
     }),
     ("s111b_grow_under_a_writer_on_ext4", |_| {
         grow("ext4", &["mkfs.ext4", "-q"], "image");
     }),
-    ("s112_pools", |_| pools()),
-    ("s113_another_disk", |_| another_disk()),
-    ("s114_lost_database", |_| lost_database()),
 ];
 
 fn s110(scene: &Scene) {
@@ -112,7 +123,7 @@ fn shell(engine: &Engine, container: &str, script: &str) -> Output {
     Client::Orlop.run(engine, &["exec", container, "sh", "-c", script])
 }
 
-fn may_grow_mounted_ext4() -> bool {
+pub(super) fn has_all_capabilities() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let effective = status
         .lines()
@@ -145,29 +156,39 @@ fn grow(kind: &str, make: &[&str], bound: &str) {
         said.trim().parse().unwrap_or(0)
     };
     until("the volume is full", || (at() >= 10).then_some(()));
-    let grown = place.run("volume resize data 64m");
-    if bound == "image" && !may_grow_mounted_ext4() {
-        println!(
-            "skipped: a mounted ext4 does not grow without CAP_SYS_RESOURCE; refused, and grown when unused"
-        );
-        grown.fails(1, "its size cannot be changed while it is in use");
-        place.run("rm -f writer").ok();
-        place.run("volume resize data 64m").ok();
-        place
-            .run("run --rm -v data:/data busybox dd if=/dev/zero of=/data/more bs=1M count=30")
-            .ok();
-    } else {
-        grown.ok();
-        until("the writer is done", || (at() == 40).then_some(()));
-        place
-            .run("volume resize data 20m")
-            .fails(1, "do not fit into");
-        place.run("rm -f writer").ok();
-    }
+    place.run("volume resize data 64m").ok();
+    until("the writer is done", || (at() == 40).then_some(()));
+    place
+        .run("volume resize data 20m")
+        .fails(1, "do not fit into");
+    place.run("rm -f writer").ok();
     let limit = place
         .run("volume inspect data --format {{.Limits.Size}}")
         .ok();
     assert_eq!(limit.trim(), "67108864");
+    place.run("volume rm --now data").ok();
+}
+
+/// What any host lets us do with an ext4 of a volume's own.
+fn grow_unused(kind: &str, make: &[&str]) {
+    let place = Place::new(kind, make);
+    let engine = place.engine.as_ref().unwrap();
+    place.run("volume create --size 16m data").ok();
+    place
+        .run("run -d --name user -v data:/data busybox sleep 1000")
+        .ok();
+    if !has_all_capabilities() {
+        place
+            .run("volume resize data 64m")
+            .fails(1, "its size cannot be changed while it is in use");
+    }
+    shell(engine, "user", "echo kept >/data/kept").ok();
+    place.run("rm -f user").ok();
+    place.run("volume resize data 64m").ok();
+    let line = "run --rm -v data:/data busybox dd if=/dev/zero of=/data/more bs=1M count=30";
+    place.run(line).ok();
+    let kept = place.run("run --rm -v data:/data busybox cat /data/kept");
+    assert_eq!(kept.ok().trim(), "kept");
     place.run("volume rm --now data").ok();
 }
 
@@ -267,6 +288,121 @@ fn another_disk() {
         "the directory stays, empty"
     );
     fs::remove_dir(&disk).unwrap();
+}
+
+/// A loop device stands for a disk.
+struct LoopDisk {
+    file: PathBuf,
+    device: String,
+}
+
+impl LoopDisk {
+    fn new(engine: &Engine) -> Self {
+        let file = engine.root.with_extension("disk");
+        fs::File::create(&file).unwrap().set_len(400 << 20).unwrap();
+        let mut disk = Self {
+            file,
+            device: String::new(),
+        };
+        disk.plug();
+        disk
+    }
+
+    /// Under whatever name is free.
+    fn plug(&mut self) {
+        let said = host(
+            "losetup",
+            &["--find", "--show", self.file.to_str().unwrap()],
+        );
+        self.device = said.trim().to_owned();
+    }
+
+    fn unplug(&self) {
+        host("losetup", &["--detach", &self.device]);
+        until("the device is free", || {
+            let attached = host("losetup", &["--associated", self.file.to_str().unwrap()]);
+            attached.trim().is_empty().then_some(())
+        });
+    }
+}
+
+impl Drop for LoopDisk {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.unplug();
+            fs::remove_file(&self.file).unwrap();
+        }
+    }
+}
+
+fn block_device() {
+    let mut engine = Engine::start("block-device");
+    engine.load_busybox();
+    let mut disk = LoopDisk::new(&engine);
+    let create = |device: &str, more: &str| {
+        format!("pool create --kind btrfs --source {device} {more} disk")
+    };
+    run(&engine, &create(&disk.device, "")).fails(1, "--format makes one");
+    run(
+        &engine,
+        &format!("pool create --source {} disk", disk.device),
+    )
+    .fails(1, "neither a directory");
+    // What is on it is lost only by force.
+    host("mkfs.ext4", &["-q", &disk.device]);
+    run(&engine, &create(&disk.device, "--format")).fails(1, "which --force would destroy");
+    run(&engine, &create(&disk.device, "--format --force")).ok();
+    run(&engine, "volume create --pool disk --size 32m data").ok();
+    run(
+        &engine,
+        "run -d --name app -v data:/data busybox sleep 1000",
+    )
+    .ok();
+    let write = "dd if=/dev/zero of=/data/big bs=1M count=48 conv=fsync";
+    let refused = shell(&engine, "app", write);
+    assert_ne!(refused.code, 0, "{refused}");
+    shell(&engine, "app", "rm /data/big; echo kept >/data/kept; sync").ok();
+    run(&engine, "volume snapshot create --name s data").ok();
+    let abilities = run(
+        &engine,
+        "volume inspect data --format {{.Abilities.Limit}}:{{.Abilities.Snapshot}}",
+    );
+    assert_eq!(abilities.ok().trim(), "btrfs-squota:instant");
+    run(&engine, "pool resize disk 300m").fails(1, "only a pool with a file");
+    run(&engine, "rm -f app").ok();
+
+    // Away at a start, its volumes say so; back under another name, it is found by what is on it.
+    engine.kill();
+    engine.unmount_all();
+    let before = disk.device.clone();
+    disk.unplug();
+    engine.resume();
+    run(&engine, "run --rm -v data:/data busybox true").fails(125, "its pool disk is not there");
+    run(&engine, "volume rm data").fails(1, "its pool disk is not there");
+    let other = engine.root.with_extension("other");
+    fs::File::create(&other).unwrap().set_len(1 << 20).unwrap();
+    let in_the_way = host("losetup", &["--find", "--show", other.to_str().unwrap()]);
+    disk.plug();
+    let kept = run(&engine, "run --rm -v data:/data busybox cat /data/kept");
+    assert_eq!(
+        kept.ok().trim(),
+        "kept",
+        "on {} after {before}",
+        disk.device
+    );
+    let diff = run(&engine, "volume snapshot diff data@s");
+    assert_eq!(diff.ok(), "");
+    host("losetup", &["--detach", in_the_way.trim()]);
+    fs::remove_file(&other).unwrap();
+
+    run(&engine, "volume rm --now data").ok();
+    run(&engine, "pool rm disk").ok();
+    // The disk is left as it was made, and can be one again.
+    run(&engine, &create(&disk.device, "")).ok();
+    run(&engine, "volume create --pool disk data").ok();
+    run(&engine, "volume rm --now data").ok();
+    run(&engine, "pool rm disk").ok();
+    drop(engine);
 }
 
 fn lost_database() {

@@ -1,6 +1,7 @@
-//! Capabilities by name and as sets of bits, for a single-threaded process.
+//! Capabilities by name and as sets of bits, of the calling thread; a process with one thread has no others.
 
 use std::io;
+use std::marker::PhantomData;
 
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -108,6 +109,43 @@ pub fn set(effective: Bits, permitted: Bits) -> io::Result<()> {
     Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
+/// While it lives, the thread that made it does without some capabilities; then it has again what it had.
+#[derive(Debug)]
+pub struct Without {
+    before: Option<CapabilitySets>,
+    /// It belongs to its thread.
+    _thread: PhantomData<*const ()>,
+}
+
+/// Does without what is effective of `bits`, which stays permitted.
+///
+/// # Errors
+/// Any of the kernel's.
+pub fn without(bits: Bits) -> io::Result<Without> {
+    let sets = rustix::thread::capabilities(None)?;
+    let bits = CapabilitySet::from_bits_retain(bits);
+    let has_any = sets.effective.intersects(bits);
+    if has_any {
+        let effective = sets.effective.difference(bits);
+        rustix::thread::set_capabilities(None, CapabilitySets { effective, ..sets })?;
+    }
+    Ok(Without {
+        before: has_any.then_some(sets),
+        _thread: PhantomData,
+    })
+}
+
+impl Drop for Without {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            // What is permitted can be made effective.
+            if let Err(error) = rustix::thread::set_capabilities(None, before) {
+                tracing::warn!(%error, "capabilities that were done without stay away");
+            }
+        }
+    }
+}
+
 /// Whether the permitted set survives a change from root to another user.
 pub fn keep_over_user_change(keep: bool) -> io::Result<()> {
     Ok(rustix::thread::set_keep_capabilities(keep)?)
@@ -124,5 +162,16 @@ mod tests {
         assert_eq!(bit("CAP_SYS_RESOURCE"), Some(1 << 24));
         assert_eq!(bit("CAP_CHECKPOINT_RESTORE"), Some(1 << 40));
         assert_eq!(bit("CHOWN"), None);
+    }
+
+    #[test]
+    fn what_is_done_without_comes_back() {
+        let effective = || rustix::thread::capabilities(None).unwrap().effective.bits();
+        let before = effective();
+        let bits = bit("CAP_CHOWN").unwrap() | bit("CAP_SYS_RESOURCE").unwrap();
+        let guard = without(bits).unwrap();
+        assert_eq!(effective(), before & !bits);
+        drop(guard);
+        assert_eq!(effective(), before);
     }
 }

@@ -14,7 +14,12 @@ const SET_ATTRIBUTES: libc::c_ulong = 0x401C_5820;
 const INHERIT: u32 = 0x200;
 
 const PROJECT: u32 = 2;
-const GET_INFO: u32 = 0x80_0005;
+/// `Q_XGETQSTATV`.
+const GET_STATE: u32 = 0x5808;
+/// `FS_QSTATV_VERSION1`.
+const STATE_VERSION: u64 = 1;
+/// `FS_QUOTA_PDQ_ENFD`: bounds of projects are enforced.
+const ENFORCED: u16 = 1 << 5;
 const GET_QUOTA: u32 = 0x80_0007;
 const SET_QUOTA: u32 = 0x80_0008;
 /// `QIF_LIMITS`: of blocks and inodes.
@@ -58,14 +63,19 @@ pub struct Use {
     pub max_inodes: u64,
 }
 
-/// Whether the filesystem of `dir` counts by project.
+/// Whether the filesystem of `dir` keeps projects within their bounds; one that only counts does not.
 ///
 /// # Errors
 /// Any of the kernel's but that it does not.
-pub fn is_enabled(dir: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut info = [0_u64; 8];
-    match quotactl(dir, GET_INFO, 0, info.as_mut_ptr().cast()) {
-        Ok(()) => Ok(true),
+pub fn is_enforced(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    // `struct fs_quota_statv` has 160 bytes: a version of 8 bits, 8 unused ones, 16 of flags, and what is not needed here.
+    let mut state = [0_u64; 32];
+    state[0] = STATE_VERSION.to_le();
+    match quotactl(dir, GET_STATE, 0, state.as_mut_ptr().cast()) {
+        Ok(()) => {
+            let bytes = state[0].to_ne_bytes();
+            Ok(u16::from_ne_bytes([bytes[2], bytes[3]]) & ENFORCED != 0)
+        }
         Err(error)
             if matches!(
                 error.raw_os_error(),
@@ -106,7 +116,7 @@ pub fn of(dir: BorrowedFd<'_>) -> io::Result<Option<u32>> {
 /// blocks, stay as they are; so do other filesystems that are mounted in it.
 ///
 /// # Errors
-/// Any of the kernel's.
+/// Any of the kernel's. Repeated it does what an attempt that was cut short has left.
 pub fn assign(root: BorrowedFd<'_>, project: u32) -> io::Result<()> {
     let device = crate::dir::stat(root)?.dev;
     assign_directory(root, project, device)

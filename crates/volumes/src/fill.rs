@@ -256,6 +256,10 @@ impl Fill {
         let Some(to) = volumes.open_subpath(&row, self.subpath.as_deref())? else {
             return Ok(());
         };
+        // With it, ext4 would let us write beyond the volume's limit.
+        let bounded = sys::capability::bit("CAP_SYS_RESOURCE").unwrap_or_default();
+        let _bounded = sys::capability::without(bounded)
+            .map_err(VolumeError::io("be bound by the limit of", &self.name))?;
         merge::into(from.as_fd(), to.as_fd(), self.wish.existing)
             .and_then(|()| sys::attributes::copy(from.as_fd(), to.as_fd()))
             .and_then(|()| remove(to.as_fd(), &self.wish.remove))

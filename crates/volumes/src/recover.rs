@@ -220,7 +220,8 @@ impl Volumes {
         Ok(())
     }
 
-    /// Mounts of volumes with filesystems of their own, after a reboot; those of snapshots that nobody reads go.
+    /// Mounts of volumes with filesystems of their own, after a reboot; those of snapshots that nobody reads go. A limit
+    /// that the filesystem does not know, as in a copy of a state directory, is set again.
     pub(crate) fn recover_images(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
         for row in self.store.read(|tx| tx.volumes())? {
             let storage = self.store.read(|tx| tx.volume_storage(&row.id))?;
@@ -233,6 +234,17 @@ impl Volumes {
             let Some(driver) = self.drivers.find(&row.driver) else {
                 continue;
             };
+            let content = self.paths.volume_content(&row.id);
+            if matches!(driver.held(&content), Ok(None)) {
+                sentences.push(
+                    match driver.limit(&content, crate::resize::limits(&storage)) {
+                        Ok(()) => format!("the limit of volume {} was set again", row.name),
+                        Err(error) => {
+                            format!("volume {} may hold more than its limit: {error}", row.name)
+                        }
+                    },
+                );
+            }
             for snapshot in self.store.read(|tx| tx.snapshots_of(&row.id))? {
                 let used = !self
                     .store

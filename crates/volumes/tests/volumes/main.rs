@@ -16,7 +16,6 @@ mod contents;
 mod crash;
 mod driver_conformance;
 mod lifecycle;
-mod limits;
 mod model;
 mod mounts;
 mod plugins;

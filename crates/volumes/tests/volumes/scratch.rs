@@ -1,12 +1,15 @@
 //! A state directory for one test, and what must always be true of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_change};
 use store::{Paths, Store};
 use volumes::{CreateVolume, TrashLimit, TrashPolicy, Volumes};
 
@@ -166,6 +169,53 @@ pub(crate) fn tree(directory: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     walk(directory, "", &mut found);
     found
+}
+
+/// Runs `test` on a new filesystem, in a mount namespace of its own; an error when the kernel does not mount it so.
+pub(crate) fn on_filesystem(
+    kind: &'static str,
+    make: &'static [&'static str],
+    options: Option<&'static CStr>,
+    bytes: u64,
+    test: impl FnOnce(&Scratch) + Send + 'static,
+) -> std::io::Result<()> {
+    let outcome = std::thread::spawn(move || {
+        sys::namespace::new_mounts().unwrap();
+        mount_change(
+            "/",
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )
+        .unwrap();
+        let scratch = Scratch::new();
+        let image = scratch.root.join("image");
+        std::fs::File::create(&image)
+            .unwrap()
+            .set_len(bytes)
+            .unwrap();
+        let made = Command::new(make[0])
+            .args(&make[1..])
+            .arg(&image)
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let device = sys::loop_device::attach(&image, 512, false).unwrap();
+        let point = scratch.root.join("mounted");
+        std::fs::create_dir(&point).unwrap();
+        if let Err(error) =
+            rustix::mount::mount(device.path(), &point, kind, MountFlags::empty(), options)
+        {
+            return Ok(Err(error.into()));
+        }
+        drop(device);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            test(&Scratch::at(&point));
+            Ok(())
+        }))
+    })
+    .join()
+    .unwrap();
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn names(directory: &Path) -> BTreeSet<String> {

@@ -4,15 +4,16 @@ use std::cell::Cell;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, unmount};
 use sys::fault::{Action, at_step};
 use volumes::driver::Sharing;
 use volumes::snapshot::{Policy, Unheld};
 use volumes::{CloneVolume, CreateSnapshots, Quiet, RestoreFrom, SnapshotError};
 
-use crate::scratch::{Opened, Scratch, named, open_dir, trash_for, tree, write_files};
+use crate::scratch::{
+    Opened, Scratch, named, on_filesystem, open_dir, trash_for, tree, write_files,
+};
 
 const KINDS: [(&str, Sharing, &[&str]); 3] = [
     ("btrfs", Sharing::Instant, &["mkfs.btrfs", "-q"]),
@@ -27,51 +28,10 @@ fn everywhere(test: fn(&Scratch, Sharing)) {
         return;
     }
     for (kind, sharing, make) in KINDS {
-        on_filesystem(kind, make, 400 << 20, move |scratch| test(scratch, sharing));
-    }
-}
-
-/// Runs `test` on a new filesystem, in a mount namespace of its own.
-pub(crate) fn on_filesystem(
-    kind: &'static str,
-    make: &'static [&'static str],
-    bytes: u64,
-    test: impl FnOnce(&Scratch) + Send + 'static,
-) {
-    println!("{kind}");
-    let outcome = std::thread::spawn(move || {
-        sys::namespace::new_mounts().unwrap();
-        mount_change(
-            "/",
-            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-        )
+        on_filesystem(kind, make, None, 400 << 20, move |scratch| {
+            test(scratch, sharing);
+        })
         .unwrap();
-        let scratch = Scratch::new();
-        let image = scratch.root.join("image");
-        std::fs::File::create(&image)
-            .unwrap()
-            .set_len(bytes)
-            .unwrap();
-        let made = Command::new(make[0])
-            .args(&make[1..])
-            .arg(&image)
-            .stdout(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(made.success());
-        let device = sys::loop_device::attach(&image, 512, false).unwrap();
-        let point = scratch.root.join("mounted");
-        std::fs::create_dir(&point).unwrap();
-        rustix::mount::mount(device.path(), &point, kind, MountFlags::empty(), None).unwrap();
-        drop(device);
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            test(&Scratch::at(&point));
-        }))
-    })
-    .join()
-    .unwrap();
-    if let Err(panic) = outcome {
-        std::panic::resume_unwind(panic);
     }
 }
 

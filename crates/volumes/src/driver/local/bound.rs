@@ -3,7 +3,8 @@
 //! * btrfs, simple quotas: everything that a volume's trees have written is counted in one group, named after the volume;
 //!   what only a snapshot still has counts too. Restoring does not make room.
 //! * btrfs, groups: what the tree refers to is counted.
-//! * ext4 and XFS with project quotas: each tree is a project of its own, whose number lies on its root directory.
+//! * ext4 and XFS with project quotas: each tree is a project of its own, whose number lies on its root directory. A state
+//!   directory that is part of somebody else's project is left to that: trees in it have filesystems of their own.
 
 use std::ffi::OsStr;
 use std::io;
@@ -27,7 +28,7 @@ pub(super) fn in_directory(directory: &Path) -> Result<Option<Bound>, DriverErro
     looked().map_err(DriverError::io("look at", directory))
 }
 
-/// The quotas of the filesystem.
+/// The quotas that the filesystem has for trees in `directory`.
 fn quota(directory: BorrowedFd<'_>) -> io::Result<Option<Bound>> {
     if btrfs::is_btrfs(directory)? {
         return Ok(Some(match btrfs_quota::mode(directory)? {
@@ -36,7 +37,9 @@ fn quota(directory: BorrowedFd<'_>) -> io::Result<Option<Bound>> {
             Some(Mode::Simple) | None => Bound::SimpleQuota,
         }));
     }
-    Ok(project_quota::is_enabled(directory)?.then_some(Bound::ProjectQuota))
+    let has_projects =
+        project_quota::is_enforced(directory)? && project_quota::of(directory)?.is_none();
+    Ok(has_projects.then_some(Bound::ProjectQuota))
 }
 
 fn can_loop() -> bool {
@@ -50,7 +53,8 @@ pub(super) fn of_tree(tree: &Path) -> Result<Option<Bound>, DriverError> {
     }
     let looked = || -> io::Result<Option<Bound>> {
         let root = open_directory(tree)?;
-        Ok(match quota(root.as_fd())? {
+        let around = open_directory(tree.parent().unwrap_or(tree))?;
+        Ok(match quota(around.as_fd())? {
             // A plain directory of an earlier version cannot be limited.
             Some(Bound::SimpleQuota | Bound::QuotaGroup) if !btrfs::is_subvolume(root.as_fd())? => {
                 None
@@ -85,6 +89,12 @@ pub(super) fn limit(tree: &Path, limits: Limits) -> Result<(), DriverError> {
         open_directory(tree)
             .and_then(|root| Ok(rustix::fs::syncfs(&root)?))
             .map_err(DriverError::io("sync", tree))?;
+    }
+    if bound == Bound::ProjectQuota && !limits.is_none() {
+        // What is there is counted before anything is bounded, and none of it is refused.
+        open_directory(tree)
+            .and_then(|root| enroll(root.as_fd()))
+            .map_err(DriverError::io("count", tree))?;
     }
     // What is not lowered may hold a little more than it should: the kernel counts what it needs itself.
     let (held, bounded) = measured(tree)?;
@@ -144,18 +154,26 @@ fn group_of_volume(tree: &Path) -> Group {
 }
 
 fn limit_project(root: BorrowedFd<'_>, limits: Limits) -> io::Result<()> {
+    let Some(project) = project_quota::of(root)? else {
+        return Ok(());
+    };
+    project_quota::limit(root, project, limits.bytes, limits.inodes)?;
+    // Neither the bound nor the number of a file is durable by itself.
+    Ok(rustix::fs::syncfs(root)?)
+}
+
+/// Makes the tree a project of its own, if it is none.
+fn enroll(root: BorrowedFd<'_>) -> io::Result<()> {
     let project = match project_quota::of(root)? {
         Some(project) => project,
-        None if limits.is_none() => return Ok(()),
-        None => {
-            let project = free_project(root)?;
-            // The limit first: nothing is in the project before it is limited.
-            project_quota::limit(root, project, limits.bytes, limits.inodes)?;
-            project_quota::assign(root, project)?;
-            project
-        }
+        None => free_project(root)?,
     };
-    project_quota::limit(root, project, limits.bytes, limits.inodes)
+    let used = project_quota::used(root, project)?;
+    // Of one that has no bound yet a part may have been left out, when a crash came between.
+    if used.max_bytes == 0 && used.max_inodes == 0 {
+        project_quota::assign(root, project)?;
+    }
+    Ok(())
 }
 
 /// A number that nobody has used yet, drawn from those that people do not give.
@@ -167,6 +185,28 @@ fn free_project(root: BorrowedFd<'_>) -> io::Result<u32> {
         if project_quota::used(root, project)? == project_quota::Use::default() {
             return Ok(project);
         }
+    }
+}
+
+/// Takes the bound of a tree away that is being removed: its number is free again when its last file has gone.
+pub(super) fn release(tree: &Path) -> io::Result<()> {
+    let root = match open_directory(tree) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(());
+        }
+        other => other?,
+    };
+    let around = open_directory(tree.parent().unwrap_or(tree))?;
+    match project_quota::of(root.as_fd())? {
+        Some(project) if project_quota::of(around.as_fd())?.is_none() => {
+            project_quota::limit(root.as_fd(), project, None, None)
+        }
+        _ => Ok(()),
     }
 }
 

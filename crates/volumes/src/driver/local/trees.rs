@@ -14,7 +14,7 @@ use sys::btrfs;
 use sys::copy_tree::{CopyOptions, copy_tree};
 
 use super::super::{Access, DriverError, Replica, Sharing};
-use super::image;
+use super::{bound, image};
 use crate::open_directory;
 
 /// Makes an empty directory, on btrfs a subvolume, with exactly `mode`. Its entry is durable after a sync of the parent.
@@ -41,9 +41,11 @@ pub(super) fn sharing(content: &Path) -> Result<Sharing, DriverError> {
     }
     let looked = || -> io::Result<Sharing> {
         let root = open_directory(content)?;
+        // One that is full to its limit has no room for the trial.
+        let around = open_directory(content.parent().unwrap_or(content))?;
         Ok(if btrfs::is_subvolume(root.as_fd())? {
             Sharing::Instant
-        } else if sys::reflink::is_possible(root.as_fd())? {
+        } else if sys::reflink::is_possible(around.as_fd())? {
             Sharing::Shared
         } else {
             Sharing::Copy
@@ -133,6 +135,9 @@ pub(super) fn seal(tree: &Path) -> Result<(), DriverError> {
 
 pub(super) fn discard(tree: &Path) -> Result<(), DriverError> {
     image::discard(tree)?;
+    if let Err(error) = bound::release(tree) {
+        tracing::debug!(tree = %tree.display(), %error, "the number of a project stays taken");
+    }
     match sys::dir::remove_tree(tree).and_then(|()| sys::durable::sync_parent(tree)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(DriverError::io("delete", tree)),

@@ -1,11 +1,20 @@
 //! Limits that hold, wherever a volume lies: one life of a limited volume on every backend.
 //!
 //! What differs between the backends is what they declare ([`volumes::Abilities`]); the suite asks for that and for
-//! nothing else.
+//! nothing else. A backend that the host cannot offer is counted as ignored.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make their own scratch files and processes"
+)]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::ffi::CStr;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use testkit::libtest_mimic::{self, Arguments, Trial};
 use volumes::driver::{Bound, Sharing};
 use volumes::snapshot::Unheld;
 use volumes::{
@@ -13,8 +22,10 @@ use volumes::{
     RestoreFrom, VolumeAction, VolumeError,
 };
 
-use crate::scratch::{Opened, Scratch, named, trash_for};
-use crate::snapshots::on_filesystem;
+use crate::scratch::{Opened, Scratch, named, on_filesystem, open_dir, trash_for};
+
+#[path = "../volumes/scratch.rs"]
+mod scratch;
 
 const MIB: u64 = 1 << 20;
 const LIMIT: u64 = 24 * MIB;
@@ -24,6 +35,8 @@ struct Backend {
     name: &'static str,
     filesystem: &'static str,
     make: &'static [&'static str],
+    /// How it is mounted.
+    mounted: Option<&'static CStr>,
     /// Before the engine starts.
     prepare: fn(&Path),
     /// The pool in which it is made.
@@ -35,9 +48,43 @@ struct Backend {
 
 const BACKENDS: &[Backend] = &[
     Backend {
+        name: "project quotas of ext4",
+        filesystem: "ext4",
+        make: PROJECTS_OF_EXT4,
+        mounted: Some(c"prjquota"),
+        prepare: |_| {},
+        pool: |_, _| None,
+        options: &[],
+        bound: Bound::ProjectQuota,
+        sharing: Sharing::Copy,
+    },
+    Backend {
+        name: "project quotas of XFS",
+        filesystem: "xfs",
+        make: &["mkfs.xfs", "-q"],
+        mounted: Some(c"prjquota"),
+        prepare: |_| {},
+        pool: |opened, scratch| directory_pool(opened, scratch),
+        options: &[],
+        bound: Bound::ProjectQuota,
+        sharing: Sharing::Shared,
+    },
+    Backend {
+        name: "ext4 that only counts by project",
+        filesystem: "ext4",
+        make: PROJECTS_OF_EXT4,
+        mounted: None,
+        prepare: |_| {},
+        pool: |_, _| None,
+        options: &[],
+        bound: Bound::Image,
+        sharing: Sharing::Copy,
+    },
+    Backend {
         name: "dir on ext4",
         filesystem: "ext4",
         make: &["mkfs.ext4", "-q"],
+        mounted: None,
         prepare: |_| {},
         pool: |_, _| None,
         options: &[],
@@ -48,6 +95,7 @@ const BACKENDS: &[Backend] = &[
         name: "dir on XFS with reflinks",
         filesystem: "xfs",
         make: &["mkfs.xfs", "-q"],
+        mounted: None,
         prepare: |_| {},
         pool: |_, _| None,
         options: &[],
@@ -58,6 +106,7 @@ const BACKENDS: &[Backend] = &[
         name: "dir on btrfs",
         filesystem: "btrfs",
         make: &["mkfs.btrfs", "-q"],
+        mounted: None,
         prepare: |_| {},
         pool: |_, _| None,
         options: &[],
@@ -68,6 +117,7 @@ const BACKENDS: &[Backend] = &[
         name: "dir on btrfs with groups",
         filesystem: "btrfs",
         make: &["mkfs.btrfs", "-q"],
+        mounted: None,
         prepare: |root| {
             let root = std::fs::File::open(root).unwrap();
             sys::btrfs_quota::enable_groups(std::os::fd::AsFd::as_fd(&root)).unwrap();
@@ -81,6 +131,7 @@ const BACKENDS: &[Backend] = &[
         name: "image on btrfs",
         filesystem: "btrfs",
         make: &["mkfs.btrfs", "-q"],
+        mounted: None,
         prepare: |_| {},
         pool: |_, _| None,
         options: &[("image", "true")],
@@ -91,6 +142,7 @@ const BACKENDS: &[Backend] = &[
         name: "btrfs pool in a file",
         filesystem: "ext4",
         make: &["mkfs.ext4", "-q"],
+        mounted: None,
         prepare: |_| {},
         pool: |opened, _| {
             let request = CreatePool {
@@ -110,26 +162,32 @@ const BACKENDS: &[Backend] = &[
         name: "dir pool",
         filesystem: "xfs",
         make: &["mkfs.xfs", "-q"],
+        mounted: None,
         prepare: |_| {},
-        pool: |opened, scratch| {
-            let request = CreatePool {
-                name: "big".to_owned(),
-                kind: "dir".to_owned(),
-                source: Some(scratch.root.join("elsewhere")),
-                ..CreatePool::default()
-            };
-            opened.volumes.create_pool(request).unwrap();
-            Some("big")
-        },
+        pool: |opened, scratch| directory_pool(opened, scratch),
         options: &[],
         bound: Bound::Image,
         sharing: Sharing::Instant,
     },
 ];
 
+const PROJECTS_OF_EXT4: &[&str] = &["mkfs.ext4", "-q", "-O", "quota,project"];
+
+fn directory_pool(opened: &Opened, scratch: &Scratch) -> Option<&'static str> {
+    let request = CreatePool {
+        name: "big".to_owned(),
+        kind: "dir".to_owned(),
+        source: Some(scratch.root.join("elsewhere")),
+        ..CreatePool::default()
+    };
+    opened.volumes.create_pool(request).unwrap();
+    Some("big")
+}
+
 /// Writes until nothing fits any more; how many bytes did.
 #[track_caller]
 fn fill(path: &Path) -> u64 {
+    let _bounded = bounded();
     // Room that a removed file had is given back when the filesystem gets to it.
     let directory = std::fs::File::open(path.parent().unwrap()).unwrap();
     let mut made = std::fs::File::create(path);
@@ -154,6 +212,11 @@ fn fill(path: &Path) -> u64 {
         }
         assert!(written < 8 * LIMIT, "nothing stops it");
     }
+}
+
+/// What makes a container of this thread: ext4 lets who has this capability write beyond a quota.
+fn bounded() -> sys::capability::Without {
+    sys::capability::without(sys::capability::bit("CAP_SYS_RESOURCE").unwrap()).unwrap()
 }
 
 fn roughly(written: u64, limit: u64) {
@@ -209,6 +272,8 @@ fn live(backend: &Backend, scratch: &Scratch) {
     // The limit holds, and room that is given back can be used again.
     std::fs::write(data.join("precious"), "old").unwrap();
     roughly(fill(&data.join("full")), LIMIT);
+    let storage = opened.volumes.storage("data").unwrap();
+    assert!(storage.abilities.is_some(), "of a full volume, too");
     std::fs::remove_file(data.join("full")).unwrap();
     rustix::fs::syncfs(std::fs::File::open(&data).unwrap()).unwrap();
     let held = opened.volumes.storage("data").unwrap().held.unwrap();
@@ -377,22 +442,148 @@ fn soft_limit(opened: &Opened, data: &Path) {
     }
 }
 
-#[test]
-fn a_limit_holds_everywhere() {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: mounts need root");
-        return;
+/// What a limited tree of project quotas meets that nothing else does.
+fn projects(scratch: &Scratch) {
+    let opened = scratch.open();
+    let data = opened.paths.mountpoint("data");
+    opened.volumes.create(named("data")).unwrap();
+    let project = |directory: &Path| {
+        let directory = std::fs::File::open(directory).unwrap();
+        sys::project_quota::of(directory.as_fd()).unwrap()
+    };
+    let used = |number: u32| {
+        let root = std::fs::File::open(&scratch.root).unwrap();
+        sys::project_quota::used(root.as_fd(), number).unwrap()
+    };
+    // Without a limit it is nobody's.
+    assert_eq!(project(&data), None);
+    std::fs::create_dir_all(data.join("deep/er")).unwrap();
+    std::fs::write(data.join("deep/er/file"), vec![1; 2 << 20]).unwrap();
+    let resize = |bytes, inodes| {
+        let change = ResizeVolume {
+            bytes: Some(bytes),
+            inodes: Some(inodes),
+            ..ResizeVolume::default()
+        };
+        opened.volumes.resize("data", change)
+    };
+    // A limit that comes later counts what is there, and is refused when that is more.
+    let refused = resize(MIB, 0).unwrap_err();
+    assert!(refused.to_string().contains("resize"), "{refused}");
+    assert_eq!(opened.volumes.storage("data").unwrap().limits.bytes, None);
+    resize(8 * MIB, 0).unwrap();
+    let first = project(&data).unwrap();
+    assert!(used(first).bytes >= 2 << 20, "{:?}", used(first));
+    assert!(fill(&data.join("deep/full")) <= 6 * MIB);
+    std::fs::remove_file(data.join("deep/full")).unwrap();
+
+    // Of files, too.
+    resize(8 * MIB, 40).unwrap();
+    {
+        let _bounded = bounded();
+        let made =
+            (0..60).take_while(|number| std::fs::write(data.join(number.to_string()), "").is_ok());
+        let made = made.count();
+        assert!((20..40).contains(&made), "{made}");
+        for number in 0..made {
+            std::fs::remove_file(data.join(number.to_string())).unwrap();
+        }
     }
-    for backend in BACKENDS {
-        println!("--- {}", backend.name);
-        let test = move |scratch: &Scratch| live(backend, scratch);
-        on_filesystem(backend.filesystem, backend.make, 700 * MIB, test);
-    }
+
+    // What comes from elsewhere is bound as well, and says so.
+    let seed = scratch.source(&[("seed", &"x".repeat(12 << 20))]);
+    std::fs::create_dir(data.join("empty")).unwrap();
+    let seed = open_dir(&seed);
+    let refused = opened
+        .volumes
+        .populate("data", Some("empty"), seed.as_fd(), None)
+        .unwrap_err();
+    assert!(matches!(refused, VolumeError::Merge { .. }), "{refused}");
+    assert!(used(first).bytes <= 8 * MIB, "{:?}", used(first));
+
+    // No tree has the number of another one, and none is given to two.
+    snapshot(&opened, "s");
+    let clone = CloneVolume {
+        source: "data".to_owned(),
+        name: "copy".to_owned(),
+        ..CloneVolume::default()
+    };
+    opened.volumes.clone_volume(&clone, &Unheld).unwrap();
+    let second = project(&opened.paths.mountpoint("copy")).unwrap();
+    assert_ne!(first, second);
+    let from = RestoreFrom::Snapshot("s".to_owned());
+    opened.volumes.restore("data", &from, false).unwrap();
+    let third = project(&data).unwrap();
+    assert!(![first, second].contains(&third));
+    assert_eq!(used(third).max_bytes, 8 * MIB);
+
+    // A limit that the filesystem has forgotten is set again.
+    sys::project_quota::assign(open_dir(&data).as_fd(), 0).unwrap();
+    assert_eq!(project(&data), None);
+    drop(opened);
+    let opened = scratch.open();
+    let again = project(&opened.paths.mountpoint("data")).unwrap();
+    assert_eq!(used(again).max_bytes, 8 * MIB, "{:?}", opened.sentences);
+    assert_ne!(again, third);
 }
 
-#[test]
-fn a_filesystem_without_loop_devices_nor_quotas_says_so() {
-    // What no backend can keep is refused before anything is made.
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Each fills a filesystem and syncs it.
+    arguments.test_threads.get_or_insert(2);
+    let is_root = rustix::process::geteuid().is_root();
+    let can = |backend: &'static Backend| {
+        is_root && !arguments.list && (!backend.name.contains("project") || can_mount(backend))
+    };
+    let mut trials = Vec::new();
+    for backend in BACKENDS {
+        let ignored = !can(backend);
+        trials.push(
+            Trial::test(backend.name, move || {
+                let test = move |scratch: &Scratch| live(backend, scratch);
+                on_filesystem(
+                    backend.filesystem,
+                    backend.make,
+                    backend.mounted,
+                    700 * MIB,
+                    test,
+                )?;
+                Ok(())
+            })
+            .with_ignored_flag(ignored),
+        );
+        if backend.bound == Bound::ProjectQuota {
+            let name = format!("{}, their numbers", backend.name);
+            trials.push(
+                Trial::test(name, move || {
+                    let (kind, make) = (backend.filesystem, backend.make);
+                    on_filesystem(kind, make, backend.mounted, 700 * MIB, projects)?;
+                    Ok(())
+                })
+                .with_ignored_flag(ignored),
+            );
+        }
+    }
+    trials.push(
+        Trial::test("a limit that nothing can keep", || {
+            too_small();
+            Ok(())
+        })
+        .with_ignored_flag(!is_root),
+    );
+    // Those that this host has nothing for stay ignored.
+    arguments.ignored = false;
+    arguments.include_ignored = false;
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn can_mount(backend: &'static Backend) -> bool {
+    let (kind, make) = (backend.filesystem, backend.make);
+    on_filesystem(kind, make, backend.mounted, 700 * MIB, |_| {}).is_ok()
+}
+
+/// What no backend can keep is refused before anything is made.
+fn too_small() {
     let scratch = Scratch::new();
     let opened = scratch.open();
     let options = [("size".to_owned(), "1m".to_owned())].into();
