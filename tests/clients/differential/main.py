@@ -60,7 +60,7 @@ class Engine:
             text = text.replace(value, f"<{name}>")
             if len(value) == 64:
                 text = text.replace(value[:12], f"<{name}:12>")
-        text = re.sub(r"\b\d+ seconds?\b", "N seconds", text)
+        text = re.sub(r"\b(\d+ seconds?|Less than a second|About a minute)\b", "N seconds", text)
         return re.sub(r"\b[0-9a-f]{64}\b", "<id>", text.replace(os.path.dirname(self.socket), "<root>"))
 
     def send(self, step):

@@ -335,7 +335,7 @@ GROUPS = {
     ],
     "containers_life": [
         get("/containers/json"),
-        create("c1", Cmd=["sh", "-c", "echo out; echo err >&2; exit 3"], Env=["B=c"], Labels={"l": "1"}),
+        create("c1", Cmd=["sh", "-c", "echo out; sleep 0.5; echo err >&2; exit 3"], Env=["B=c"], Labels={"l": "1"}),
         create("c1", note="name taken", save="other"),
         get("/containers/{id}/json", note="created"),
         get("/containers/{id}/json?size=1", note="size"),
