@@ -23,6 +23,8 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Reflink {
     impossible: AtomicBool,
+    /// The bytes of a file were copied.
+    copied: AtomicBool,
     /// Length of the shortest file that is worth it.
     least: u64,
 }
@@ -32,8 +34,14 @@ impl Reflink {
     pub(crate) fn new(always: bool) -> Self {
         Self {
             impossible: AtomicBool::new(false),
+            copied: AtomicBool::new(false),
             least: if always { 1 } else { WORTH_SHARING },
         }
+    }
+
+    /// Whether every file that was copied, and held anything, shares its data with its source.
+    pub(crate) fn shared_all(&self) -> bool {
+        !self.copied.load(Ordering::Relaxed)
     }
 }
 
@@ -58,6 +66,7 @@ pub(crate) fn copy(
             Err(error) => return Err(error.into()),
         }
     }
+    reflink.copied.store(true, Ordering::Relaxed);
     if stat.blocks.saturating_mul(512) >= stat.size {
         return range(src, dst, 0, stat.size);
     }

@@ -21,6 +21,7 @@ use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
+use crate::catch_up::Seen;
 use crate::copy_attributes::{self, Acl};
 use crate::copy_data::{self, Reflink};
 use crate::descent::{Descent, Mounts};
@@ -44,6 +45,8 @@ pub struct CopyOptions<'a> {
     pub one_file_system: bool,
     /// Small files share their data as well, where that is possible: slower, but the copy takes no room.
     pub share_always: bool,
+    /// Gets the directories that are copied, for [`crate::catch_up`].
+    pub seen: Option<&'a Seen>,
     /// Called now and then, from several threads.
     pub progress: Option<&'a (dyn Fn(Counts) + Sync)>,
 }
@@ -113,55 +116,49 @@ pub fn copy_tree(
     dst: BorrowedFd<'_>,
     options: &CopyOptions<'_>,
 ) -> Result<Counts, CopyError> {
-    let top = |source| CopyError::Read {
-        path: PathBuf::new(),
-        source,
-    };
-    let target = |source| CopyError::Write {
-        path: PathBuf::new(),
-        source,
-    };
-    let src = dir::open_at(src, OsStr::new(".")).map_err(top)?;
-    let dst = dir::open_at(dst, OsStr::new(".")).map_err(target)?;
-    let default_acl = xattr::get(
-        Subject::Open(dst.as_fd()),
-        OsStr::new(copy_attributes::DEFAULT_ACL),
-    );
-    let stat = dir::stat(src.as_fd()).map_err(top)?;
-    let job = Job {
-        options,
-        mount: if options.one_file_system {
-            Some(mount_id(src.as_fd()).map_err(top)?)
-        } else {
-            None
-        },
-        root: dst.try_clone().map_err(target)?,
-        acl: if default_acl.map_err(target)?.is_some() {
-            Acl::Inherited
-        } else {
-            Acl::Absent
-        },
-        reflink: Reflink::new(options.share_always),
-        links: Mutex::new(HashMap::new()),
-        waiting: AtomicUsize::new(0),
-        entries: AtomicU64::new(0),
-        bytes: AtomicU64::new(0),
-        stopped: AtomicBool::new(false),
-        failed: Mutex::new(None),
-    };
-    let root = Directory {
-        src,
-        dst,
-        path: PathBuf::new(),
-        stat: options.root_attributes.then_some(stat),
-        depth: 0,
-        open_tasks: AtomicUsize::new(1),
-    };
+    let job = Job::new(src, dst, options)?;
+    let root = job.root_directory(src)?;
     POOL.scope(|scope| job.directory(scope, Arc::new(root)));
-    if let Some(error) = lock(&job.failed).take() {
-        return Err(error);
+    job.end()
+}
+
+/// Copies the entries of `src` with these names, and everything in them, into `dst`, which has none of them. The attributes
+/// of `dst` itself are left alone. `None` when one of the files has another name elsewhere, to which it would have to be a
+/// link.
+///
+/// # Errors
+/// Those of [`copy_tree`].
+pub(crate) fn copy_entries(
+    src: BorrowedFd<'_>,
+    dst: BorrowedFd<'_>,
+    names: &[OsString],
+    options: &CopyOptions<'_>,
+) -> Result<Option<Counts>, CopyError> {
+    if names.is_empty() {
+        return Ok(Some(Counts::default()));
     }
-    Ok(job.counts())
+    let options = CopyOptions {
+        root_attributes: false,
+        // The paths would be those of another root.
+        seen: None,
+        ..*options
+    };
+    let job = Job::new(src, dst, &options)?;
+    let root = Arc::new(job.root_directory(src)?);
+    POOL.scope(|scope| {
+        for name in names {
+            if let Err(error) = job.chosen(scope, &root, name) {
+                job.fail(error);
+            }
+        }
+    });
+    let has_all_names = lock(&job.links).is_empty();
+    Ok(Some(job.end()?).filter(|_| has_all_names))
+}
+
+/// The threads that copy.
+pub(crate) fn pool() -> &'static ThreadPool {
+    &POOL
 }
 
 static POOL: LazyLock<ThreadPool> = LazyLock::new(|| {
@@ -243,7 +240,99 @@ impl Place<'_> {
     }
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    fn new(
+        src: BorrowedFd<'_>,
+        dst: BorrowedFd<'_>,
+        options: &'a CopyOptions<'a>,
+    ) -> Result<Self, CopyError> {
+        let top = |source| CopyError::Read {
+            path: PathBuf::new(),
+            source,
+        };
+        let target = |source| CopyError::Write {
+            path: PathBuf::new(),
+            source,
+        };
+        let dst = dir::open_at(dst, OsStr::new(".")).map_err(target)?;
+        let default_acl = xattr::get(
+            Subject::Open(dst.as_fd()),
+            OsStr::new(copy_attributes::DEFAULT_ACL),
+        );
+        Ok(Self {
+            options,
+            mount: if options.one_file_system {
+                Some(mount_id(src).map_err(top)?)
+            } else {
+                None
+            },
+            acl: if default_acl.map_err(target)?.is_some() {
+                Acl::Inherited
+            } else {
+                Acl::Absent
+            },
+            root: dst,
+            reflink: Reflink::new(options.share_always),
+            links: Mutex::new(HashMap::new()),
+            waiting: AtomicUsize::new(0),
+            entries: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            failed: Mutex::new(None),
+        })
+    }
+
+    fn root_directory(&self, src: BorrowedFd<'_>) -> Result<Directory, CopyError> {
+        let top = |source| CopyError::Read {
+            path: PathBuf::new(),
+            source,
+        };
+        let src = dir::open_at(src, OsStr::new(".")).map_err(top)?;
+        let stat = dir::stat(src.as_fd()).map_err(top)?;
+        let dst = self.root.try_clone().map_err(|source| CopyError::Write {
+            path: PathBuf::new(),
+            source,
+        })?;
+        Ok(Directory {
+            src,
+            dst,
+            path: PathBuf::new(),
+            stat: self.options.root_attributes.then_some(stat),
+            depth: 0,
+            open_tasks: AtomicUsize::new(1),
+        })
+    }
+
+    fn end(self) -> Result<Counts, CopyError> {
+        let counts = self.counts();
+        if let Some(seen) = self.options.seen.filter(|_| !self.reflink.shared_all()) {
+            seen.spoil();
+        }
+        match lock(&self.failed).take() {
+            Some(error) => Err(error),
+            None => Ok(counts),
+        }
+    }
+
+    fn chosen<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        above: &Arc<Directory>,
+        name: &OsStr,
+    ) -> Result<(), CopyError> {
+        let place = above.place();
+        match dir::stat_at(place.src, name) {
+            Ok(stat) if stat.kind() == FileType::Directory => {
+                self.make_directory(place, name)?;
+                self.subdirectory(scope, Arc::clone(above), name);
+                Ok(())
+            }
+            Ok(_) => self.entry(place, name),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(place.read_error(name, error)),
+        }
+    }
+
     fn counts(&self) -> Counts {
         Counts {
             entries: self.entries.load(Ordering::Relaxed),
@@ -417,6 +506,9 @@ impl Job<'_> {
         }
         match self.open_subdirectory(above.place(), name) {
             Ok(Some(opened)) => {
+                if let Some(seen) = self.options.seen.filter(|_| !opened.foreign) {
+                    seen.note(above.path.join(name), opened.stat.ino);
+                }
                 let directory = Directory {
                     src: opened.src,
                     dst: opened.dst,

@@ -313,6 +313,12 @@ impl Quiet for Still<'_> {
         Ok(())
     }
 
+    fn is_felt(&self) -> bool {
+        self.freeze
+            .iter()
+            .any(|user| user.status == Status::Running)
+    }
+
     fn release(&self) {
         for id in self.frozen.take() {
             if let Err(error) = self.snapshots.containers.thaw(id) {

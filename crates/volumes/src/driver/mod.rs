@@ -204,6 +204,10 @@ pub struct Place<'a> {
     pub options: &'a Options,
 }
 
+/// A copy that was made while its source could change, [`Driver::copy_ahead`].
+#[derive(Debug)]
+pub struct Ahead(pub(crate) sys::catch_up::Began);
+
 /// See the description of this module for what each method must guarantee.
 pub trait Driver: fmt::Debug + Send + Sync {
     /// What users write after `--driver`.
@@ -262,6 +266,28 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`DriverError::Replicate`], [`DriverError::Io`]; a part of the copy may be there.
     fn replicate(&self, from: &Path, to: &Path, access: Access) -> Result<Replica, DriverError>;
+
+    /// Begins what [`Driver::replicate`] does while others write to `from`, where that lets them be held for a shorter time;
+    /// `None` where it does not, and nothing is at `to` then.
+    ///
+    /// # Errors
+    /// As [`Driver::replicate`].
+    fn copy_ahead(&self, _from: &Path, _to: &Path) -> Result<Option<Ahead>, DriverError> {
+        Ok(None)
+    }
+
+    /// Ends that while nobody writes; `None` when it has to be done from the beginning.
+    ///
+    /// # Errors
+    /// As [`Driver::replicate`].
+    fn catch_up(
+        &self,
+        _from: &Path,
+        _to: &Path,
+        _ahead: &Ahead,
+    ) -> Result<Option<Replica>, DriverError> {
+        Ok(None)
+    }
 
     /// Makes a replica durable, up to its entry in its parent.
     ///

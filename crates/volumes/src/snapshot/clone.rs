@@ -17,7 +17,7 @@ use store::journal::{self, Operation};
 use store::names::check_volume_name;
 use store::{OpId, SnapshotId, StorageRow, VolumeId, VolumeRow, VolumeState, WriteTx};
 
-use super::create::held_still;
+use super::create::{Tree, copy_held};
 use super::{Quiet, SnapshotError};
 use crate::create::ANONYMOUS_LABEL;
 use crate::driver::Access;
@@ -172,11 +172,15 @@ impl Operation for Clone {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             other => other.map_err(SnapshotError::io("make", &directory))?,
         }
-        let copy = || Ok(driver.replicate(&source, &content, Access::Writable)?);
-        let replica = match context.quiet {
-            None => copy()?,
-            Some(quiet) => held_still(quiet, copy)?,
+        // A snapshot holds still by itself.
+        let quiet = context.quiet.filter(|_| self.snapshot.is_none());
+        let tree = Tree {
+            driver,
+            from: source,
+            to: content.clone(),
+            access: Access::Writable,
         };
+        let replica = copy_held(quiet, std::slice::from_ref(&tree))?[0];
         driver.settle(&content, Access::Writable, replica)?;
         driver.limit(&content, crate::resize::limits(&storage))?;
         place::link(&volumes.paths, &self.id, pool)?;

@@ -2,14 +2,15 @@
 //!
 //! Steps of the journaled operation:
 //! 1. begin: rows `creating`; the names are taken
-//! 2. `copy`: writers are held, every volume's content is copied to `snapshots/<id>`, writers go on; then the copies are
-//!    synced
+//! 2. `copy`: every volume's content is copied to `snapshots/<id>` while writers are held, what can be copied before is; then
+//!    the copies are synced
 //! 3. commit, with step 2's record: rows `ready`
 //!
 //! Before 3 everything is undone: nobody has seen the copies.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use store::journal::{self, Operation};
 use store::{OpId, SnapshotId, SnapshotRow, SnapshotState, VolumeId, VolumeRow, WriteTx};
 
 use super::{Quiet, Snapshot, SnapshotError, check_name, time_name};
-use crate::driver::{Access, Replica};
+use crate::driver::{Access, Ahead, Driver, Replica};
 use crate::{Volumes, held};
 
 /// Which snapshots shall be.
@@ -164,14 +165,16 @@ pub(crate) enum Step {
 }
 
 impl Create {
-    fn copy(&self, volumes: &Volumes) -> Result<Vec<Replica>, SnapshotError> {
+    fn trees<'v>(&self, volumes: &'v Volumes) -> Result<Vec<Tree<'v>>, SnapshotError> {
         self.members
             .iter()
             .map(|member| {
-                let driver = volumes.tree_driver(&member.volume_name, &member.driver)?;
-                let content = volumes.paths.volume_content(&member.volume);
-                let tree = volumes.paths.snapshot(&member.volume, &member.snapshot);
-                Ok(driver.replicate(&content, &tree, Access::ReadOnly)?)
+                Ok(Tree {
+                    driver: volumes.tree_driver(&member.volume_name, &member.driver)?,
+                    from: volumes.paths.volume_content(&member.volume),
+                    to: volumes.paths.snapshot(&member.volume, &member.snapshot),
+                    access: Access::ReadOnly,
+                })
             })
             .collect()
     }
@@ -224,10 +227,8 @@ impl Operation for Create {
         for member in &self.members {
             volumes.ensure_snapshots(&member.volume)?;
         }
-        let replicas = match context.quiet {
-            None => self.copy(volumes)?,
-            Some(quiet) => held_still(quiet, || self.copy(volumes))?,
-        };
+        let trees = self.trees(volumes)?;
+        let replicas = copy_held(context.quiet, &trees)?;
         for (member, replica) in self.members.iter().zip(&replicas) {
             volumes
                 .tree_driver(&member.volume_name, &member.driver)?
@@ -264,8 +265,53 @@ impl Operation for Create {
     }
 }
 
+/// What is to be copied, and where to.
+pub(super) struct Tree<'a> {
+    pub(super) driver: &'a dyn Driver,
+    pub(super) from: PathBuf,
+    pub(super) to: PathBuf,
+    pub(super) access: Access,
+}
+
+impl Tree<'_> {
+    fn copy(&self, ahead: Option<&Ahead>) -> Result<Replica, SnapshotError> {
+        if let Some(ahead) = ahead
+            && let Some(replica) = self.driver.catch_up(&self.from, &self.to, ahead)?
+        {
+            return Ok(replica);
+        }
+        Ok(self.driver.replicate(&self.from, &self.to, self.access)?)
+    }
+}
+
+/// Copies the trees at one instant, at which nobody writes; recovery, which only undoes, holds nobody.
+pub(super) fn copy_held(
+    quiet: Option<&dyn Quiet>,
+    trees: &[Tree<'_>],
+) -> Result<Vec<Replica>, SnapshotError> {
+    let Some(quiet) = quiet else {
+        return trees.iter().map(|tree| tree.copy(None)).collect();
+    };
+    let ahead = trees
+        .iter()
+        .map(|tree| {
+            if quiet.is_felt() {
+                Ok(tree.driver.copy_ahead(&tree.from, &tree.to)?)
+            } else {
+                Ok(None)
+            }
+        })
+        .collect::<Result<Vec<_>, SnapshotError>>()?;
+    held_still(quiet, || {
+        let trees = trees.iter().zip(&ahead);
+        trees
+            .map(|(tree, ahead)| tree.copy(ahead.as_ref()))
+            .collect()
+    })
+}
+
 /// Runs `copy` while nobody writes; lets them go on whatever happens, a panic included.
-pub(super) fn held_still<T>(
+fn held_still<T>(
     quiet: &dyn Quiet,
     copy: impl FnOnce() -> Result<T, SnapshotError>,
 ) -> Result<T, SnapshotError> {

@@ -57,6 +57,9 @@ pub trait Quiet {
     /// Whatever keeps the writers from being held: nothing is copied then.
     fn hold(&self) -> Result<(), Box<dyn Error + Send + Sync>>;
 
+    /// Whether anybody is held. Then as much as possible is copied before, and only the rest while they are.
+    fn is_felt(&self) -> bool;
+
     /// Called as soon as the last one is, and after a failure; after a [`Quiet::hold`] that failed, too.
     fn release(&self);
 }
@@ -68,6 +71,10 @@ pub struct Unheld;
 impl Quiet for Unheld {
     fn hold(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
+    }
+
+    fn is_felt(&self) -> bool {
+        false
     }
 
     fn release(&self) {}

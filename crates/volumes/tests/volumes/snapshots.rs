@@ -320,6 +320,10 @@ fn a_group_is_taken_while_writers_are_held() {
             Ok(())
         }
 
+        fn is_felt(&self) -> bool {
+            true
+        }
+
         fn release(&self) {
             self.released.set(self.released.get() + 1);
         }
@@ -371,4 +375,182 @@ fn leases_keep_snapshot_and_volume() {
         .restore("data", &RestoreFrom::LastKept, false)
         .expect_err("never restored");
     assert!(matches!(error, SnapshotError::NothingToUndo(_)), "{error}");
+}
+
+/// Changes a volume at the last moment before nobody may: after all that is copied ahead.
+struct LastMoment<'a> {
+    data: &'a Path,
+    change: fn(&Path),
+    /// The number of a file that was copied ahead.
+    ahead: Cell<Option<u64>>,
+}
+
+impl Quiet for LastMoment<'_> {
+    fn hold(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let snapshots = self.data.with_file_name("snapshots");
+        let kept = std::fs::read_dir(snapshots)
+            .ok()
+            .and_then(|mut kept| kept.next());
+        let kept = kept.map(|kept| kept.unwrap().path().join("a/b/c/d"));
+        let found = kept.and_then(|kept| kept.metadata().ok());
+        self.ahead.set(found.map(|found| found.ino()));
+        (self.change)(self.data);
+        Ok(())
+    }
+
+    fn is_felt(&self) -> bool {
+        true
+    }
+
+    fn release(&self) {}
+}
+
+/// Contents, and what else a copy has to have.
+fn faithful(root: &Path) -> Vec<String> {
+    let mut found: Vec<String> = tree(root)
+        .into_iter()
+        .map(|(name, content)| {
+            let meta = root
+                .join(name.trim_end_matches('/'))
+                .symlink_metadata()
+                .unwrap();
+            let time = (meta.mtime(), meta.mtime_nsec());
+            let links = if meta.is_dir() { 0 } else { meta.nlink() };
+            format!("{name} {content:?} {:o} {time:?} {links}", meta.mode())
+        })
+        .collect();
+    let meta = root.metadata().unwrap();
+    found.push(format!(
+        "{:o} {:?}",
+        meta.mode(),
+        (meta.mtime(), meta.mtime_nsec())
+    ));
+    found
+}
+
+#[test]
+fn what_changes_while_it_is_copied_ahead_is_in_the_snapshot() {
+    use std::fs;
+    type Named = (&'static str, fn(&Path));
+    const CHANGES: [Named; 12] = [
+        ("nothing", |_| {}),
+        ("a file of the same length and time", |data| {
+            let file = data.join("a/b/file");
+            let modified = fs::metadata(&file).unwrap().modified().unwrap();
+            fs::write(&file, "FILE").unwrap();
+            fs::File::open(&file)
+                .unwrap()
+                .set_modified(modified)
+                .unwrap();
+        }),
+        ("new entries", |data| {
+            write_files(
+                data,
+                &[("a/new", "new"), ("a/deep/er/new", "new"), ("top", "new")],
+            );
+            std::os::unix::fs::symlink("a", data.join("a/link")).unwrap();
+        }),
+        ("removed entries", |data| {
+            fs::remove_file(data.join("a/b/file")).unwrap();
+            fs::remove_dir_all(data.join("other")).unwrap();
+        }),
+        ("renamed files", |data| {
+            fs::rename(data.join("a/b/file"), data.join("other/file")).unwrap();
+            fs::rename(data.join("one"), data.join("a/b/two")).unwrap();
+        }),
+        ("a renamed directory", |data| {
+            fs::rename(data.join("a"), data.join("renamed")).unwrap();
+        }),
+        ("directories that changed places", |data| {
+            fs::rename(data.join("a"), data.join("x")).unwrap();
+            fs::rename(data.join("other"), data.join("a")).unwrap();
+            fs::rename(data.join("x"), data.join("other")).unwrap();
+        }),
+        ("a directory in place of another one", |data| {
+            fs::remove_dir_all(data.join("a")).unwrap();
+            write_files(data, &[("a/b/file", "another")]);
+        }),
+        (
+            "a file in place of a directory, and the other way",
+            |data| {
+                fs::remove_dir_all(data.join("a")).unwrap();
+                fs::remove_file(data.join("one")).unwrap();
+                write_files(data, &[("a", "file"), ("one/file", "directory")]);
+            },
+        ),
+        ("modes", |data| {
+            use std::os::unix::fs::PermissionsExt as _;
+            for (name, mode) in [("a/b", 0o700), ("one", 0o600), ("", 0o711)] {
+                fs::set_permissions(data.join(name), fs::Permissions::from_mode(mode)).unwrap();
+            }
+        }),
+        ("a file with two names", |data| {
+            fs::write(data.join("linked"), "changed").unwrap();
+        }),
+        ("a name more, and one less", |data| {
+            fs::hard_link(data.join("one"), data.join("a/one")).unwrap();
+            fs::remove_file(data.join("other/linked")).unwrap();
+        }),
+    ];
+    everywhere(|scratch, sharing| {
+        let opened = scratch.open();
+        for (what, change) in CHANGES {
+            opened.volumes.create(named("data")).unwrap();
+            let data = content(&opened, "data");
+            write_files(
+                &data,
+                &[
+                    ("a/b/file", "file"),
+                    ("a/b/c/d", "deep"),
+                    ("one", "1"),
+                    ("other/other", "other"),
+                    ("linked", "linked"),
+                ],
+            );
+            fs::hard_link(data.join("linked"), data.join("other/linked")).unwrap();
+            // What has just been made may be changing still.
+            let made = std::time::Instant::now();
+            testkit::until("the files are older", || {
+                (made.elapsed() > std::time::Duration::from_millis(150)).then_some(())
+            });
+            let quiet = LastMoment {
+                data: &data,
+                change,
+                ahead: Cell::new(None),
+            };
+            opened
+                .volumes
+                .create_snapshots(&request(&["data"], "s"), &quiet)
+                .unwrap();
+            let snapshot = opened.volumes.snapshot("data", "s").unwrap();
+            assert_eq!(faithful(&snapshot.path), faithful(&data), "{what}");
+            // On XFS it is not made anew, unless files with several names are in it.
+            if sharing == Sharing::Shared && ["nothing", "new entries", "modes"].contains(&what) {
+                let kept = snapshot.path.join("a/b/c/d").metadata().unwrap().ino();
+                assert_eq!(quiet.ahead.get(), Some(kept), "{what}");
+            }
+            let clone = CloneVolume {
+                source: "data".to_owned(),
+                name: "copy".to_owned(),
+                ..CloneVolume::default()
+            };
+            let quiet = LastMoment {
+                change: |_| {},
+                ..quiet
+            };
+            opened.volumes.clone_volume(&clone, &quiet).unwrap();
+            assert_eq!(
+                faithful(&content(&opened, "copy")),
+                faithful(&data),
+                "{what}"
+            );
+            opened.assert_sound(what);
+            for volume in ["data", "copy"] {
+                opened
+                    .volumes
+                    .dispose(volume, false, volumes::Disposal::Now)
+                    .ok();
+            }
+        }
+    });
 }

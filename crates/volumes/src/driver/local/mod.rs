@@ -9,8 +9,8 @@ use std::path::Path;
 use rustix::mount::UnmountFlags;
 
 use super::{
-    Abilities, Access, Bound, Capabilities, Driver, DriverError, Held, Limits, Options, Place,
-    Replica, Requested, Scope, Sharing,
+    Abilities, Access, Ahead, Bound, Capabilities, Driver, DriverError, Held, Limits, Options,
+    Place, Replica, Requested, Scope, Sharing,
 };
 use crate::mount_table;
 
@@ -100,6 +100,19 @@ impl Driver for Local {
 
     fn replicate(&self, from: &Path, to: &Path, access: Access) -> Result<Replica, DriverError> {
         trees::replicate(from, to, access)
+    }
+
+    fn copy_ahead(&self, from: &Path, to: &Path) -> Result<Option<Ahead>, DriverError> {
+        trees::copy_ahead(from, to)
+    }
+
+    fn catch_up(
+        &self,
+        from: &Path,
+        to: &Path,
+        ahead: &Ahead,
+    ) -> Result<Option<Replica>, DriverError> {
+        trees::catch_up(from, to, ahead)
     }
 
     fn settle(&self, tree: &Path, access: Access, replica: Replica) -> Result<(), DriverError> {

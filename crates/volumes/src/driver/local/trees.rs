@@ -11,9 +11,10 @@ use std::path::Path;
 
 use rustix::fs::Mode;
 use sys::btrfs;
+use sys::catch_up::Began;
 use sys::copy_tree::{CopyOptions, copy_tree};
 
-use super::super::{Access, DriverError, Replica, Sharing};
+use super::super::{Access, Ahead, DriverError, Replica, Sharing};
 use super::{bound, image};
 use crate::open_directory;
 
@@ -85,16 +86,66 @@ pub(super) fn replicate(from: &Path, to: &Path, access: Access) -> Result<Replic
         return snapshot().map(|()| Replica::Whole).map_err(make);
     }
     make_root(to, 0o700).map_err(make)?;
+    copy(from, to, &COPY)
+}
+
+/// How files are copied.
+const COPY: CopyOptions<'static> = CopyOptions {
+    root_attributes: true,
+    one_file_system: true,
+    share_always: true,
+    seen: None,
+    progress: None,
+};
+
+fn copy(from: &Path, to: &Path, options: &CopyOptions<'_>) -> Result<Replica, DriverError> {
+    let source = open_directory(from).map_err(DriverError::io("open", from))?;
     let target = open_directory(to).map_err(DriverError::io("open", to))?;
-    let options = CopyOptions {
-        root_attributes: true,
-        one_file_system: true,
-        share_always: true,
-        ..CopyOptions::default()
-    };
-    copy_tree(source.as_fd(), target.as_fd(), &options)
+    copy_tree(source.as_fd(), target.as_fd(), options)
         .map(|counts| Replica::Files {
             bytes: counts.bytes,
+        })
+        .map_err(|source| DriverError::Replicate {
+            to: to.to_owned(),
+            source,
+        })
+}
+
+/// Where files share their data one by one it takes as long as there are files, and few of them change meanwhile.
+pub(super) fn copy_ahead(from: &Path, to: &Path) -> Result<Option<Ahead>, DriverError> {
+    if image::exists(from)? || sharing(from)? != Sharing::Shared {
+        return Ok(None);
+    }
+    discard(to)?;
+    make_root(to, 0o700).map_err(DriverError::io("make", to))?;
+    let began = Began::now();
+    let options = CopyOptions {
+        seen: Some(began.seen()),
+        ..COPY
+    };
+    match copy(from, to, &options) {
+        Ok(_) => Ok(Some(Ahead(began))),
+        // What was moved about under its eyes may have confused it.
+        Err(error) => {
+            tracing::debug!(tree = %from.display(), error = &error as &dyn std::error::Error, "not copied ahead");
+            discard(to)?;
+            Ok(None)
+        }
+    }
+}
+
+pub(super) fn catch_up(
+    from: &Path,
+    to: &Path,
+    ahead: &Ahead,
+) -> Result<Option<Replica>, DriverError> {
+    let source = open_directory(from).map_err(DriverError::io("open", from))?;
+    let target = open_directory(to).map_err(DriverError::io("open", to))?;
+    sys::catch_up::catch_up(source.as_fd(), target.as_fd(), &ahead.0, &COPY)
+        .map(|counts| {
+            counts.map(|counts| Replica::Files {
+                bytes: counts.bytes,
+            })
         })
         .map_err(|source| DriverError::Replicate {
             to: to.to_owned(),
