@@ -11,7 +11,7 @@ use std::process::Command;
 const LEGAL: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("archive", &["sys"]),
-    ("backup", &[]),
+    ("backup", &["sys"]),
     ("cli", &["api", "archive", "dockerfile", "transfer"]),
     ("dockerfile", &[]),
     (

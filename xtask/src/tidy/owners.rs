@@ -5,6 +5,7 @@ use super::edges::{FREE, Package};
 
 /// Dependency, a crate that may use it; nearly all have one only.
 const OWNERS: &[(&str, &str)] = &[
+    ("aes256ctr_poly1305aes", "backup"),
     ("bzip2", "archive"),
     ("clap", "cli"),
     ("clap_complete", "cli"),
@@ -22,7 +23,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("netlink-packet-route", "sys"),
     ("openssh-sftp-client", "backup"),
     ("rusqlite", "store"),
-    ("rustic_backend", "backup"),
+    ("rustic_cdc", "backup"),
     ("rustic_core", "backup"),
     ("rusty-s3", "backup"),
     ("tar", "archive"),
@@ -33,6 +34,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("ureq", "registry"),
     ("ureq", "volume-plugins"),
     ("zstd", "archive"),
+    ("zstd", "backup"),
 ];
 
 pub(super) fn check(packages: &[Package]) -> Vec<Finding> {

@@ -1,0 +1,160 @@
+//! Which blob is in which pack: the index of a repository, held in memory as densely as is practical.
+//!
+//! A blob is data or a tree; both kinds have tables of their own, because a file may hold the bytes of a tree.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use rustic_core::Id;
+use serde::{Deserialize, Serialize};
+
+/// What is in a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BlobKind {
+    Data,
+    Tree,
+}
+
+/// A file of the index.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct IndexFile {
+    #[serde(default)]
+    pub(crate) packs: Vec<IndexPack>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct IndexPack {
+    pub(crate) id: Id,
+    #[serde(default)]
+    pub(crate) blobs: Vec<IndexBlob>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct IndexBlob {
+    pub(crate) id: Id,
+    #[serde(rename = "type")]
+    pub(crate) kind: BlobKind,
+    pub(crate) offset: u32,
+    pub(crate) length: u32,
+    /// Before compression; 0 when it is not compressed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) uncompressed_length: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl IndexPack {
+    /// Of the whole pack file: blobs, their sealed description, its length.
+    pub(crate) fn size(&self) -> u64 {
+        let overhead = crate::crypt::OVERHEAD as u64;
+        let entry = |blob: &IndexBlob| {
+            if blob.uncompressed_length == 0 {
+                37
+            } else {
+                41
+            }
+        };
+        self.blobs
+            .iter()
+            .map(|blob| u64::from(blob.length) + entry(blob))
+            .sum::<u64>()
+            + overhead
+            + 4
+    }
+
+    pub(crate) fn kind(&self) -> BlobKind {
+        self.blobs.first().map_or(BlobKind::Data, |blob| blob.kind)
+    }
+}
+
+/// Where a blob is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) pack: u32,
+    pub(crate) offset: u32,
+    pub(crate) length: u32,
+    pub(crate) raw: u32,
+}
+
+impl Spot {
+    /// Of the blob itself.
+    pub(crate) fn plain_length(&self) -> u64 {
+        if self.raw == 0 {
+            u64::from(self.length).saturating_sub(crate::crypt::OVERHEAD as u64)
+        } else {
+            u64::from(self.raw)
+        }
+    }
+}
+
+/// Ids are hashes already.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    /// The length of the id, which is always the same.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+pub(crate) type IdMap<T> = HashMap<Id, T, BuildHasherDefault<IdHasher>>;
+pub(crate) type IdSet = std::collections::HashSet<Id, BuildHasherDefault<IdHasher>>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    packs: Vec<Id>,
+    data: IdMap<Spot>,
+    trees: IdMap<Spot>,
+}
+
+impl Index {
+    pub(crate) fn add(&mut self, pack: &IndexPack) {
+        let number = u32::try_from(self.packs.len()).expect("fewer than 2^32 packs");
+        self.packs.push(pack.id);
+        for blob in &pack.blobs {
+            let spot = Spot {
+                pack: number,
+                offset: blob.offset,
+                length: blob.length,
+                raw: blob.uncompressed_length,
+            };
+            self.table(blob.kind).insert(blob.id, spot);
+        }
+    }
+
+    fn table(&mut self, kind: BlobKind) -> &mut IdMap<Spot> {
+        match kind {
+            BlobKind::Data => &mut self.data,
+            BlobKind::Tree => &mut self.trees,
+        }
+    }
+
+    pub(crate) fn find(&self, kind: BlobKind, id: &Id) -> Option<Spot> {
+        match kind {
+            BlobKind::Data => self.data.get(id),
+            BlobKind::Tree => self.trees.get(id),
+        }
+        .copied()
+    }
+
+    pub(crate) fn has(&self, kind: BlobKind, id: &Id) -> bool {
+        self.find(kind, id).is_some()
+    }
+
+    pub(crate) fn pack(&self, number: u32) -> Id {
+        self.packs[number as usize]
+    }
+}

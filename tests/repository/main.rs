@@ -1,0 +1,27 @@
+//! Repositories of backups: on every kind of place, with restic on the other side, and with everything that can go wrong.
+
+#![expect(clippy::unwrap_used, reason = "a test program")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::exit,
+    reason = "a test program"
+)]
+
+use testkit::libtest_mimic::{Arguments, Trial};
+
+mod restic;
+mod world;
+
+fn main() {
+    let suites = [("restic", restic::TESTS)];
+    let trials = suites.into_iter().flat_map(|(suite, tests)| {
+        tests.iter().map(move |(name, test)| {
+            Trial::test(format!("{suite}::{name}"), || {
+                test();
+                Ok(())
+            })
+        })
+    });
+    testkit::libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}
