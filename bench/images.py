@@ -21,10 +21,12 @@ def connect(docker_pid_file):
     """A wire between the two namespaces."""
     with open(docker_pid_file) as file:
         pid = file.read().strip()
+    inside = ["nsenter", f"--net=/proc/{pid}/ns/net", "ip"]
+    # Of an earlier run whose namespace is not gone yet.
+    subprocess.run([*inside, "link", "delete", "bench1"], stderr=subprocess.DEVNULL)
     subprocess.run(["ip", "link", "add", "bench0", "type", "veth", "peer", "name", "bench1", "netns", pid], check=True)
     subprocess.run(["ip", "addr", "add", f"{HERE}/24", "dev", "bench0"], check=True)
     subprocess.run(["ip", "link", "set", "bench0", "up"], check=True)
-    inside = ["nsenter", f"--net=/proc/{pid}/ns/net", "ip"]
     subprocess.run([*inside, "addr", "add", f"{THERE}/24", "dev", "bench1"], check=True)
     subprocess.run([*inside, "link", "set", "bench1", "up"], check=True)
 

@@ -10,8 +10,9 @@ import sys
 import time
 
 import images
+import lists
 
-STATE = "/var/tmp/orlop-bench"
+STATE = os.environ.get("BENCH_STATE", "/var/tmp/orlop-bench")
 DATA = STATE + "/data"
 ORLOP = os.path.abspath(os.environ["ORLOP"])
 DOCKER = os.environ.get("DOCKER_BIN", "docker")
@@ -200,6 +201,36 @@ def rebuild_image(all_engines, rounds):
     return images.rebuild(all_engines, rounds, DATA, interleave)
 
 
+def list_containers(_engines, rounds):
+    return lists.containers(rounds, DATA, interleave)
+
+
+def list_running(_engines, rounds):
+    return lists.running(rounds, DATA, interleave)
+
+
+def list_volumes(_engines, rounds):
+    return lists.volumes(rounds, DATA, interleave)
+
+
+def stream_costs():
+    """Measured once for both figures."""
+    if not stream_costs.known:
+        stream_costs.known.update(lists.streams(DATA))
+    return stream_costs.known
+
+
+stream_costs.known = {}
+
+
+def stream_threads(_engines, _rounds):
+    return {name: float(threads) for name, (threads, _) in stream_costs().items()}
+
+
+def stream_memory(_engines, _rounds):
+    return {name: float(memory) for name, (_, memory) in stream_costs().items()}
+
+
 CASES = {
     "run --rm --network none busybox true": (run_none, "ms"),
     "run --rm busybox true (bridge)": (run_bridge, "ms"),
@@ -211,6 +242,11 @@ CASES = {
     "private memory of a shim": (shim_memory, "KiB"),
     "pull of 1 GB in 50,000 files": (pull_image, "ms"),
     "rebuild, nothing changed, 500 MB": (rebuild_image, "ms"),
+    "GET /containers/json?all=1 (1,000; 50 of them running)": (list_containers, "ms"),
+    "GET /containers/json (50 running of 1,000)": (list_running, "ms"),
+    "GET /volumes (10,000)": (list_volumes, "ms"),
+    "threads for 500 attached streams and 200 watchers": (stream_threads, "threads"),
+    "memory for 500 attached streams and 200 watchers": (stream_memory, "KiB"),
 }
 
 
@@ -245,7 +281,7 @@ def main():
             result = function(all_engines, arguments.rounds)
             rivals = {rival: value for rival, value in result.items() if rival != "orlop"}
             shown = ", ".join(f"{rival} {value:.1f}" for rival, value in rivals.items())
-            ratios = ", ".join(f"{result['orlop'] / value:.3f} ({rival})" for rival, value in rivals.items())
+            ratios = ", ".join(f"{result['orlop'] / value:.3f} ({rival})" for rival, value in rivals.items() if value > 0)
             print(f"| {name} | {unit} | {result['orlop']:.1f} | {shown or '-'} | {ratios or '-'} |", flush=True)
     finally:
         server.terminate()

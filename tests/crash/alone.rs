@@ -12,7 +12,7 @@ use testkit::{Client, Engine, Running, binary, until};
 
 use super::Scene;
 
-type Test = (&'static str, fn(&mut Scene));
+pub(super) type Test = (&'static str, fn(&mut Scene));
 
 const TESTS: &[Test] = &[
     (
@@ -51,6 +51,7 @@ const TESTS: &[Test] = &[
 pub(super) fn trials(tags: &Arc<Mutex<Vec<String>>>) -> Vec<Trial> {
     TESTS
         .iter()
+        .chain(super::restarts::TESTS)
         .map(|&(name, test)| {
             let tags = Arc::clone(tags);
             Trial::test(name, move || {
@@ -63,15 +64,15 @@ pub(super) fn trials(tags: &Arc<Mutex<Vec<String>>>) -> Vec<Trial> {
         .collect()
 }
 
-fn kill(pid: i32) {
+pub(super) fn kill(pid: i32) {
     rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
-fn pid_of(scene: &Scene, container: &str) -> i32 {
+pub(super) fn pid_of(scene: &Scene, container: &str) -> i32 {
     scene.inspect(container, "{{.State.Pid}}").parse().unwrap()
 }
 
-fn lives(pid: i32) -> bool {
+pub(super) fn lives(pid: i32) -> bool {
     let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     state
         .rsplit(") ")

@@ -3,6 +3,7 @@
 //! * [`steps`]: the engine dies at each step of each operation of several steps; the next start leaves the object absent or
 //!   complete, and nothing else.
 //! * [`alone`]: containers whose engine, shim or both go away.
+//! * [`restarts`]: restart policies and health checks across reboots, and while no engine runs.
 
 #![expect(clippy::unwrap_used, reason = "a test program")]
 #![allow(clippy::disallowed_methods, clippy::exit, reason = "a test program")]
@@ -13,6 +14,7 @@ use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Client, Engine, FakePlugin, Host, Output, Registry, RegistryOptions};
 
 mod alone;
+mod restarts;
 mod steps;
 
 /// An engine with the small image, and `orlop` to drive it.

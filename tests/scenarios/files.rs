@@ -264,6 +264,39 @@ fn f07(scene: &Scene) {
     assert!(!seen.contains("unseen"), "{seen}");
     scene.run("diff %nobody").fails(1, "No such container");
     scene.run("rm %it").ok();
+    // Places that were made for mounts are the container's, as in Docker, what is mounted is not; before the first start there
+    // are none, and of the files that every container gets there is never a word.
+    let here = scene.directory("bound");
+    scene
+        .run_and(
+            &format!(
+                "create --name %it --tmpfs /made/tmp -v /anon/volume -v {}:/bound/here -v %vol:/deep/er/named busybox sh -c",
+                text(&here)
+            ),
+            &["echo x > /own; echo x > /made/tmp/x; echo x > /deep/er/named/x"],
+        )
+        .ok();
+    assert_eq!(scene.run("diff %it").ok(), "");
+    scene.run("start -a %it").ok();
+    let seen = scene.run("diff %it").ok();
+    let mut lines: Vec<&str> = seen.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "A /anon",
+            "A /anon/volume",
+            "A /bound",
+            "A /bound/here",
+            "A /deep",
+            "A /deep/er",
+            "A /deep/er/named",
+            "A /made",
+            "A /made/tmp",
+            "A /own",
+        ]
+    );
+    scene.run("rm -v %it").ok();
     scene.run("volume rm %vol").ok();
 }
 
@@ -291,6 +324,13 @@ fn f08(scene: &Scene) {
         );
         assert!(!listed.contains("unseen"), "{listed}");
     }
+    // What is no file is not replaced by one.
+    let device = here.join("null");
+    host("mknod", &[text(&device), "c", "1", "3"]);
+    scene
+        .run(&format!("export -o {} %it", device.display()))
+        .fails(1, "device");
+    assert!(!fs::metadata(&device).unwrap().is_file());
     // An exported container is an image again.
     let image = format!("{}-exported", scene.prefix);
     scene

@@ -220,12 +220,30 @@ fn h05(scene: &Scene) {
     scene.run("pause %it").ok();
     let last = || scene.inspect("it", "{{(index .State.Health.Log 0).Start}}");
     let frozen = last();
+    assert_eq!(status(scene, "it"), "unhealthy");
+    let by_health = format!(
+        "ps -q --filter health=unhealthy --filter name={}",
+        scene.name("it")
+    );
+    assert_eq!(scene.run(&by_health).ok().lines().count(), 1);
     // Longer than several intervals: a frozen container is not probed, and does not time out.
     scene.run("run --rm busybox sleep 1").ok();
     assert_eq!(last(), frozen);
     scene.run("unpause %it").ok();
     until("probes go on", || (last() != frozen).then_some(()));
-    assert_eq!(status(scene, "it"), "healthy");
+    scene.until_inspect("it", "{{.State.Health.Status}}", "healthy");
+    let told = scene
+        .run_and(
+            &format!(
+                "events --since 0 --until {} --filter container={} --filter event=health_status --format",
+                seconds() + 1,
+                scene.name("it")
+            ),
+            &["{{.Action}}"],
+        )
+        .ok();
+    // Freezing tells nothing of health; being well again does.
+    assert_eq!(told, "health_status: healthy\nhealth_status: healthy");
     scene.run("stop -t 0 %it").ok();
     assert_eq!(status(scene, "it"), "unhealthy");
     let shown = scene

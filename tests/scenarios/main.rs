@@ -26,6 +26,7 @@ mod consistency;
 mod containers;
 mod data_containers;
 mod downloads;
+mod events;
 mod fake_registry;
 mod files;
 mod health;
@@ -34,11 +35,13 @@ mod images;
 mod limits;
 mod mount_care;
 mod mounts;
+mod network_options;
 mod networks;
 mod pools;
 mod processes;
 mod registry;
 mod registry_logins;
+mod restarts;
 mod servers;
 mod snapshots;
 mod streams;
@@ -226,11 +229,14 @@ fn main() {
         servers::SCENARIOS,
         containers::SCENARIOS,
         processes::SCENARIOS,
+        restarts::SCENARIOS,
+        events::SCENARIOS,
         health::SCENARIOS,
         limits::SCENARIOS,
         streams::SCENARIOS,
         files::SCENARIOS,
         networks::SCENARIOS,
+        network_options::SCENARIOS,
         images::SCENARIOS,
         build::SCENARIOS,
         build_sources::SCENARIOS,

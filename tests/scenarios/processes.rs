@@ -398,7 +398,7 @@ fn p14(scene: &Scene) {
     let since = seconds();
     scene.run("volume create %v").ok();
     scene
-        .run("run -d --name %it -l tier=x -v %v:/v busybox sleep 1000")
+        .run("run -d --name %it -l tier=%x -v %v:/v busybox sleep 1000")
         .ok();
     scene.run("top %it").ok();
     scene.run("pause %it").ok();
@@ -424,7 +424,10 @@ fn p14(scene: &Scene) {
             .ok()
     };
     // What is told comes in the order in which it happened.
-    let of_container = heard("--filter label=tier=x", "{{.Action}}");
+    let of_container = heard(
+        &format!("--filter label=tier={}", scene.name("x")),
+        "{{.Action}}",
+    );
     let mut rest = of_container.lines();
     for action in [
         "create",

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use crate::containers::list::Filters;
 use crate::containers::{ContainerError, ContainerSummary, ListRequest, Status};
 use crate::engine::Engine;
 use crate::images::{ImageListRequest, ImageSummary};
@@ -125,12 +124,8 @@ impl Engine {
     }
 
     pub fn info(&self) -> Result<Info, ContainerError> {
-        let rows = self.containers.list(&ListRequest {
-            all: true,
-            filters: Filters::default(),
-            ..ListRequest::default()
-        })?;
-        let count = |status: Status| rows.iter().filter(|row| row.status == status).count();
+        let statuses = self.containers.statuses()?;
+        let count = |status: Status| statuses.iter().filter(|&&one| one == status).count();
         let (running, paused) = (
             count(Status::Running) + count(Status::Restarting),
             count(Status::Paused),
@@ -164,10 +159,10 @@ impl Engine {
             }
         }
         Ok(Info {
-            containers: rows.len(),
+            containers: statuses.len(),
             running,
             paused,
-            stopped: rows.len() - running - paused,
+            stopped: statuses.len() - running - paused,
             images: self.images.list(&ImageListRequest::default())?.len(),
             kernel: uname.release().to_string_lossy().into_owned(),
             operating_system: field("PRETTY_NAME"),

@@ -57,9 +57,12 @@ mod tests {
         send(&mut shim, &Response::Ok).unwrap();
         shim.write_all(b"output").unwrap();
 
-        let error = call(&mut engine, &Request::Pause).unwrap_err();
+        let error = call(&mut engine, &Request::Pause { unwell: false }).unwrap_err();
         assert_eq!(error.to_string(), "container is not running");
-        assert_eq!(call(&mut engine, &Request::Pause).unwrap(), Response::Ok);
+        assert_eq!(
+            call(&mut engine, &Request::Pause { unwell: false }).unwrap(),
+            Response::Ok
+        );
         let mut rest = [0; 6];
         engine.read_exact(&mut rest).unwrap();
         assert_eq!(&rest, b"output");

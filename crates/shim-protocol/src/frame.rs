@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn broken_peers_are_told_apart() {
-        let bytes = encode(&Request::Pause).unwrap();
+        let bytes = encode(&Request::Pause { unwell: false }).unwrap();
         let cases: [(&[u8], &str); 5] = [
             (b"", "connection closed before a message"),
             (b"\x01\0", "connection closed within a message"),

@@ -47,7 +47,11 @@ pub enum Request {
     KillAll {
         signal: i32,
     },
-    Pause,
+    /// `unwell`: its health check counts as failed until the next probe. A shim that is older than this freezes, too.
+    Pause {
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unwell: bool,
+    },
     Unpause,
     Resize {
         rows: u16,

@@ -386,7 +386,11 @@ mod tests {
                 Request::KillAll { signal: 9 },
                 r#"{"request":"kill_all","signal":9}"#,
             ),
-            (Request::Pause, r#"{"request":"pause"}"#),
+            (Request::Pause { unwell: false }, r#"{"request":"pause"}"#),
+            (
+                Request::Pause { unwell: true },
+                r#"{"request":"pause","unwell":true}"#,
+            ),
             (Request::Unpause, r#"{"request":"unpause"}"#),
             (
                 Request::Resize {

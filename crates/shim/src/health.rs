@@ -10,7 +10,8 @@
 //! * a probe that takes too long is killed, with all that it has started in its process group;
 //! * a new start of the container begins with `starting`; the log of the last probes stays.
 //!
-//! While the container is frozen its health stands still: neither intervals nor timeouts run on.
+//! While the container is frozen there are no probes: neither intervals nor timeouts run on. When it is its user who froze
+//! it, it is unhealthy until the next good probe.
 
 use std::time::{Duration, Instant};
 
@@ -111,8 +112,13 @@ impl Monitor {
         self.probe = None;
     }
 
-    pub(crate) fn freeze(&mut self, now: Instant) {
+    /// `unwell`: a container that its user has frozen does not serve anybody, which is what its health tells until the next
+    /// probe; one that is frozen for a moment does not notice.
+    pub(crate) fn freeze(&mut self, now: Instant, unwell: bool) {
         self.frozen_at = Some(now);
+        if unwell {
+            self.record.status = HealthStatus::Unhealthy;
+        }
     }
 
     pub(crate) fn thaw(&mut self, now: Instant) {
@@ -458,10 +464,26 @@ mod tests {
         let begin = Instant::now();
         monitor.begin(begin);
         let due = monitor.due().expect("the first probe");
-        monitor.freeze(begin);
+        monitor.freeze(begin, false);
         assert_eq!(monitor.due(), None);
         monitor.thaw(begin + Duration::from_secs(100));
         assert_eq!(monitor.due(), Some(due + Duration::from_secs(100)));
+        assert_eq!(monitor.record.status, HealthStatus::Starting);
+    }
+
+    #[test]
+    fn what_its_user_has_frozen_is_unhealthy_until_a_good_probe() {
+        let mut monitor = monitor(0);
+        let now = Instant::now();
+        monitor.begin(now);
+        monitor.judge(probe(0), now, now);
+        monitor.freeze(now, true);
+        monitor.thaw(now);
+        assert_eq!(monitor.record.status, HealthStatus::Unhealthy);
+        monitor.judge(probe(1), now, now);
+        assert_eq!(monitor.record.status, HealthStatus::Unhealthy);
+        monitor.judge(probe(0), now, now);
+        assert_eq!(monitor.record.status, HealthStatus::Healthy);
     }
 
     #[test]

@@ -76,8 +76,8 @@ impl Supervisor {
             Request::KillAll { signal } => {
                 self.while_running(|shim| runtime::kill_all(&shim.spec, signal))
             }
-            Request::Pause => self.pause(true),
-            Request::Unpause => self.pause(false),
+            Request::Pause { unwell } => self.pause(true, unwell),
+            Request::Unpause => self.pause(false, false),
             Request::Resize { rows, columns } => self
                 .running()
                 .ok_or(NOT_RUNNING.to_owned())
@@ -158,12 +158,12 @@ impl Supervisor {
             .map_err(|error| error.to_string())?;
         if self.state.paused && (stop || signal == 9) {
             // A frozen process does not even die.
-            self.pause(false)?;
+            self.pause(false, false)?;
         }
         Ok(())
     }
 
-    fn pause(&mut self, paused: bool) -> Result<(), String> {
+    fn pause(&mut self, paused: bool, unwell: bool) -> Result<(), String> {
         if self.state.paused == paused {
             return Err(format!(
                 "container is {}paused",
@@ -181,7 +181,7 @@ impl Supervisor {
         if let Some(health) = &mut self.health {
             let now = Instant::now();
             if paused {
-                health.freeze(now);
+                health.freeze(now, unwell);
             } else {
                 health.thaw(now);
             }

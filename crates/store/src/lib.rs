@@ -33,7 +33,7 @@ pub use ids::{ContainerId, ImageId, LayerId, OpId, PoolId, SnapshotId, VolumeId}
 pub use instance_lock::InstanceLock;
 pub use paths::{DEFAULT_ROOT, Paths};
 pub use tables::build_cache::{BuildMountRow, BuildRecordRow};
-pub use tables::containers::{ContainerRow, ContainerState};
+pub use tables::containers::{ContainerListing, ContainerRow, ContainerState};
 pub use tables::images::{DigestRow, ImageRow, TagRow};
 pub use tables::layer_blobs::LayerBlobRow;
 pub use tables::layers::{LayerRow, LayerState};

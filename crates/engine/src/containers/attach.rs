@@ -107,10 +107,7 @@ impl Containers {
     pub fn resize(&self, reference: &str, rows: u16, columns: u16) -> Result<(), ContainerError> {
         let row = self.find(reference)?;
         if !row.status()?.is_active() {
-            return Err(ContainerError::Conflict(format!(
-                "Container {} is not running",
-                row.id
-            )));
+            return Err(ContainerError::NotRunning(row.id));
         }
         self.ask(&row.id, &Request::Resize { rows, columns })?;
         let (height, width) = (rows.to_string(), columns.to_string());

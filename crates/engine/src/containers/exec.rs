@@ -146,6 +146,12 @@ impl Containers {
             detach: start.detach,
             detach_keys: Some(detach_keys(request.detach_keys.as_deref())?),
         };
+        // As in Docker before it starts: its end may come before the shim's answer is read here.
+        self.publish(
+            &row,
+            &format!("exec_start: {}", event_words(&request.cmd)),
+            &[("execID", exec)],
+        );
         let (stream, response) = self.converse(
             &row.id,
             &Request::Exec {
@@ -160,11 +166,6 @@ impl Containers {
         if let Some(known) = self.execs().get_mut(exec) {
             known.pid = pid;
         }
-        self.publish(
-            &row,
-            &format!("exec_start: {}", event_words(&request.cmd)),
-            &[("execID", exec)],
-        );
         Ok((!start.detach).then(|| stream.into()))
     }
 
@@ -255,7 +256,14 @@ impl Containers {
     }
 
     pub fn exec_resize(&self, exec: &str, rows: u16, columns: u16) -> Result<(), ContainerError> {
-        let container = self.exec_inspect(exec)?.container;
+        let known = self.exec_inspect(exec)?;
+        let container = known.container;
+        if !self.find(&container)?.status()?.is_active() {
+            return Err(ContainerError::NotRunning(container));
+        }
+        if known.exit_code.is_some() {
+            return Err(ContainerError::NoSuchExec(exec.to_owned()));
+        }
         self.ask(
             &container,
             &Request::ExecResize {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use serde::de::DeserializeOwned;
 use store::ContainerRow;
 
 use super::live::Live;
@@ -65,29 +66,38 @@ pub(crate) trait Columns {
     fn network(&self) -> Result<super::NetworkSettings, ContainerError>;
 }
 
-fn unreadable(row: &ContainerRow, column: &str) -> ContainerError {
+pub(super) fn unreadable(id: &str, column: &str) -> ContainerError {
     ContainerError::Io {
-        action: format!("stored {column} of container {} cannot be read", row.id),
+        action: format!("stored {column} of container {id} cannot be read"),
         source: std::io::ErrorKind::InvalidData.into(),
     }
 }
 
+/// A column that holds JSON.
+pub(super) fn column<T: DeserializeOwned>(
+    id: &str,
+    column: &str,
+    text: &str,
+) -> Result<T, ContainerError> {
+    serde_json::from_str(text).map_err(|_| unreadable(id, column))
+}
+
 impl Columns for ContainerRow {
     fn status(&self) -> Result<Status, ContainerError> {
-        Status::parse(&self.status).ok_or_else(|| unreadable(self, "status"))
+        Status::parse(&self.status).ok_or_else(|| unreadable(&self.id, "status"))
     }
 
     fn config(&self) -> Result<Config, ContainerError> {
-        serde_json::from_str(&self.config).map_err(|_| unreadable(self, "configuration"))
+        column(&self.id, "configuration", &self.config)
     }
 
     fn host_config(&self) -> Result<HostConfig, ContainerError> {
-        serde_json::from_str(&self.host_config).map_err(|_| unreadable(self, "host configuration"))
+        column(&self.id, "host configuration", &self.host_config)
     }
 
     fn network(&self) -> Result<super::NetworkSettings, ContainerError> {
         match &self.network {
-            Some(text) => serde_json::from_str(text).map_err(|_| unreadable(self, "network")),
+            Some(text) => column(&self.id, "network", text),
             None => Ok(super::NetworkSettings::default()),
         }
     }

@@ -135,12 +135,21 @@ impl Containers {
         &self,
         row: &ContainerRow,
     ) -> Result<Option<HealthRecord>, ContainerError> {
+        self.health_of(&row.id, row.health.as_deref())
+    }
+
+    /// `stored`: what the container's row says of it.
+    pub(super) fn health_of(
+        &self,
+        id: &str,
+        stored: Option<&str>,
+    ) -> Result<Option<HealthRecord>, ContainerError> {
         // The start of a container that has a check wrote something here.
-        let Some(text) = &row.health else {
+        let Some(text) = stored else {
             return Ok(None);
         };
         let known = self
-            .live(&row.id)
+            .live(id)
             .health
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -151,7 +160,7 @@ impl Containers {
         serde_json::from_str(text)
             .map(Some)
             .map_err(|error| ContainerError::Io {
-                action: format!("stored health of container {} cannot be read", row.id),
+                action: format!("stored health of container {id} cannot be read"),
                 source: error.into(),
             })
     }
@@ -163,7 +172,7 @@ impl Containers {
         health.map(to_json)
     }
 
-    /// A container that has ended is not well; the form in which that is stored.
+    /// A container that has ended, or is frozen, is not well; the form in which that is stored.
     pub(super) fn end_health(&self, row: &ContainerRow) -> Option<String> {
         let mut health = self.health(row).ok().flatten()?;
         health.status = HealthStatus::Unhealthy;

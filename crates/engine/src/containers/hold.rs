@@ -90,7 +90,7 @@ impl Containers {
     /// Freezes a running container, whose state stays what it is; false when there is nothing to freeze. The caller holds
     /// its verb lock.
     pub(crate) fn freeze_for_moment(&self, id: &str) -> Result<bool, ContainerError> {
-        match self.ask(id, &Request::Pause) {
+        match self.ask(id, &Request::Pause { unwell: false }) {
             Ok(_) => Ok(true),
             Err(ContainerError::NotRunning(_) | ContainerError::Conflict(_)) => Ok(false),
             Err(error) => Err(error),

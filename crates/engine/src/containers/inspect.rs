@@ -52,6 +52,20 @@ pub struct NetworkSettings {
     pub ports: BTreeMap<String, Option<Vec<super::config::PortBinding>>>,
 }
 
+impl NetworkSettings {
+    /// Addresses and host ports count only while the container runs.
+    pub(super) fn shown(self, status: Status) -> Self {
+        if status.is_active() {
+            return self;
+        }
+        Self {
+            endpoints: self.endpoints.iter().map(Endpoint::at_rest).collect(),
+            mode: self.mode,
+            ports: BTreeMap::new(),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct ContainerDetail {
     pub id: String,
@@ -93,7 +107,7 @@ impl Containers {
         let path = words.next().unwrap_or_default();
         let args = words.collect();
         let (size_rw, size_root_fs) = if size {
-            self.sizes(&row)?
+            self.sizes(&row.id, &row.image_id)?
         } else {
             (None, None)
         };
@@ -111,7 +125,7 @@ impl Containers {
                 health: self.health(&row)?,
             },
             mounts: self.mount_points(&row)?,
-            network: self.network_settings(&row)?,
+            network: row.network()?.shown(row.status()?),
             host_config: row.host_config()?,
             config,
             restart_count: row.restart_count,
@@ -141,15 +155,23 @@ impl Containers {
         &self,
         row: &ContainerRow,
     ) -> Result<Vec<MountPoint>, ContainerError> {
-        let mut points: Vec<MountPoint> = self
-            .stored_mounts(row)?
-            .into_iter()
-            .map(|mount| mount.point)
-            .collect();
+        let mounts = self.stored_mounts(row)?;
+        self.located(
+            &row.id,
+            mounts.into_iter().map(|mount| mount.point).collect(),
+        )
+    }
+
+    /// The mounts of a container, those of plugins' volumes with the place where they are now.
+    pub(super) fn located(
+        &self,
+        id: &str,
+        mut points: Vec<MountPoint>,
+    ) -> Result<Vec<MountPoint>, ContainerError> {
         for point in &mut points {
             if point.kind == "volume"
                 && self.volumes.is_elsewhere(&point.driver)
-                && let Some(path) = self.volumes.mountpoint_for(&point.name, &row.id)?
+                && let Some(path) = self.volumes.mountpoint_for(&point.name, id)?
             {
                 // A plugin says where only when it mounts.
                 point.source = path.to_string_lossy().into_owned();
@@ -158,28 +180,13 @@ impl Containers {
         Ok(points)
     }
 
-    /// Addresses and host ports count only while it runs.
-    pub(super) fn network_settings(
-        &self,
-        row: &ContainerRow,
-    ) -> Result<NetworkSettings, ContainerError> {
-        let settings = row.network()?;
-        if row.status()?.is_active() {
-            return Ok(settings);
-        }
-        Ok(NetworkSettings {
-            endpoints: settings.endpoints.iter().map(Endpoint::at_rest).collect(),
-            mode: settings.mode,
-            ..NetworkSettings::default()
-        })
-    }
-
     /// Bytes that the container itself takes, and with its image.
     pub(super) fn sizes(
         &self,
-        row: &ContainerRow,
+        id: &str,
+        image_id: &str,
     ) -> Result<(Option<i64>, Option<i64>), ContainerError> {
-        let upper = self.paths.container_upper(&row.id);
+        let upper = self.paths.container_upper(id);
         let own = match sys::dir::tree_size(&upper) {
             Ok(size) => i64::try_from(size.bytes).unwrap_or(i64::MAX),
             // Removed since it was listed.
@@ -191,10 +198,7 @@ impl Containers {
                 });
             }
         };
-        let image = self
-            .images
-            .inspect(&row.image_id)
-            .map_or(0, |image| image.size);
+        let image = self.images.inspect(image_id).map_or(0, |image| image.size);
         let image = i64::try_from(image).unwrap_or(i64::MAX);
         Ok((Some(own), Some(own.saturating_add(image))))
     }

@@ -121,6 +121,7 @@ impl Containers {
             Err(ContainerError::NotRunning(_)) => return Err(not_running()),
             Err(error) => return Err(error),
         }
+        self.publish_kill(&row, signal);
         if row.status()? == Status::Paused && signal == SIGKILL {
             self.thaw(&row.id)?;
         }
@@ -128,8 +129,12 @@ impl Containers {
             // As in Docker, who asks next sees it ended; a process that is stuck in the kernel is not waited for.
             drop(ended.recv_timeout(PATIENCE));
         }
-        self.publish(&row, "kill", &[("signal", &signal.to_string())]);
         Ok(())
+    }
+
+    /// Tells that a signal was sent, at once: what it brings about is told after it.
+    pub(crate) fn publish_kill(&self, row: &store::ContainerRow, signal: i32) {
+        self.publish(row, "kill", &[("signal", &signal.to_string())]);
     }
 }
 

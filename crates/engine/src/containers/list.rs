@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use regex::Regex;
-use store::ContainerRow;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use store::ContainerListing;
 
-use super::find::Columns as _;
+use super::find::{column, unreadable};
 use super::health::status_word;
+use super::status_text::status_text;
 use super::{ContainerError, Containers, MountPoint, NetworkSettings, Status};
 
 /// Filters as the API has them: key → accepted values.
@@ -41,6 +44,22 @@ pub struct ContainerSummary {
     pub network: NetworkSettings,
     pub size_rw: Option<i64>,
     pub size_root_fs: Option<i64>,
+}
+
+/// What lists show of a configuration; the rest of it is skipped, not read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ShownConfig {
+    exposed_ports: Option<BTreeMap<String, IgnoredAny>>,
+    cmd: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    labels: BTreeMap<String, String>,
+}
+
+/// What lists show of a stored mount.
+#[derive(Debug, Deserialize)]
+struct ShownMount {
+    point: MountPoint,
 }
 
 impl Filters {
@@ -108,6 +127,8 @@ const FILTERS: [&str; 17] = [
     "until",
 ];
 const HEALTH: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
+/// [`Status::is_active`] in words.
+const ACTIVE: [&str; 3] = ["running", "paused", "restarting"];
 const STATES: [&str; 7] = [
     "created",
     "restarting",
@@ -121,12 +142,18 @@ const STATES: [&str; 7] = [
 impl Containers {
     /// Whether any container runs, is paused, or waits to restart.
     pub fn any_active(&self) -> Result<bool, ContainerError> {
-        let rows = self
+        Ok(self.statuses()?.into_iter().any(Status::is_active))
+    }
+
+    /// Of every container that a list shows.
+    pub(crate) fn statuses(&self) -> Result<Vec<Status>, ContainerError> {
+        let words = self
             .store
-            .read(|tx| Ok::<_, ContainerError>(tx.containers()?))?;
-        Ok(rows
-            .iter()
-            .any(|row| Status::parse(&row.status).is_some_and(Status::is_active)))
+            .read(|tx| Ok::<_, ContainerError>(tx.container_statuses()?))?;
+        let statuses = words.iter().filter_map(|word| Status::parse(word));
+        Ok(statuses
+            .filter(|&status| status != Status::Creating)
+            .collect())
     }
 
     /// Newest first.
@@ -161,11 +188,6 @@ impl Containers {
         {
             return invalid(format!("Unrecognised filter value for health: {health}"));
         }
-        let mut rows = self
-            .store
-            .read(|tx| Ok::<_, ContainerError>(tx.containers()?))?;
-        rows.retain(|row| row.status != Status::Creating.as_str());
-        rows.sort_by(|a, b| b.created_at.cmp(&a.created_at));
         let created_of = |key: &str| -> Result<Option<String>, ContainerError> {
             filters
                 .values(key)
@@ -189,19 +211,24 @@ impl Containers {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let ancestors = self.ancestors(filters.values("ancestor"))?;
+        let wanted = if all { &[][..] } else { &ACTIVE };
+        let mut rows = self
+            .store
+            .read(|tx| Ok::<_, ContainerError>(tx.container_listings(wanted)?))?;
+        rows.retain(|row| row.status != Status::Creating.as_str());
+        rows.sort_unstable_by(|a, b| (&b.created_at, &a.id).cmp(&(&a.created_at, &b.id)));
         let mut found = Vec::new();
         for row in rows {
             if request.limit.is_some_and(|limit| found.len() >= limit) {
                 break;
             }
-            let status = row.status()?;
+            let status = Status::parse(&row.status).ok_or_else(|| unreadable(&row.id, "status"))?;
             let health = self
-                .health(&row)?
+                .health_of(&row.id, row.health.as_deref())?
                 .map_or("none", |health| status_word(health.status));
-            let passes = (all || status.is_active())
-                && before
-                    .as_ref()
-                    .is_none_or(|before| row.created_at < *before)
+            let passes = before
+                .as_ref()
+                .is_none_or(|before| row.created_at < *before)
                 && since.as_ref().is_none_or(|since| row.created_at > *since)
                 && filters.any("id", |id| row.id.starts_with(id))
                 && (names.is_empty()
@@ -238,15 +265,19 @@ impl Containers {
     /// `None` when a filter on labels, mounts or ports rejects it.
     fn summary(
         &self,
-        row: ContainerRow,
+        row: ContainerListing,
         status: Status,
         health: &str,
         request: &ListRequest,
     ) -> Result<Option<ContainerSummary>, ContainerError> {
         let filters = &request.filters;
-        let config = row.config()?;
-        let mounts = self.mount_points(&row)?;
-        let network = self.network_settings(&row)?;
+        let config: ShownConfig = column(&row.id, "configuration", &row.config)?;
+        let mounts: Vec<ShownMount> = column(&row.id, "mounts", &row.mounts)?;
+        let mounts = self.located(&row.id, mounts.into_iter().map(|one| one.point).collect())?;
+        let network = match &row.network {
+            Some(text) => column::<NetworkSettings>(&row.id, "network", text)?.shown(status),
+            None => NetworkSettings::default(),
+        };
         let exposed = |wanted: &str| {
             let wanted = if wanted.contains('/') {
                 wanted.to_owned()
@@ -286,7 +317,7 @@ impl Containers {
             return Ok(None);
         }
         let (size_rw, size_root_fs) = if request.size {
-            self.sizes(&row)?
+            self.sizes(&row.id, &row.image_id)?
         } else {
             (None, None)
         };
@@ -328,73 +359,9 @@ impl Containers {
     }
 }
 
-fn status_text(row: &ContainerRow, status: Status, health: &str) -> String {
-    let ago = |time: &str| {
-        let then = time.parse().unwrap_or(Timestamp::UNIX_EPOCH);
-        human_duration(Timestamp::now().duration_since(then).as_secs())
-    };
-    match status {
-        Status::Running => {
-            let health = match health {
-                "none" => String::new(),
-                "starting" => " (health: starting)".to_owned(),
-                other => format!(" ({other})"),
-            };
-            format!("Up {}{health}", ago(&row.started_at))
-        }
-        Status::Paused => format!("Up {} (Paused)", ago(&row.started_at)),
-        Status::Restarting => format!(
-            "Restarting ({}) {} ago",
-            row.exit_code,
-            ago(&row.finished_at)
-        ),
-        Status::Exited => format!("Exited ({}) {} ago", row.exit_code, ago(&row.finished_at)),
-        Status::Created | Status::Creating => "Created".to_owned(),
-        Status::Removing => "Removal In Progress".to_owned(),
-        Status::Dead => "Dead".to_owned(),
-    }
-}
-
-/// A duration in Docker's rounded words.
-fn human_duration(seconds: i64) -> String {
-    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
-    match () {
-        () if seconds < 1 => "Less than a second".to_owned(),
-        () if seconds == 1 => "1 second".to_owned(),
-        () if seconds < 60 => format!("{seconds} seconds"),
-        () if minutes == 1 => "About a minute".to_owned(),
-        () if minutes < 60 => format!("{minutes} minutes"),
-        () if hours == 1 => "About an hour".to_owned(),
-        () if hours < 48 => format!("{hours} hours"),
-        () if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
-        () if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
-        () if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
-        () => format!("{} years", hours / 24 / 365),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_dockers_words() {
-        for (seconds, words) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (150, "2 minutes"),
-            (3600, "About an hour"),
-            (7200, "2 hours"),
-            (3 * 86400, "3 days"),
-            (21 * 86400, "3 weeks"),
-            (90 * 86400, "3 months"),
-            (800 * 86400, "2 years"),
-        ] {
-            assert_eq!(human_duration(seconds), words);
-        }
-    }
 
     #[test]
     fn label_filters() {

@@ -58,6 +58,7 @@ mod exit;
 pub(crate) mod hold;
 mod live;
 mod shim;
+mod status_text;
 mod sweep;
 
 pub use archive::{ArchiveStat, PutOptions};

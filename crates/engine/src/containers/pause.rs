@@ -9,7 +9,12 @@ use super::{ContainerError, Containers, Status};
 
 impl Containers {
     pub fn pause(self: &Arc<Self>, reference: &str) -> Result<(), ContainerError> {
-        self.freeze(reference, &Request::Pause, Status::Paused, "pause")
+        self.freeze(
+            reference,
+            &Request::Pause { unwell: true },
+            Status::Paused,
+            "pause",
+        )
     }
 
     pub fn unpause(self: &Arc<Self>, reference: &str) -> Result<(), ContainerError> {
@@ -40,7 +45,13 @@ impl Containers {
             return Err(ContainerError::Conflict(text));
         }
         self.ask(&id, request)?;
-        let row = self.change_state(&id, |row| after.as_str().clone_into(&mut row.status))?;
+        let unwell = (after == Status::Paused).then(|| self.end_health(&row));
+        let row = self.change_state(&id, |row| {
+            if let Some(health) = unwell {
+                row.health = health;
+            }
+            after.as_str().clone_into(&mut row.status);
+        })?;
         self.publish(&row, action, &[]);
         Ok(())
     }

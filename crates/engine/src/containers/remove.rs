@@ -80,6 +80,7 @@ impl Containers {
             }),
         )?;
         self.send_kill(&row.id, SIGKILL, true)?;
+        self.publish_kill(row, SIGKILL);
         if row.status()? == Status::Paused {
             self.thaw(&row.id)?;
         }

@@ -63,6 +63,7 @@ impl Containers {
         )?;
         let row = self.change_state(&row.id, |row| row.manually_stopped = true)?;
         self.send_kill(&row.id, signal, true)?;
+        self.publish_kill(&row, signal);
         if status == Status::Paused {
             // A frozen process cannot act on a signal.
             self.thaw(&row.id)?;
@@ -73,6 +74,7 @@ impl Containers {
         };
         if !ended {
             self.send_kill(&row.id, SIGKILL, true)?;
+            self.publish_kill(&row, SIGKILL);
             // SIGKILL cannot be refused; only a process stuck in the kernel outlives it.
             receiver.recv_timeout(Duration::from_secs(30)).map_err(|_| {
                 ContainerError::Conflict(format!(

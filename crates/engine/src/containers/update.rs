@@ -31,6 +31,39 @@ const CHANGEABLE: [&str; 14] = [
     "MemorySwappiness",
 ];
 
+/// What contradicts a limit that the container has already, in Docker's words.
+fn contradiction(
+    has: &HostConfig,
+    fields: &serde_json::Map<String, serde_json::Value>,
+) -> Option<String> {
+    let wanted = |key: &str| {
+        fields
+            .get(key)
+            .and_then(serde_json::Value::as_i64)
+            .unwrap_or(0)
+    };
+    let settled = |what: &str, by: &str| {
+        format!("Conflicting options: {what} cannot be updated as {by} has already been set")
+    };
+    if wanted("NanoCpus") > 0 && has.cpu_period > 0 {
+        return Some(settled("Nano CPUs", "CPU Period"));
+    }
+    if wanted("NanoCpus") > 0 && has.cpu_quota > 0 {
+        return Some(settled("Nano CPUs", "CPU Quota"));
+    }
+    if wanted("CpuPeriod") > 0 && has.nano_cpus > 0 {
+        return Some(settled("CPU Period", "NanoCPUs"));
+    }
+    if wanted("CpuQuota") > 0 && has.nano_cpus > 0 {
+        return Some(settled("CPU Quota", "NanoCPUs"));
+    }
+    let swap_stays = wanted("MemorySwap") == 0 && has.memory_swap > 0;
+    (swap_stays && wanted("Memory") > has.memory_swap).then(|| {
+        "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+            .to_owned()
+    })
+}
+
 impl Containers {
     /// Warnings.
     pub fn update(
@@ -42,14 +75,14 @@ impl Containers {
         let live = self.live(&id);
         let _verb = live.verb.lock().unwrap_or_else(PoisonError::into_inner);
         let row = self.find(&id)?;
-        let stored: serde_json::Value =
-            serde_json::from_str(&row.host_config).map_err(|error| {
-                ContainerError::Invalid(format!(
-                    "stored host configuration cannot be read: {error}"
-                ))
-            })?;
-        let mut merged = stored;
+        let stored = row.host_config()?;
         let UpdateRequest(fields) = request;
+        let refused =
+            |why: String| ContainerError::Conflict(format!("Cannot update container {id}: {why}"));
+        if let Some(why) = contradiction(&stored, &fields) {
+            return Err(refused(why));
+        }
+        let mut merged = serde_json::to_value(&stored).expect("a configuration serialises");
         let policy_changes = fields
             .get("RestartPolicy")
             .and_then(|policy| policy.get("Name"))
@@ -68,7 +101,7 @@ impl Containers {
         let host: HostConfig = serde_json::from_value(merged)
             .map_err(|error| ContainerError::Invalid(format!("invalid update: {error}")))?;
         if policy_changes && host.auto_remove {
-            return Err(ContainerError::Invalid(
+            return Err(refused(
                 "Restart policy cannot be updated because AutoRemove is enabled for the container"
                     .to_owned(),
             ));

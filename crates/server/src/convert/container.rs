@@ -2,7 +2,7 @@
 
 use engine::Paths;
 use engine::containers::health::status_word;
-use engine::containers::{ContainerDetail, ContainerSummary, NetworkSettings, Sample, Status};
+use engine::containers::{ContainerDetail, NetworkSettings, Sample, Status};
 use serde_json::{Map, Value, json};
 
 use crate::convert::network;
@@ -90,7 +90,7 @@ pub(crate) fn detail(detail: &ContainerDetail, paths: &Paths) -> Value {
             "IPPrefixLen": bridge.prefix_len,
             "IPv6Gateway": bridge.gateway6,
             "MacAddress": bridge.mac,
-            "Networks": network::endpoints(settings, |one| network::dns_names(detail, one)),
+            "Networks": network::endpoints(detail),
         },
     });
     if let Some(health) = &state.health {
@@ -158,47 +158,6 @@ fn shown_host_config(host: &mut Value) {
             fields.remove(key);
         }
     }
-}
-
-pub(crate) fn summary(container: &ContainerSummary) -> Value {
-    let mut ports: Vec<Value> = Vec::new();
-    for (port, bindings) in &container.network.ports {
-        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-        let private: u16 = number.parse().unwrap_or(0);
-        match bindings {
-            None => ports.push(json!({ "PrivatePort": private, "Type": protocol })),
-            Some(bindings) => ports.extend(bindings.iter().map(|binding| {
-                json!({
-                    "IP": binding.host_ip,
-                    "PrivatePort": private,
-                    "PublicPort": binding.host_port.parse::<u16>().unwrap_or(0),
-                    "Type": protocol,
-                })
-            })),
-        }
-    }
-    let mut value = json!({
-        "Id": container.id,
-        "Names": [format!("/{}", container.name)],
-        "Image": container.image_ref,
-        "ImageID": container.image_id,
-        "Command": container.command,
-        "Created": container.created,
-        "Ports": ports,
-        "Labels": container.labels,
-        "State": container.status.as_str(),
-        "Status": container.status_text,
-        "HostConfig": { "NetworkMode": container.network.mode },
-        "NetworkSettings": { "Networks": network::endpoints(&container.network, |_| None) },
-        "Mounts": container.mounts,
-    });
-    if let Some(size) = container.size_rw.filter(|&size| size > 0) {
-        value["SizeRw"] = json!(size);
-    }
-    if let Some(size) = container.size_root_fs {
-        value["SizeRootFs"] = json!(size);
-    }
-    value
 }
 
 fn cpu(sample: Option<&Sample>) -> Value {

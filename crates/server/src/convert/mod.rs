@@ -6,6 +6,7 @@ use engine::{Engine, RegistrySettings};
 use serde_json::{Value, json};
 
 pub(crate) mod container;
+pub(crate) mod container_summary;
 pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod volume;

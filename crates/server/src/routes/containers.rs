@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::{json as answer_json, no_content, nothing, ok};
 use crate::bridge::{Bridge, Class};
 use crate::convert::container as convert;
+use crate::convert::container_summary::Shown;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
 use crate::filters;
@@ -52,7 +53,7 @@ async fn list(request: Request) -> Answer {
         .bridge
         .call(Class::Quick, move |engine| engine.containers.list(&list))
         .await?;
-    ok(&containers.iter().map(convert::summary).collect::<Vec<_>>())
+    ok(&containers.iter().map(Shown::from).collect::<Vec<_>>())
 }
 
 async fn create(request: Request) -> Answer {

@@ -281,6 +281,11 @@ async fn sample(bridge: &Bridge, name: &str) -> Result<Sample, Refusal> {
 async fn stats(request: Request) -> Answer {
     let (bridge, name) = (request.bridge.clone(), request.name());
     let streaming = request.get("stream").is_none() || request.flag("stream");
+    if streaming && request.flag("one-shot") {
+        return Err(Refusal::invalid(
+            "cannot have stream=true and one-shot=true",
+        ));
+    }
     let unified = bridge
         .engine()
         .info()

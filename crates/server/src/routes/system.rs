@@ -147,7 +147,7 @@ async fn usage(request: Request) -> Answer {
     ok(&json!({
         "LayersSize": if images { usage.layers_size } else { 0 },
         "Images": shown(images, usage.images.iter().map(convert::image::summary).collect()),
-        "Containers": shown(containers, usage.containers.iter().map(convert::container::summary).collect()),
+        "Containers": shown(containers, usage.containers.iter().map(convert::container_summary::summary).collect()),
         "Volumes": shown(volumes, usage.volumes.iter().map(volume).collect()),
         "VolumeTrash": { "Count": usage.trash.0, "Size": usage.trash.1 },
         "BuildCache": shown(build_cache, usage.build_cache.iter().map(super::build::entry).collect()),

@@ -475,11 +475,11 @@ fn terminals_have_a_size() -> Outcome {
 fn paused_containers_stand_still() -> Outcome {
     let mut container = Container::new(FOREVER)?;
     container.start()?;
-    container.ask(&Request::Pause)?;
+    container.ask(&Request::Pause { unwell: false })?;
     assert_eq!(container.notice()?, Notice::Paused);
     assert!(container.state()?.paused);
     assert!(
-        container.ask(&Request::Pause).is_err(),
+        container.ask(&Request::Pause { unwell: false }).is_err(),
         "it is paused already"
     );
     container.ask(&Request::Unpause)?;
@@ -493,7 +493,7 @@ fn paused_containers_stand_still() -> Outcome {
         restart: None,
     };
     container.ask(&update)?;
-    container.ask(&Request::Pause)?;
+    container.ask(&Request::Pause { unwell: false })?;
     container.ask(&kill(15, true))?;
     assert_eq!(container.end()?.code, 5, "a stop thaws");
     container.gone()

@@ -50,6 +50,24 @@ pub struct ContainerState {
     pub manually_stopped: bool,
 }
 
+/// What lists show of a container: a [`ContainerRow`] without what only its start needs, which is the most of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerListing {
+    pub id: String,
+    pub name: String,
+    pub image_id: String,
+    pub image_ref: String,
+    pub created_at: String,
+    pub config: String,
+    pub mounts: String,
+    pub network: Option<String>,
+    pub status: String,
+    pub exit_code: i32,
+    pub started_at: String,
+    pub finished_at: String,
+    pub health: Option<String>,
+}
+
 impl ContainerRow {
     /// The state columns.
     pub fn state(&self) -> ContainerState {
@@ -136,6 +154,51 @@ impl Tx<'_> {
     pub fn containers(&self) -> Result<Vec<ContainerRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM containers ORDER BY created_at DESC, id");
         self.rows("list containers", &sql, [], read)
+    }
+
+    /// What lists show of containers in one of these states, or in any when there are none; in no order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn container_listings(
+        &self,
+        statuses: &[&str],
+    ) -> Result<Vec<ContainerListing>, StoreError> {
+        let chosen = match statuses.len() {
+            0 => String::new(),
+            count => format!("WHERE status IN (?{})", ", ?".repeat(count - 1)),
+        };
+        let sql = format!(
+            "SELECT id, name, image_id, image_ref, created_at, config, mounts, network, status, exit_code,
+                 started_at, finished_at, health FROM containers {chosen}"
+        );
+        let statuses = rusqlite::params_from_iter(statuses);
+        self.rows("list containers", &sql, statuses, |row| {
+            Ok(ContainerListing {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                image_id: row.get(2)?,
+                image_ref: row.get(3)?,
+                created_at: row.get(4)?,
+                config: row.get(5)?,
+                mounts: row.get(6)?,
+                network: row.get(7)?,
+                status: row.get(8)?,
+                exit_code: row.get(9)?,
+                started_at: row.get(10)?,
+                finished_at: row.get(11)?,
+                health: row.get(12)?,
+            })
+        })
+    }
+
+    /// States of all containers, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn container_statuses(&self) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT status FROM containers";
+        self.rows("count containers", sql, [], |row| Ok(row.get(0)?))
     }
 
     /// Containers made from an image, newest first.
@@ -293,6 +356,19 @@ mod tests {
         store
             .write(|tx| tx.insert_container(&row("aa22", "two")))
             .expect("inserted");
+        let listed = |statuses: &[&str]| {
+            let listings = store.read(|tx| tx.container_listings(statuses));
+            let mut names: Vec<_> = listings
+                .expect("listed")
+                .into_iter()
+                .map(|listing| listing.name)
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(listed(&[]), ["one", "two"]);
+        assert_eq!(listed(&["running", "created"]), ["one", "two"]);
+        assert!(listed(&["running"]).is_empty());
         assert!(
             store
                 .write(|tx| tx.insert_container(&row("bb33", "one")))

@@ -86,7 +86,11 @@ impl Args {
         );
         set("Memory", bytes(&self.memory)?);
         set("MemoryReservation", bytes(&self.memory_reservation)?);
-        set("MemorySwap", bytes(&self.memory_swap)?);
+        let swap = match self.memory_swap.as_deref() {
+            Some("-1") => Some(json!(-1)),
+            _ => bytes(&self.memory_swap)?,
+        };
+        set("MemorySwap", swap);
         set("PidsLimit", self.pids_limit.map(|value| json!(value)));
         let restart = self
             .restart

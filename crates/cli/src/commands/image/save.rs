@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
@@ -52,6 +53,22 @@ pub(crate) fn write_out<R: Read>(
         io::copy(&mut open()?, &mut io::stdout().lock())?;
         return Ok(());
     };
+    // The finished file takes the place of what is there: never that of a device.
+    if let Ok(there) = std::fs::metadata(output)
+        && !there.is_file()
+    {
+        let kind = there.file_type();
+        let what = match () {
+            () if kind.is_char_device() => "a character device file",
+            () if kind.is_block_device() => "a block device file",
+            () if kind.is_dir() => "a directory",
+            () => "an irregular file",
+        };
+        return Err(Failure::new(format!(
+            "invalid output path \"{}\": cannot write to {what}",
+            output.display()
+        )));
+    }
     let failed =
         |error: io::Error| Failure::new(format!("failed to write {}: {error}", output.display()));
     interrupt::ends_cleanly()?;

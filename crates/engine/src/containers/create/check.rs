@@ -310,6 +310,9 @@ pub(in crate::containers) fn limits(host: &HostConfig) -> Result<Vec<String>, Co
             "Minimum memoryswap limit should be larger than memory limit, see usage".to_owned(),
         );
     }
+    if host.memory_reservation > 0 && host.memory_reservation < MIN_MEMORY {
+        return invalid("Minimum memory reservation allowed is 6MB".to_owned());
+    }
     if host.memory > 0 && host.memory_reservation > host.memory {
         return invalid(
             "Minimum memory limit can not be less than memory reservation limit, see usage"

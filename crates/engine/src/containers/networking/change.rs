@@ -105,7 +105,8 @@ impl Containers {
         let found = self.networks.find(network);
         let id = match self.find(container) {
             Ok(row) => row.id,
-            Err(ContainerError::NoSuch(name)) if force && found.is_ok() => {
+            Err(ContainerError::NoSuch(name)) if force => {
+                found?;
                 return Err(NetworkError::NotFound(format!("endpoint {name}")).into());
             }
             Err(error) => return Err(error),

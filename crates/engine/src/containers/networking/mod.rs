@@ -13,7 +13,7 @@ mod choose;
 mod join;
 mod names;
 
-pub use choose::EndpointRequest;
+pub use choose::{EndpointIpam, EndpointRequest};
 
 /// One network of a container: the wish, and while it runs what came of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

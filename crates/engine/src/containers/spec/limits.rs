@@ -78,7 +78,7 @@ pub(in crate::containers) fn resources(host: &HostConfig) -> Resources {
         cpu_quota: some(host.cpu_quota),
         cpuset_cpus: text(&host.cpuset_cpus),
         cpuset_mems: text(&host.cpuset_mems),
-        pids_limit: host.pids_limit.filter(|&limit| limit > 0),
+        pids_limit: host.pids_limit.filter(|&limit| limit != 0),
         blkio_weight: (host.blkio_weight != 0).then_some(host.blkio_weight),
         blkio_read_bps: throttle(&host.blkio_device_read_bps),
         blkio_write_bps: throttle(&host.blkio_device_write_bps),
