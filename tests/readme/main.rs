@@ -18,8 +18,9 @@ use std::process::{Command, Stdio};
 use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Engine, Host, binary, images_dir};
 
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("the_tour", "README.md"),
+    ("pictures", "docs/pictures.md"),
     ("pools", "docs/pools.md"),
     ("snapshots", "docs/snapshots.md"),
     ("volumes", "docs/volumes.md"),

@@ -1,13 +1,14 @@
 //! The project's own chores, run as `cargo xtask NAME`.
 //!
 //! `tidy` checks the rules of the source tree that neither the compiler nor clippy knows; `cargo test` runs
-//! it too.
+//! it too. `pictures` draws the pictures of the docs.
 
 #![expect(
     clippy::print_stderr,
     reason = "a program whose findings are read on a terminal"
 )]
 
+mod pictures;
 mod tidy;
 
 use std::path::Path;
@@ -17,8 +18,9 @@ fn main() -> ExitCode {
     let task = std::env::args().nth(1);
     match task.as_deref() {
         Some("tidy") => tidy(),
+        Some("pictures") => pictures(),
         _ => {
-            eprintln!("usage: cargo xtask tidy");
+            eprintln!("usage: cargo xtask tidy|pictures");
             ExitCode::from(2)
         }
     }
@@ -36,6 +38,16 @@ fn tidy() -> ExitCode {
         }
         Err(error) => {
             eprintln!("tidy could not run: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn pictures() -> ExitCode {
+    match pictures::write(root()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the pictures could not be drawn: {error}");
             ExitCode::FAILURE
         }
     }
