@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use store::{InstanceLock, Paths, Store};
 use volumes::{VolumeAction, Volumes};
 
+use crate::backups::{BackupError, Backups};
 use crate::build::{BuildError, Builder};
 use crate::config::EngineConfig;
 use crate::containers::{ContainerError, Containers};
@@ -32,6 +33,7 @@ pub struct Engine {
     pub containers: Arc<Containers>,
     pub builder: Arc<Builder>,
     pub snapshots: Arc<Snapshots>,
+    pub backups: Arc<Backups>,
     /// What the start repaired, one sentence each.
     pub repaired: Vec<String>,
     /// Held for life: one engine for each state directory.
@@ -57,6 +59,8 @@ pub enum OpenError {
     Builds(#[from] BuildError),
     #[error(transparent)]
     Snapshots(#[from] TurnBackError),
+    #[error(transparent)]
+    Backups(#[from] BackupError),
 }
 
 impl Fault for OpenError {
@@ -70,6 +74,7 @@ impl Fault for OpenError {
             Self::Network(error) => error.kind(),
             Self::Builds(error) => error.kind(),
             Self::Snapshots(error) => error.kind(),
+            Self::Backups(error) => error.kind(),
         }
     }
 }
@@ -161,6 +166,8 @@ impl Engine {
         })?;
         let (snapshots, sentences) = Snapshots::open(&containers)?;
         repaired.extend(sentences);
+        let (backups, sentences) = Backups::open(&containers, &snapshots)?;
+        repaired.extend(sentences);
         crate::volume::plugins::start(&volumes).map_err(|source| ContainerError::Io {
             action: "cannot start a thread for volume plugins".to_owned(),
             source,
@@ -178,6 +185,7 @@ impl Engine {
             containers,
             builder: Arc::new(builder),
             snapshots,
+            backups,
             repaired,
             _lock: lock,
         })

@@ -4,6 +4,7 @@
 //! environment and knows no HTTP. Every method may be called from any thread and blocks until its work is done; what
 //! only waits (exits, events, log growth, streams) is handed out as a callback or a file descriptor instead.
 //!
+//! * [`backups`] - volumes in repositories of restic's format, and back.
 //! * [`build`] - from a Dockerfile and a context to an image.
 //! * [`containers`] - life cycle, streams, files; `containers/mounts` is where containers and volumes meet.
 //! * [`images`] - local images: import, load, save, unpacked layers.
@@ -21,6 +22,7 @@
     )
 )]
 
+pub mod backups;
 pub mod build;
 pub mod config;
 pub mod containers;
@@ -35,10 +37,12 @@ pub mod snapshot;
 pub mod system;
 pub mod volume;
 
+mod cancel;
 mod engine;
 mod progress;
 
 pub use archive::Compressed;
+pub use cancel::Cancel;
 pub use config::{BindMissing, CareSettings, EngineConfig};
 pub use engine::{Engine, OpenError};
 pub use error::{ErrorKind, Fault};

@@ -91,6 +91,11 @@ text_id!(
     |text| is_hex(text, 16)
 );
 text_id!(
+    /// 16 hex digits.
+    RepositoryId,
+    |text| is_hex(text, 16)
+);
+text_id!(
     /// 16 hex digits, marked so that its directories under `staging` and `trash` are recognised: `op-…`.
     OpId,
     |text| text.strip_prefix("op-").is_some_and(|digits| is_hex(digits, 16))
@@ -141,6 +146,13 @@ impl SnapshotId {
 }
 
 impl PoolId {
+    /// A new id.
+    pub fn random() -> Self {
+        Self(random_hex(8))
+    }
+}
+
+impl RepositoryId {
     /// A new id.
     pub fn random() -> Self {
         Self(random_hex(8))

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0009_seeds.sql"),
     include_str!("../migrations/0010_pools.sql"),
     include_str!("../migrations/0011_plugin_mounts.sql"),
+    include_str!("../migrations/0012_backups.sql"),
 ];
 
 /// The schema version this code knows.

@@ -20,6 +20,9 @@
 //!     fs                                 where its filesystem is mounted, or a link to its directory; in it:
 //!       orlop-pool.json                  says that this is the pool
 //!       volumes/<volume id>/             as in data/
+//!   backups/<repository id>/       0700  one repository of backups that has a name here
+//!     secret.json                  0600  what opens it
+//!     cache/                             what it holds of its index and trees
 //!   volumes/<name>                       link to ../data/<volume id>, so that volumes/<name>/_data is the mountpoint
 //!   layers/<n>/fs/                       one unpacked image layer
 //!   downloads/<digest>             0600  a blob that a pull has not made a layer's yet
@@ -38,7 +41,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::StoreError;
-use crate::ids::{LayerId, OpId, PoolId, SnapshotId, VolumeId};
+use crate::ids::{LayerId, OpId, PoolId, RepositoryId, SnapshotId, VolumeId};
 
 /// State directory of the engine that needs no option to find.
 pub const DEFAULT_ROOT: &str = "/var/lib/orlop";
@@ -90,6 +93,7 @@ impl Paths {
             (self.data(), 0o711),
             (self.volumes(), 0o711),
             (self.pools(), 0o711),
+            (self.backups(), 0o700),
             (self.layers(), 0o700),
             (self.downloads(), 0o700),
             (self.build(), 0o700),
@@ -331,6 +335,26 @@ impl Paths {
             }
             _ => None,
         }
+    }
+
+    /// All repositories of backups.
+    pub fn backups(&self) -> PathBuf {
+        self.root.join("backups")
+    }
+
+    /// What is kept for one repository.
+    pub fn repository(&self, id: &RepositoryId) -> PathBuf {
+        self.backups().join(id.as_str())
+    }
+
+    /// What opens it.
+    pub fn repository_secret(&self, id: &RepositoryId) -> PathBuf {
+        self.repository(id).join("secret.json")
+    }
+
+    /// What was read from it and need not be read again.
+    pub fn repository_cache(&self, id: &RepositoryId) -> PathBuf {
+        self.repository(id).join("cache")
     }
 
     /// What the link of a volume holds.

@@ -86,44 +86,13 @@ impl Volumes {
         let driver_name = driver_name
             .or_else(|| Some(self.probe(&name)?.0.name().to_owned()))
             .unwrap_or_else(|| crate::driver::DEFAULT.to_owned());
-        let requested = match self.drivers.find(&driver_name) {
-            Some(driver) => {
-                VolumeError::check_name(&name)?;
-                let refused = |reason| VolumeError::Options {
-                    name: name.clone(),
-                    reason,
-                };
-                driver.check(&request.options).map_err(refused)?;
-                driver.requested(&request.options).map_err(refused)?
-            }
-            None if volume_plugins::is_volume_name(&name) => Requested::default(),
-            None => return Err(VolumeError::PluginName { name }),
-        };
-        let pool = if requested.placeable {
-            let pool = request.options.get("pool").map(String::as_str);
-            self.pool_for(pool).map_err(|reason| VolumeError::Pool {
-                name: name.clone(),
-                reason: Box::new(reason),
-            })?
-        } else {
-            None
-        };
-        let mut labels = request.labels;
-        if nameless || request.anonymous {
-            labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
-        }
-        let create = Create {
-            id: VolumeId::random(),
+        let create = self.planned(
             name,
-            driver: driver_name,
-            options: request.options,
-            labels,
-            anonymous: request.anonymous || nameless,
-            pool,
-            bytes: requested.limits.bytes,
-            inodes: requested.limits.inodes,
-            soft_bytes: requested.soft_bytes,
-        };
+            driver_name,
+            request.options,
+            request.labels,
+            nameless || request.anonymous,
+        )?;
         journal::execute(&self.store, &create, &self.context())?;
         let row = self.row(&create.name)?;
         self.publish(&row.name, &row.driver, VolumeAction::Create);
@@ -133,6 +102,54 @@ impl Volumes {
         Ok(Created {
             volume: self.shown(row),
             fresh: true,
+        })
+    }
+
+    /// The operation that makes such a volume, once its name and options are found fit.
+    pub(crate) fn planned(
+        &self,
+        name: String,
+        driver: String,
+        options: Options,
+        mut labels: BTreeMap<String, String>,
+        anonymous: bool,
+    ) -> Result<Create, VolumeError> {
+        let requested = match self.drivers.find(&driver) {
+            Some(driver) => {
+                VolumeError::check_name(&name)?;
+                let refused = |reason| VolumeError::Options {
+                    name: name.clone(),
+                    reason,
+                };
+                driver.check(&options).map_err(refused)?;
+                driver.requested(&options).map_err(refused)?
+            }
+            None if volume_plugins::is_volume_name(&name) => Requested::default(),
+            None => return Err(VolumeError::PluginName { name }),
+        };
+        let pool = if requested.placeable {
+            let pool = options.get("pool").map(String::as_str);
+            self.pool_for(pool).map_err(|reason| VolumeError::Pool {
+                name: name.clone(),
+                reason: Box::new(reason),
+            })?
+        } else {
+            None
+        };
+        if anonymous {
+            labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
+        }
+        Ok(Create {
+            id: VolumeId::random(),
+            name,
+            driver,
+            options,
+            labels,
+            anonymous,
+            pool,
+            bytes: requested.limits.bytes,
+            inodes: requested.limits.inodes,
+            soft_bytes: requested.soft_bytes,
         })
     }
 
@@ -184,6 +201,14 @@ pub enum Step {
 }
 
 impl Create {
+    pub(crate) fn id(&self) -> &VolumeId {
+        &self.id
+    }
+
+    pub(crate) fn pool(&self) -> Option<&PoolId> {
+        self.pool.as_ref()
+    }
+
     /// Of a volume that a plugin has already.
     pub(crate) fn found(name: &str, plugin: &str) -> Self {
         Self {

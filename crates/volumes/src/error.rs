@@ -116,6 +116,13 @@ pub enum VolumeError {
         #[source]
         source: sys::copy_tree::CopyError,
     },
+    /// Whoever writes the content of a volume that is being made could not.
+    #[error("volume {name} is not restored")]
+    Received {
+        name: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("cannot compare {} of volume {name}", path.display())]
     Compare {
         name: String,
@@ -211,6 +218,7 @@ impl VolumeError {
             | Self::Io { source, .. }
             | Self::Merge { source, .. }
             | Self::Compare { source, .. } => ErrorKind::from(source),
+            Self::Received { source, .. } => kind_of_cause(source.as_ref()),
             Self::Compression { .. } => ErrorKind::Invalid,
             Self::Populate { source, .. } => kind_of_cause(source),
             Self::Import { source, .. } => match kind_of_cause(source) {

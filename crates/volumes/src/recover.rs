@@ -24,6 +24,7 @@ use crate::elsewhere::withdraw::Withdraw;
 use crate::fill::{self, Fill};
 use crate::mount::OWN;
 use crate::purge::Purge;
+use crate::receive::{self, Receive};
 use crate::remove::Remove;
 use crate::rename::Rename;
 use crate::resize::Resize;
@@ -64,6 +65,11 @@ impl Volumes {
         tell(
             "creation of volume",
             journal::recover::<Create>(&self.store, &context)?,
+            &mut sentences,
+        );
+        tell(
+            "restore of volume",
+            journal::recover::<Receive>(&self.store, &receive::Context::for_recovery(self))?,
             &mut sentences,
         );
         tell(
@@ -120,6 +126,7 @@ impl Volumes {
         );
         self.recover_mounts(&mut sentences)?;
         self.recover_images(&mut sentences)?;
+        sentences.extend(self.drop_received()?);
         self.recover_plugin_mounts()?;
         self.recover_links(&mut sentences)?;
         self.describe_again()?;
@@ -368,6 +375,7 @@ impl Volumes {
 pub fn points() -> Vec<String> {
     [
         journal::points::<Create>(),
+        journal::points::<Receive>(),
         journal::points::<Remove>(),
         journal::points::<Withdraw>(),
         crate::elsewhere::mount::points(),

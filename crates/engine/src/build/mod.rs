@@ -29,7 +29,6 @@ use crate::images::built::{Base, Block, Finished, Sealing, chain};
 use crate::images::{ImageError, Images, PullRequest, Reference};
 
 mod cache;
-mod cancel;
 mod context;
 mod copy;
 mod error;
@@ -47,8 +46,8 @@ mod stage;
 mod tree;
 mod volumes;
 
+pub use crate::cancel::Cancel;
 pub use cache::{BuildCacheEntry, PruneBuilds, PrunedBuilds};
-pub use cancel::Cancel;
 pub use error::BuildError;
 pub use request::{BuildOutput, BuildRequest};
 

@@ -16,6 +16,32 @@ pub struct TurnedBack {
 }
 
 impl Snapshots {
+    /// Whether a restore of the volume would be refused now because of those who use it.
+    ///
+    /// # Errors
+    /// [`TurnBackError::Mounted`], [`VolumeError::NotFound`](volumes::VolumeError::NotFound).
+    pub fn may_restore(&self, volume: &str, force: bool) -> Result<(), TurnBackError> {
+        let running = self.running_users(volume)?;
+        if running.is_empty() || force {
+            return Ok(());
+        }
+        Err(TurnBackError::Mounted {
+            volume: volume.to_owned(),
+            containers: running,
+        })
+    }
+
+    /// Names of containers that run with the volume.
+    fn running_users(&self, volume: &str) -> Result<Vec<String>, TurnBackError> {
+        Ok(self
+            .containers
+            .users_of(volume)?
+            .into_iter()
+            .filter(|user| user.status.is_active())
+            .map(|user| user.name)
+            .collect())
+    }
+
     /// Makes a snapshot the present. With `force` containers that run on the volume keep the old tree until they start
     /// again.
     ///
@@ -37,19 +63,8 @@ impl Snapshots {
             .iter()
             .map(|live| live.verb.lock().unwrap_or_else(PoisonError::into_inner))
             .collect();
-        let running: Vec<String> = self
-            .containers
-            .users_of(volume)?
-            .into_iter()
-            .filter(|user| user.status.is_active())
-            .map(|user| user.name)
-            .collect();
-        if !running.is_empty() && !force {
-            return Err(TurnBackError::Mounted {
-                volume: volume.to_owned(),
-                containers: running,
-            });
-        }
+        self.may_restore(volume, force)?;
+        let running = self.running_users(volume)?;
         let mut warnings = Vec::new();
         if let RestoreFrom::Snapshot(name) = from {
             // A volume whose content has vanished costs nothing to ask.
@@ -62,7 +77,10 @@ impl Snapshots {
             ));
         }
         let restored = self.volumes.restore(volume, from, !running.is_empty())?;
-        self.tell("restore", volume, &[("snapshot", &restored.from)]);
+        // Of what was received somebody else tells.
+        if !matches!(from, RestoreFrom::Received(_)) {
+            self.tell("restore", volume, &[("snapshot", &restored.from)]);
+        }
         Ok(TurnedBack {
             from: restored.from,
             kept: restored.kept,

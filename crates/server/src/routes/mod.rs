@@ -2,6 +2,7 @@
 
 use crate::dispatch::Route;
 
+pub(crate) mod backups;
 pub(crate) mod build;
 pub(crate) mod container_mounts;
 pub(crate) mod containers;
@@ -13,6 +14,7 @@ pub(crate) mod networks;
 pub(crate) mod plugins;
 pub(crate) mod pools;
 pub(crate) mod registry;
+pub(crate) mod repositories;
 pub(crate) mod snapshots;
 pub(crate) mod streams;
 pub(crate) mod swarm;
@@ -43,6 +45,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
         volume_files::ROUTES,
         snapshots::ROUTES,
         pools::ROUTES,
+        repositories::ROUTES,
+        backups::ROUTES,
     ]
     .into_iter()
     .flatten()

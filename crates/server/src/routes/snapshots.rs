@@ -69,7 +69,7 @@ fn shown(snapshot: &engine::snapshot::Snapshot) -> Value {
     })
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub(super) fn milliseconds(time: Duration) -> f64 {
     // Microseconds are enough.
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -88,7 +88,7 @@ struct CreateBody {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct AroundBody {
+pub(super) struct AroundBody {
     consistency: String,
     hook: String,
     pre: String,

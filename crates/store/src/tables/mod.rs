@@ -3,6 +3,7 @@
 //! A method is one statement, or a few that only make sense together. Rules that span tables belong to the crates that
 //! own the subject.
 
+pub(crate) mod backup_repositories;
 pub(crate) mod build_cache;
 pub(crate) mod containers;
 pub(crate) mod images;
@@ -17,6 +18,7 @@ pub(crate) mod pools;
 pub(crate) mod snapshot_leases;
 pub(crate) mod snapshot_schedules;
 pub(crate) mod snapshots;
+pub(crate) mod volume_backups;
 pub(crate) mod volume_events;
 pub(crate) mod volume_mounts;
 pub(crate) mod volume_notes;

@@ -171,6 +171,7 @@ impl WriteTx<'_> {
             "DELETE FROM volume_notes WHERE volume_id = ?1",
             "DELETE FROM volume_events WHERE volume_id = ?1",
             "DELETE FROM volume_storage WHERE volume_id = ?1",
+            "DELETE FROM volume_backups WHERE volume_id = ?1",
         ] {
             self.execute("forget a volume's notes", sql, [id.as_str()])?;
         }

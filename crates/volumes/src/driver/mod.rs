@@ -289,6 +289,13 @@ pub trait Driver: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Makes an empty tree that can hold what the tree `like` can, to be written and then settled; its parent exists, and
+    /// what is at `tree` is discarded first.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`]; a part of it may be there.
+    fn raise(&self, like: &Path, tree: &Path) -> Result<(), DriverError>;
+
     /// Makes a replica durable, up to its entry in its parent.
     ///
     /// # Errors

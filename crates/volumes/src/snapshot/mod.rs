@@ -6,6 +6,7 @@
 //!
 //! * [`create`] makes snapshots of one volume, or of several at one instant;
 //! * [`restore`] makes one the present, and the present a snapshot: nothing is lost, and it can be undone;
+//! * [`receive`] takes a content from elsewhere that a restore then makes the present;
 //! * [`clone`] makes a volume out of one, or out of the present;
 //! * [`diff`] tells what changed;
 //! * [`lease`] lets somebody have one for reading;
@@ -31,6 +32,7 @@ pub mod clone;
 pub mod create;
 pub mod diff;
 pub mod lease;
+pub mod receive;
 pub mod remove;
 pub mod restore;
 pub mod schedule;
@@ -208,6 +210,18 @@ impl Volumes {
             Sharing::Instant | Sharing::Shared => None,
         };
         Ok(Cost { sharing, bytes })
+    }
+
+    /// Whether there can be snapshots of the volume: its bytes are kept here.
+    ///
+    /// # Errors
+    /// Those of the volume and of the disk.
+    pub fn can_have_snapshots(&self, volume: &str) -> Result<bool, SnapshotError> {
+        match self.sharing_of(&self.row(volume)?) {
+            Ok(_) => Ok(true),
+            Err(SnapshotError::Elsewhere(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn shown_snapshot(&self, row: SnapshotRow, volume: &str, holders: Vec<String>) -> Snapshot {

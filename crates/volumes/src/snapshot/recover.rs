@@ -8,6 +8,7 @@ use store::{SnapshotRow, SnapshotState};
 use super::SnapshotError;
 use super::clone::{self, Clone};
 use super::create::{self, Create};
+use super::receive::{self, Receive};
 use super::remove::Remove;
 use super::restore::Restore;
 use crate::{VolumeError, Volumes};
@@ -29,6 +30,8 @@ impl Volumes {
             "removal of a snapshot of",
             journal::recover::<Remove>(store, self)?,
         ));
+        let context = receive::Context::for_recovery(self);
+        outcomes.push(("restore of", journal::recover::<Receive>(store, &context)?));
         let context = clone::Context {
             volumes: self,
             quiet: None,
@@ -70,6 +73,7 @@ pub(crate) fn points() -> Vec<String> {
         journal::points::<Create>(),
         journal::points::<Remove>(),
         journal::points::<Clone>(),
+        journal::points::<Receive>(),
         journal::points::<Restore>(),
     ]
     .concat()

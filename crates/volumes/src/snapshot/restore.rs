@@ -2,7 +2,7 @@
 //!
 //! Steps of the journaled operation:
 //! 1. begin: row `creating` of the snapshot that the present will be, its name taken
-//! 2. `stage`: a copy of the snapshot is in `_next`, durable; the commit point
+//! 2. `stage`: a copy of the snapshot is in `_next`, durable; the commit point. What was received for this is moved there
 //! 3. `flip`: `_data` is renamed to the new snapshot, `_next` to `_data`; with its record the row is `ready`
 //!
 //! A crash before 2's record changes nothing; after it recovery renames what is not renamed yet. Nothing of the present is
@@ -24,6 +24,8 @@ pub enum RestoreFrom {
     Snapshot(String),
     /// What the last restore took away.
     LastKept,
+    /// What [`Volumes::receive_content`] took under this name; it is used up.
+    Received(String),
 }
 
 /// What a restore did.
@@ -52,7 +54,9 @@ impl Volumes {
         let _held = held(&lock);
         let row = self.row(volume)?;
         let snapshot = match from {
-            RestoreFrom::Snapshot(name) => self.snapshot_row(&row, name)?,
+            RestoreFrom::Snapshot(name) | RestoreFrom::Received(name) => {
+                self.snapshot_row(&row, name)?
+            }
             RestoreFrom::LastKept => self
                 .store
                 .read(|tx| tx.snapshots_of(&row.id))?
@@ -82,6 +86,7 @@ impl Volumes {
             kept,
             at: now.to_string(),
             mounted,
+            received: matches!(from, RestoreFrom::Received(_)),
         };
         journal::execute(&self.store, &restore, self)?;
         self.describe(&restore.volume);
@@ -102,6 +107,9 @@ pub(crate) struct Restore {
     kept: Option<Kept>,
     at: String,
     mounted: bool,
+    /// Its tree is moved, not copied; its row has gone with the beginning.
+    #[serde(default)]
+    received: bool,
 }
 
 /// The snapshot that the present becomes.
@@ -122,8 +130,15 @@ impl Restore {
         let driver = volumes.tree_driver(&self.name, &self.driver)?;
         let snapshot = volumes.paths.snapshot(&self.volume, &self.from);
         let next = volumes.paths.volume_next(&self.volume);
-        let replica = driver.replicate(&snapshot, &next, Access::Writable)?;
-        driver.settle(&next, Access::Writable, replica)?;
+        if self.received {
+            if exists(&snapshot)? {
+                driver.discard(&next)?;
+                driver.relocate(&snapshot, &next)?;
+            }
+        } else {
+            let replica = driver.replicate(&snapshot, &next, Access::Writable)?;
+            driver.settle(&next, Access::Writable, replica)?;
+        }
         // What was limited since is limited still.
         let storage = volumes.store.read(|tx| tx.volume_storage(&self.volume))?;
         Ok(driver.limit(&next, crate::resize::limits(&storage))?)
@@ -171,6 +186,9 @@ impl Operation for Restore {
         if open.iter().any(|op| op.object == self.name) {
             return Err(SnapshotError::Unfinished(self.name.clone()));
         }
+        if self.received {
+            tx.delete_snapshot(&self.from)?;
+        }
         let Some(kept) = &self.kept else {
             return Ok(());
         };
@@ -205,10 +223,11 @@ impl Operation for Restore {
     }
 
     fn undo(&self, _step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), SnapshotError> {
-        let next = volumes.paths.volume_next(&self.volume);
-        Ok(volumes
-            .tree_driver(&self.name, &self.driver)?
-            .discard(&next)?)
+        let driver = volumes.tree_driver(&self.name, &self.driver)?;
+        if self.received {
+            driver.discard(&volumes.paths.snapshot(&self.volume, &self.from))?;
+        }
+        Ok(driver.discard(&volumes.paths.volume_next(&self.volume))?)
     }
 
     fn abandon(&self, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {

@@ -190,6 +190,40 @@ const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "receive",
+        kinds: &["volume-receive"],
+        prepare: |_| {},
+        act: |opened, _| {
+            let mut filling = received;
+            opened.volumes.receive(named("new"), &mut filling).map(drop)
+        },
+    },
+    Case {
+        name: "receive with a filesystem of its own",
+        kinds: &["volume-receive"],
+        prepare: |_| {},
+        act: |opened, _| {
+            let create = CreateVolume {
+                options: [("size".to_owned(), "8m".to_owned())].into(),
+                ..named("new")
+            };
+            let mut filling = received;
+            opened.volumes.receive(create, &mut filling).map(drop)
+        },
+    },
+    Case {
+        name: "restore of what was received",
+        kinds: &["snapshot-receive", "volume-restore"],
+        prepare: |_| {},
+        act: |opened, _| receive_content(opened, "old"),
+    },
+    Case {
+        name: "restore of what was received by a filesystem of its own",
+        kinds: &["snapshot-receive", "volume-restore"],
+        prepare: |opened| limited(opened, "small", None).unwrap(),
+        act: |opened, _| receive_content(opened, "small"),
+    },
+    Case {
         name: "creation with a filesystem of its own",
         kinds: &["volume-create"],
         prepare: |_| {},
@@ -306,6 +340,26 @@ const CASES: &[Case] = &[
         },
     },
 ];
+
+/// What a caller writes into a volume that is made, or made anew.
+fn received(tree: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    write_files(tree, &[("file", "received"), ("dir/more", "received")]);
+    Ok(())
+}
+
+/// To its end: what is received and not restored goes at the next start.
+fn receive_content(opened: &Opened, volume: &str) -> Result<(), VolumeError> {
+    let mut filling = received;
+    let name = opened
+        .volumes
+        .receive_content(volume, &mut filling)
+        .map_err(as_volume_error)?;
+    opened
+        .volumes
+        .restore(volume, &RestoreFrom::Received(name), false)
+        .map(drop)
+        .map_err(as_volume_error)
+}
 
 fn limited(opened: &Opened, name: &str, pool: Option<&str>) -> Result<(), VolumeError> {
     let mut options: BTreeMap<String, String> = [("size".to_owned(), "8m".to_owned())].into();

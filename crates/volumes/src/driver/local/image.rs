@@ -207,7 +207,7 @@ pub(super) fn replicate(from: &Path, to: &Path) -> Result<Replica, DriverError> 
 }
 
 /// An empty filesystem with as much room.
-fn make_like(from: &Path, to: &Path) -> Result<(), DriverError> {
+pub(super) fn make_like(from: &Path, to: &Path) -> Result<(), DriverError> {
     let bytes = length(from)?;
     let inodes = capacity(from)?.f_files;
     let limits = Limits {

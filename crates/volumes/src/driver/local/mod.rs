@@ -115,6 +115,14 @@ impl Driver for Local {
         trees::catch_up(from, to, ahead)
     }
 
+    fn raise(&self, like: &Path, tree: &Path) -> Result<(), DriverError> {
+        trees::discard(tree)?;
+        if image::exists(like)? {
+            return image::make_like(like, tree);
+        }
+        trees::make_root(tree, 0o755).map_err(DriverError::io("make", tree))
+    }
+
     fn settle(&self, tree: &Path, access: Access, replica: Replica) -> Result<(), DriverError> {
         trees::settle(tree, access, replica)
     }

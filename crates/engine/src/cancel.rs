@@ -1,4 +1,4 @@
-//! One switch that ends everything a build is doing: its client has gone, or one of its stages has failed.
+//! One switch that ends everything that a long call is doing: its client has gone, or one of its parts has failed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 type Hook = Box<dyn FnOnce() + Send>;
 
-/// Shared by all threads of a build.
+/// Shared by all threads of a call.
 #[derive(Default)]
 pub struct Cancel(Mutex<State>);
 
@@ -23,7 +23,7 @@ impl fmt::Debug for Cancel {
     }
 }
 
-/// As long as it lives, the hook is called when the build is cancelled.
+/// As long as it lives, the hook is called when the call is cancelled.
 #[derive(Debug)]
 pub(crate) struct Hooked<'a> {
     cancel: &'a Cancel,
@@ -58,7 +58,7 @@ impl Cancel {
         self.lock().cancelled
     }
 
-    /// Calls `hook` when the build is cancelled, at once if it is already.
+    /// Calls `hook` when the call is cancelled, at once if it is already.
     pub(crate) fn on_cancel(&self, hook: Hook) -> Hooked<'_> {
         let mut state = self.lock();
         let number = state.next;

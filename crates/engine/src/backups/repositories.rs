@@ -1,0 +1,348 @@
+//! Repositories by name: made, added, listed, locked and forgotten. Nothing here ever deletes a backup.
+
+use backup::{Location, Repository, S3Keys, Unlock};
+use jiff::Timestamp;
+use store::{RepositoryId, RepositoryRow};
+
+use super::secret::Secret;
+use super::{BackupError, Backups, hex};
+
+/// The record of which repository is meant when none is named.
+const DEFAULT: &str = "default-repository";
+
+/// A repository that shall have a name.
+#[derive(Clone, Default)]
+pub struct AddRepository {
+    pub name: String,
+    /// As restic writes it.
+    pub location: String,
+    pub password: String,
+    /// Make it; else it is there already.
+    pub create: bool,
+    pub s3: Option<S3Keys>,
+    /// Added to the command line of ssh.
+    pub ssh_arguments: Vec<String>,
+    /// Bytes a second.
+    pub upload_limit: Option<u64>,
+    pub download_limit: Option<u64>,
+    /// Let it be the one that is meant when none is named. The first one always is.
+    pub default: bool,
+}
+
+/// Without what is secret in it.
+impl std::fmt::Debug for AddRepository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AddRepository")
+            .field("name", &self.name)
+            .field("create", &self.create)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A repository as callers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryInfo {
+    pub name: String,
+    /// Without a password.
+    pub location: String,
+    /// The id that it gave itself.
+    pub id: String,
+    /// RFC 3339: when it got its name here.
+    pub created_at: String,
+    /// It is meant when none is named.
+    pub default: bool,
+    /// Its key is not kept here: nobody can use it until somebody gives the password.
+    pub locked: bool,
+}
+
+/// One of the keys of a repository; each has a password of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub id: String,
+    /// Who made it, and where.
+    pub user: String,
+    pub host: String,
+    /// RFC 3339; empty where the program that made it did not say.
+    pub created_at: String,
+}
+
+impl Backups {
+    /// Makes a repository, or finds one that is there, and gives it a name. The password is not kept; the master key that
+    /// it opens is.
+    ///
+    /// # Errors
+    /// [`BackupError::RepositoryName`], [`BackupError::RepositoryTaken`], [`BackupError::Location`],
+    /// [`BackupError::Repository`] when it cannot be reached, made or opened.
+    pub fn add_repository(&self, request: &AddRepository) -> Result<RepositoryInfo, BackupError> {
+        let name = request.name.clone();
+        if !is_name(&name) {
+            return Err(BackupError::RepositoryName(name));
+        }
+        if self.row(&name)?.is_some() {
+            return Err(BackupError::RepositoryTaken(name));
+        }
+        let mut secret = Secret {
+            location: request.location.clone(),
+            s3: request.s3.clone().map(Into::into),
+            ssh_arguments: request.ssh_arguments.clone(),
+            upload_limit: request.upload_limit,
+            download_limit: request.download_limit,
+            master_key: None,
+        };
+        let id = RepositoryId::random();
+        let location =
+            Location::parse(&request.location).map_err(|reason| BackupError::Location {
+                name: name.clone(),
+                reason,
+            })?;
+        let place = self.place(&name, &id, &secret)?;
+        let opened = if request.create {
+            Repository::create(&place, &request.password)
+        } else {
+            Repository::open(&place, Unlock::Password(&request.password))
+        };
+        let opened = opened.map_err(|source| BackupError::Repository {
+            name: name.clone(),
+            source,
+        });
+        // A cache may have been begun.
+        let opened = opened.inspect_err(|_| self.drop_or_warn(&id))?;
+        secret.master_key = Some(opened.master_key());
+        let row = RepositoryRow {
+            id: id.clone(),
+            name,
+            location: location.to_string(),
+            repository_id: opened.id(),
+            created_at: Timestamp::now().to_string(),
+        };
+        self.keep_secret(&id, &secret)?;
+        let recorded = self.store.write(|tx| {
+            if tx.repository_by_name(&row.name)?.is_some() {
+                return Err(BackupError::RepositoryTaken(row.name.clone()));
+            }
+            tx.insert_repository(&row)?;
+            if request.default || tx.meta(DEFAULT)?.is_none() {
+                tx.set_meta(DEFAULT, id.as_str())?;
+            }
+            Ok(())
+        });
+        recorded.inspect_err(|_| self.drop_or_warn(&id))?;
+        self.shown(row)
+    }
+
+    fn drop_or_warn(&self, id: &RepositoryId) {
+        if let Err(error) = self.drop_secret(id) {
+            tracing::warn!(%error, "what was kept for a repository stays until the next start");
+        }
+    }
+
+    /// All repositories that have names, by name.
+    ///
+    /// # Errors
+    /// [`BackupError::Store`].
+    pub fn repositories(&self) -> Result<Vec<RepositoryInfo>, BackupError> {
+        let rows = self.store.read(|tx| tx.repositories())?;
+        rows.into_iter().map(|row| self.shown(row)).collect()
+    }
+
+    /// Forgets a repository's name, its key and what was noted of it. The repository itself stays as it is.
+    ///
+    /// # Errors
+    /// [`BackupError::NoSuchRepository`].
+    pub fn forget_repository(&self, name: &str) -> Result<(), BackupError> {
+        let row = self.named(name)?;
+        let lock = self.lock_of(&row);
+        // Whoever works with it comes to an end first.
+        let _alone = lock
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.store.write(|tx| {
+            tx.delete_repository(&row.id)?;
+            if tx.meta(DEFAULT)?.as_deref() == Some(row.id.as_str()) {
+                tx.delete_meta(DEFAULT)?;
+            }
+            Ok::<_, BackupError>(())
+        })?;
+        self.drop_secret(&row.id)
+    }
+
+    /// Lets a repository be the one that is meant when none is named.
+    ///
+    /// # Errors
+    /// [`BackupError::NoSuchRepository`].
+    pub fn set_default_repository(&self, name: &str) -> Result<(), BackupError> {
+        let row = self.named(name)?;
+        Ok(self
+            .store
+            .write(|tx| tx.set_meta(DEFAULT, row.id.as_str()))?)
+    }
+
+    /// Forgets the key of a repository: until [`Backups::unlock_repository`] nothing can use it, schedules neither.
+    ///
+    /// # Errors
+    /// [`BackupError::NoSuchRepository`], those of the disk.
+    pub fn lock_repository(&self, name: &str) -> Result<(), BackupError> {
+        let row = self.named(name)?;
+        let secret = Secret {
+            master_key: None,
+            ..self.secret(&row)?
+        };
+        self.keep_secret(&row.id, &secret)
+    }
+
+    /// Keeps the key of a repository again.
+    ///
+    /// # Errors
+    /// [`BackupError::Repository`] with a wrong password, [`BackupError::NoSuchRepository`].
+    pub fn unlock_repository(&self, name: &str, password: &str) -> Result<(), BackupError> {
+        let row = self.named(name)?;
+        let mut secret = self.secret(&row)?;
+        let opened = self.reach(&row, &secret, Unlock::Password(password))?;
+        secret.master_key = Some(opened.master_key());
+        self.keep_secret(&row.id, &secret)
+    }
+
+    /// The keys of a repository.
+    ///
+    /// # Errors
+    /// Those of [`Backups::unlock_repository`].
+    pub fn keys(&self, name: &str) -> Result<Vec<Key>, BackupError> {
+        let (row, opened) = self.opened(name)?;
+        let keys = opened.keys().map_err(of(&row))?;
+        Ok(keys
+            .into_iter()
+            .map(|key| Key {
+                id: hex(key.id),
+                user: key.user,
+                host: key.host,
+                created_at: key.created.map(|time| time.to_string()).unwrap_or_default(),
+            })
+            .collect())
+    }
+
+    /// Lets a repository be opened with another password as well; the id of the new key.
+    ///
+    /// # Errors
+    /// Those of [`Backups::keys`].
+    pub fn add_key(&self, name: &str, password: &str) -> Result<String, BackupError> {
+        let (row, opened) = self.opened(name)?;
+        let id = opened.add_key(password, &host_name()).map_err(of(&row))?;
+        Ok(hex(id))
+    }
+
+    /// Takes a key away: its password opens the repository no longer.
+    ///
+    /// # Errors
+    /// Those of [`Backups::keys`]; the last key cannot be removed.
+    pub fn remove_key(&self, name: &str, id: &str) -> Result<(), BackupError> {
+        let (row, opened) = self.opened(name)?;
+        opened.remove_key(id).map(drop).map_err(of(&row))
+    }
+
+    fn row(&self, name: &str) -> Result<Option<RepositoryRow>, BackupError> {
+        Ok(self.store.read(|tx| tx.repository_by_name(name))?)
+    }
+
+    fn named(&self, name: &str) -> Result<RepositoryRow, BackupError> {
+        self.row(name)?
+            .ok_or_else(|| BackupError::NoSuchRepository(name.to_owned()))
+    }
+
+    fn shown(&self, row: RepositoryRow) -> Result<RepositoryInfo, BackupError> {
+        let default = self.store.read(|tx| tx.meta(DEFAULT))?;
+        Ok(RepositoryInfo {
+            default: default.as_deref() == Some(row.id.as_str()),
+            locked: self.secret(&row)?.master_key.is_none(),
+            name: row.name,
+            location: row.location,
+            id: row.repository_id,
+            created_at: row.created_at,
+        })
+    }
+
+    /// The repository that is meant when none is named.
+    pub(super) fn default_repository(&self) -> Result<RepositoryRow, BackupError> {
+        let (id, rows) = self
+            .store
+            .read(|tx| Ok::<_, BackupError>((tx.meta(DEFAULT)?, tx.repositories()?)))?;
+        rows.into_iter()
+            .find(|row| Some(row.id.as_str()) == id.as_deref())
+            .ok_or(BackupError::NoRepository)
+    }
+
+    /// The repository with this name or at this location; nothing named: the default one.
+    pub(super) fn pick(&self, text: Option<&str>) -> Result<RepositoryRow, BackupError> {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return self.default_repository();
+        };
+        let rows = self.store.read(|tx| tx.repositories())?;
+        let at = Location::parse(text)
+            .ok()
+            .map(|location| location.to_string());
+        rows.into_iter()
+            .find(|row| row.name == text || Some(&row.location) == at.as_ref())
+            .ok_or_else(|| BackupError::NoSuchRepository(text.to_owned()))
+    }
+
+    /// A repository and what is needed to work with it.
+    pub(super) fn opened(&self, name: &str) -> Result<(RepositoryRow, Repository), BackupError> {
+        let row = self.pick(Some(name))?;
+        let opened = self.open_row(&row)?;
+        Ok((row, opened))
+    }
+
+    pub(super) fn open_row(&self, row: &RepositoryRow) -> Result<Repository, BackupError> {
+        let secret = self.secret(row)?;
+        let Some(master) = &secret.master_key else {
+            return Err(BackupError::Locked {
+                name: row.name.clone(),
+            });
+        };
+        self.reach(row, &secret, Unlock::Master(master))
+    }
+
+    fn reach(
+        &self,
+        row: &RepositoryRow,
+        secret: &Secret,
+        unlock: Unlock<'_>,
+    ) -> Result<Repository, BackupError> {
+        let place = self.place(&row.name, &row.id, secret)?;
+        let opened = Repository::open(&place, unlock).map_err(of(row))?;
+        let is = opened.id();
+        if is != row.repository_id {
+            return Err(BackupError::Exchanged {
+                name: row.name.clone(),
+                was: row.repository_id.clone(),
+                is,
+            });
+        }
+        Ok(opened)
+    }
+}
+
+/// Names the repository in an error of its own.
+pub(super) fn of(row: &RepositoryRow) -> impl FnOnce(backup::BackupError) -> BackupError {
+    let name = row.name.clone();
+    move |source| match source {
+        backup::BackupError::Stopped => BackupError::Cancelled,
+        source => BackupError::Repository { name, source },
+    }
+}
+
+/// What this host calls itself.
+pub(super) fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    name.len() <= 128
+        && bytes
+            .next()
+            .is_some_and(|first| first.is_ascii_alphanumeric())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}

@@ -1,0 +1,100 @@
+//! `check` and `verify`: whether a repository, or one backup in it, holds what it says.
+
+use backup::Check;
+
+use super::repositories::of;
+use super::watch::Watching;
+use super::{BackupError, Backups, hex};
+use crate::cancel::Cancel;
+use crate::progress::Progress;
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum How {
+    /// Index, trees and which packs there are; of data nothing.
+    #[default]
+    Structure,
+    /// And so many percent of the packs.
+    Sample(f64),
+    /// And all of them.
+    Everything,
+}
+
+/// What shall be looked at.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyRequest {
+    /// `REPOSITORY`, or one backup of it, of which then all data is read.
+    pub from: String,
+    pub how: How,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Verified {
+    pub repository: String,
+    /// Id of the backup, if it was one.
+    pub backup: Option<String>,
+    /// Nothing: all is well.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// One sentence that names pack, blob or file.
+    pub what: String,
+    /// The backups that cannot be restored whole because of it.
+    pub hurts: Vec<String>,
+}
+
+impl Backups {
+    /// Looks.
+    ///
+    /// # Errors
+    /// Those of naming, and what keeps the repository from being read at all.
+    pub fn verify(
+        &self,
+        request: &VerifyRequest,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Verified, BackupError> {
+        if let How::Sample(percent) = request.how
+            && !(percent > 0.0 && percent <= 100.0)
+        {
+            return Err(BackupError::Sample);
+        }
+        let reference = self.reference(&request.from)?;
+        let row = &reference.repository;
+        let lock = self.lock_of(row);
+        let _shared = lock
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let opened = self.open_row(row)?;
+        let one = if reference.volume.is_some() || reference.which.is_some() {
+            Some(self.one(&request.from, &reference, &opened)?)
+        } else {
+            None
+        };
+        let how = match (&one, request.how) {
+            (Some(backup), _) => Check::Backup(backup.id),
+            (None, How::Structure) => Check::Structure,
+            (None, How::Sample(percent)) => Check::Sample(percent),
+            (None, How::Everything) => Check::Everything,
+        };
+        let watch = Watching::new(&row.name, "Verifying", progress, cancel);
+        let problems = opened.check(how, &watch).map_err(of(row))?;
+        Ok(Verified {
+            repository: row.name.clone(),
+            backup: one.map(|backup| hex(backup.id)),
+            problems: problems
+                .into_iter()
+                // What is merely unused hurts nobody: a prune takes it.
+                .filter(backup::Problem::is_loss)
+                .map(|problem| Problem {
+                    what: problem.to_string(),
+                    hurts: problem.backups.iter().copied().map(hex).collect(),
+                })
+                .collect(),
+        })
+    }
+}
