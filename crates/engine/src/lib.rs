@@ -48,7 +48,7 @@ pub use engine::{Engine, OpenError};
 pub use error::{ErrorKind, Fault};
 pub use progress::{Progress, Silent};
 pub use registry::{Credentials, Found as FoundRepository, Settings as RegistrySettings};
-pub use store::{DEFAULT_ROOT, Paths, VolumeEventRow};
+pub use store::{DEFAULT_ROOT, Paths, VolumeBackupRow, VolumeEventRow};
 pub use sys::socket::unread_by_peer;
 pub use volumes::{
     Abilities, ChownRequest, CreatePool, CreateVolume, Created as CreatedVolume, Disposal,

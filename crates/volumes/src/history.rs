@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use store::{Measured, StorageRow, VolumeEventRow, VolumeId, VolumeNotes};
+use store::{Measured, StorageRow, VolumeBackupRow, VolumeEventRow, VolumeId, VolumeNotes};
 
 use crate::{Volume, VolumeError, Volumes};
 
@@ -18,6 +18,8 @@ pub struct Overview {
     pub pool: Option<String>,
     /// What it may hold.
     pub bytes: Option<u64>,
+    /// The newest one that is known of.
+    pub backup: Option<VolumeBackupRow>,
 }
 
 impl Volumes {
@@ -39,27 +41,42 @@ impl Volumes {
         Ok(self.store.read(|tx| tx.volume_notes(&row.id))?)
     }
 
+    /// The newest backup of a volume in each repository that has any, the newest of all first.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`].
+    pub fn last_backups(&self, name: &str) -> Result<Vec<VolumeBackupRow>, VolumeError> {
+        let row = self.row(name)?;
+        Ok(self.store.read(|tx| tx.volume_backups_of(&row.id))?)
+    }
+
     /// All volumes by name, each with what is noted of it and the number of its holders; one look at the database.
     ///
     /// # Errors
     /// [`VolumeError::Store`].
     pub fn overview(&self) -> Result<Vec<Overview>, VolumeError> {
-        let (rows, notes, counts, storage, pools) = self.store.read(|tx| {
+        let (rows, notes, counts, storage, pools, backups) = self.store.read(|tx| {
             Ok::<_, VolumeError>((
                 tx.volumes()?,
                 tx.all_volume_notes()?,
                 tx.lease_counts()?,
                 tx.all_volume_storage()?,
                 tx.pools()?,
+                tx.volume_backups()?,
             ))
         })?;
         let mut storage: BTreeMap<VolumeId, StorageRow> = storage.into_iter().collect();
+        let mut newest: BTreeMap<VolumeId, VolumeBackupRow> = BTreeMap::new();
+        for backup in backups {
+            newest.entry(backup.volume.clone()).or_insert(backup);
+        }
         let pools: BTreeMap<_, _> = pools.into_iter().map(|row| (row.id, row.name)).collect();
         let mut notes: BTreeMap<VolumeId, VolumeNotes> = notes.into_iter().collect();
         let counts: BTreeMap<String, usize> = counts.into_iter().collect();
         Ok(rows
             .into_iter()
             .map(|row| {
+                let backup = newest.remove(&row.id);
                 let noted = notes.remove(&row.id).unwrap_or_default();
                 let holders = counts.get(&row.name).copied().unwrap_or(0);
                 let stored = storage.remove(&row.id).unwrap_or_default();
@@ -69,6 +86,7 @@ impl Volumes {
                     users: holders,
                     pool: stored.pool.and_then(|id| pools.get(&id).cloned()),
                     bytes: stored.bytes,
+                    backup,
                 }
             })
             .collect())

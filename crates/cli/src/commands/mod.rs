@@ -7,6 +7,7 @@ use crate::failure::{Failure, Outcome};
 use crate::grammar::Lazy;
 use crate::http::Client;
 
+mod backup;
 mod builder;
 mod container;
 mod image;
@@ -15,6 +16,7 @@ mod network;
 mod plugin;
 mod pool;
 mod registry;
+mod stack;
 mod system;
 mod volume;
 
@@ -25,7 +27,9 @@ pub(crate) use container::{
 pub(crate) use image::prune::prune as image_prune;
 pub(crate) use image::pull::pull as image_pull;
 pub(crate) use network::prune::prune as network_prune;
+pub(crate) use registry::hidden as registry_hidden;
 pub(crate) use volume::prune::prune as volume_prune;
+pub(crate) use volume::{file_line as volume_file_line, seconds as volume_seconds};
 
 /// Containers that keep their data
 #[derive(Debug, Parser)]
@@ -73,6 +77,12 @@ enum Command {
     /// Manage volumes
     #[command(subcommand)]
     Volume(volume::Command),
+    /// Manage backups and where they are kept
+    #[command(subcommand)]
+    Backup(backup::Command),
+    /// Manage containers with what belongs to them
+    #[command(subcommand)]
+    Stack(stack::Command),
     /// Manage storage pools
     #[command(subcommand)]
     Pool(pool::Command),
@@ -110,6 +120,8 @@ impl Cli {
             Command::Imagery(command) => command.run(&client),
             Command::Builder(command) => command.run(&client),
             Command::Volume(command) => command.run(&client),
+            Command::Backup(command) => command.run(&client),
+            Command::Stack(command) => command.run(&client),
             Command::Pool(command) => command.run(&client),
             Command::Network(command) => command.run(&client),
             Command::Plugin(command) => command.run(&client),

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use store::{ContainerRow, Measured, StoreError, VolumeEventRow, WriteTx};
+use store::{ContainerRow, Measured, StoreError, VolumeBackupRow, VolumeEventRow, WriteTx};
 use volumes::{Claim, Inspected, Volume, VolumeError, VolumeStorage};
 
 use crate::containers::create::to_json;
@@ -69,6 +69,8 @@ pub struct VolumeDetail {
     pub usage: Option<Measured>,
     pub storage: VolumeStorage,
     pub history: Vec<VolumeEventRow>,
+    /// The newest one in each repository, the newest of all first.
+    pub backups: Vec<VolumeBackupRow>,
     pub seeded_by: Option<Seed>,
     /// Containers that use another image than the one that filled it.
     pub drift: Vec<Drift>,
@@ -94,6 +96,7 @@ impl Engine {
                 last_used: None,
                 usage: None,
                 history: Vec::new(),
+                backups: Vec::new(),
             });
         }
         let notes = self.volumes.notes(name)?;
@@ -118,6 +121,7 @@ impl Engine {
             usage: notes.measured,
             storage: self.volumes.storage(name)?,
             history: self.volumes.history(name)?,
+            backups: self.volumes.last_backups(name)?,
             inspected,
         })
     }

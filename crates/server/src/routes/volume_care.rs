@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use engine::volume::users::last_use;
 use engine::volume::{Creator, Drift, LastUse, ReseedMode, Seed, VolumeUser};
-use engine::{ChownRequest, FileEntry, TrashLimit, TrashPolicy, Trashed, Volume};
+use engine::{ChownRequest, FileEntry, TrashLimit, TrashPolicy, Trashed, Volume, VolumeBackupRow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -58,6 +58,18 @@ struct Line<'a> {
     pool: &'a str,
     /// Bytes that it may hold.
     limit: Option<u64>,
+    last_backup: Option<Value>,
+}
+
+/// The newest backup of a volume in a repository.
+fn backup(backup: &VolumeBackupRow) -> Value {
+    json!({
+        "At": backup.at,
+        "Repository": backup.repository_name,
+        "Id": backup.backup,
+        "Bytes": backup.bytes,
+        "StoredBytes": backup.stored_bytes,
+    })
 }
 
 /// What a volume took when it was measured.
@@ -83,6 +95,7 @@ async fn overview(request: Request) -> Answer {
             protected: one.notes.protected,
             pool: one.pool.as_deref().unwrap_or("default"),
             limit: one.bytes,
+            last_backup: one.backup.as_ref().map(backup),
             usage: one.notes.measured.as_ref().map(|measured| Usage {
                 bytes: measured.bytes,
                 files: measured.files,
@@ -144,6 +157,9 @@ struct Detail<'a> {
     limits: Value,
     abilities: Value,
     history: Vec<Value>,
+    /// In each repository, the newest of all first.
+    backups: Vec<Value>,
+    last_backup: Option<Value>,
     seeded_by: Option<&'a Seed>,
     drift: &'a [Drift],
 }
@@ -187,6 +203,8 @@ async fn detail(request: Request) -> Answer {
             at: &measured.at,
         }),
         history: events(&detail.history),
+        backups: detail.backups.iter().map(backup).collect(),
+        last_backup: detail.backups.first().map(backup),
         seeded_by: detail.seeded_by.as_ref(),
         drift: &detail.drift,
     })

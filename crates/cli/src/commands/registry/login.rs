@@ -146,7 +146,7 @@ fn ask(prompt: &str) -> Outcome<String> {
 }
 
 /// As [`ask`], without showing what is typed.
-fn hidden(prompt: &str) -> Outcome<String> {
+pub(crate) fn hidden(prompt: &str) -> Outcome<String> {
     let before = tcgetattr(io::stdin()).map_err(io::Error::from)?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);

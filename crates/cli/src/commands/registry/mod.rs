@@ -10,6 +10,8 @@ mod login;
 mod logout;
 mod search;
 
+pub(crate) use login::hidden;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Log in to a registry

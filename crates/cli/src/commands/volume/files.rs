@@ -43,7 +43,7 @@ impl ListArgs {
 }
 
 /// As `ls -ln` shows it.
-fn line(entry: &Value) -> Vec<String> {
+pub(crate) fn line(entry: &Value) -> Vec<String> {
     let number = |key: &str| entry[key].as_u64().unwrap_or_default();
     let name = entry["Name"].as_str().unwrap_or_default();
     let shown = match entry["Target"].as_str() {

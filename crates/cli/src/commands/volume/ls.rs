@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Also show sizes
     #[arg(short, long)]
     size: bool,
-    /// Also show users, sizes, last use and protection
+    /// Also show users, sizes, last use, last backup and protection
     #[arg(short, long)]
     wide: bool,
 }
@@ -50,6 +50,7 @@ const HEADERS: list::Columns<'_> = &[
     ("MEASURED", "Measured"),
     ("USERS", "Users"),
     ("LAST USED", "LastUsed"),
+    ("LAST BACKUP", "LastBackup"),
     ("PROTECTED", "Protected"),
     ("POOL", "Pool"),
     ("LIMIT", "Limit"),
@@ -69,6 +70,7 @@ const WIDE: list::Columns<'_> = &[
     ("LIMIT", "Limit"),
     ("MEASURED", "Measured"),
     ("LAST USED", "LastUsed"),
+    ("LAST BACKUP", "LastBackup"),
     ("PROTECTED", "Protected"),
     ("POOL", "Pool"),
 ];
@@ -94,6 +96,7 @@ struct Volume {
     protected: Option<bool>,
     usage: Option<Usage>,
     last_used: Option<LastUsed>,
+    last_backup: Option<LastBackup>,
     pool: Option<String>,
     limit: Option<f64>,
 }
@@ -109,6 +112,15 @@ struct Usage {
 #[serde(rename_all = "PascalCase")]
 struct LastUsed {
     at: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct LastBackup {
+    at: String,
+    repository: String,
+    id: String,
+    bytes: f64,
 }
 
 impl Args {
@@ -132,6 +144,8 @@ impl Args {
                 "Size",
                 "Measured",
                 "LastUsed",
+                "LastBackup",
+                "Backup",
                 "Protected",
                 "Pool",
                 "Limit",
@@ -228,6 +242,14 @@ fn row(volume: &Volume) -> Row {
             (None, Some(_)) => "never".to_owned(),
             (None, None) => "N/A".to_owned(),
         },
+        "LastBackup": match (&volume.last_backup, volume.users) {
+            (Some(last), _) => when(&last.at),
+            (None, Some(_)) => "never".to_owned(),
+            (None, None) => "N/A".to_owned(),
+        },
+        "BackupId": volume.last_backup.as_ref().map(|last| last.id.as_str()),
+        "BackupRepository": volume.last_backup.as_ref().map(|last| last.repository.as_str()),
+        "BackupSize": volume.last_backup.as_ref().map(|last| human_size(last.bytes)),
         "Limit": volume.limit.map_or("N/A".to_owned(), human_size),
         "Links": "N/A",
         "Measured": volume.usage.as_ref().map_or("N/A".to_owned(), |usage| when(&usage.at)),

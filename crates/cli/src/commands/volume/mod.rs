@@ -10,6 +10,7 @@ use crate::render::units::{ago, human_duration};
 
 mod adopt;
 mod audit;
+mod backup;
 mod chown;
 mod clone;
 mod cp;
@@ -33,12 +34,17 @@ mod snapshot;
 mod trash;
 mod undelete;
 
+pub(crate) use files::line as file_line;
+pub(crate) use snapshot::seconds;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make data that lost its record a volume again
     Adopt(Lazy<adopt::Args>),
     /// Look for what does not fit together, and say what to do about it
     Audit(Lazy<audit::Args>),
+    /// Back volumes up to a repository, all as they are at one instant
+    Backup(Lazy<backup::Args>),
     /// Print files of a volume
     Cat(Lazy<files::CatArgs>),
     /// Give the files of a volume to another user
@@ -74,7 +80,7 @@ pub(crate) enum Command {
     Reseed(Lazy<reseed::Args>),
     /// Change how much a volume may hold
     Resize(Lazy<resize::Args>),
-    /// Make a snapshot what the volume holds; what it held becomes a snapshot
+    /// Make a snapshot or a backup what the volume holds; what it held becomes a snapshot
     Restore(Lazy<restore::Args>),
     /// Remove one or more volumes
     #[command(visible_alias = "remove")]
@@ -99,6 +105,7 @@ impl Command {
         match self {
             Self::Adopt(args) => args.run(client),
             Self::Audit(args) => args.run(client),
+            Self::Backup(args) => args.run(client),
             Self::Cat(args) => args.run(client),
             Self::Chown(args) => args.run(client),
             Self::Clone(args) => args.run(client),

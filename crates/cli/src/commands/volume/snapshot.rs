@@ -47,7 +47,7 @@ impl Command {
 pub(crate) struct AroundArgs {
     /// What keeps the data consistent: none, sync, freeze, hook, stop (default: freeze if a running container may write,
     /// else sync)
-    #[arg(long, value_name = "string")]
+    #[arg(long, visible_alias = "consistent", value_name = "string")]
     consistency: Option<String>,
     /// Run a ready-made command in the containers before: postgresql, mariadb, mysql, redis
     #[arg(long, value_name = "string")]
@@ -337,7 +337,7 @@ pub(crate) fn labels(list: &[String]) -> Value {
 }
 
 /// `90s`, `30m`, `12h`, `7d`, `4w`, and sums of them.
-fn seconds(flag: &str, text: &str) -> Outcome<i64> {
+pub(crate) fn seconds(flag: &str, text: &str) -> Outcome<i64> {
     let wrong = || Failure::flag(flag, text, "write 90s, 30m, 12h, 7d or 4w");
     let mut sum = 0_i64;
     let mut rest = text;
