@@ -131,8 +131,13 @@ impl Backups {
         let backup = self.one(text, &reference, &opened)?;
         let found = Self::found(row, &opened, backup)?;
         let below = below(&found.root, path);
+        let mut told = |entry: Entry| {
+            let path = entry.path.strip_prefix(&found.root);
+            let path = path.map_or_else(|_| entry.path.clone(), Path::to_owned);
+            each(Entry { path, ..entry })
+        };
         opened
-            .list(found.backup.id, Path::new(&below), recursive, each)
+            .list(found.backup.id, Path::new(&below), recursive, &mut told)
             .map_err(of(row))
     }
 
