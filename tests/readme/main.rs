@@ -22,6 +22,7 @@ const PAGES: [(&str, &str); 8] = [
     ("the_tour", "README.md"),
     ("pictures", "docs/pictures.md"),
     ("pools", "docs/pools.md"),
+    ("backups", "docs/backups.md"),
     ("snapshots", "docs/snapshots.md"),
     ("volumes", "docs/volumes.md"),
     ("health", "docs/health.md"),
