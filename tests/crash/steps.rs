@@ -664,6 +664,83 @@ const OPERATIONS: &[Operation] = &[
         },
     },
     Operation {
+        prefix: "volume-backup",
+        prepare: repository,
+        run: "volume backup data",
+        check: |scene| {
+            // Listed and whole, or not listed; either way its snapshot is gone and the next one goes on.
+            assert_eq!(scene.run("volume snapshot ls -q").ok(), "");
+            scene.run("backup check home --read-data").ok();
+            scene.run("volume backup data").ok();
+            scene.run("volume restore home:data --as copy").ok();
+            assert!(scene.engine.root.join("volumes/copy/_data/before").exists());
+            without_repository(scene);
+            gone(scene, "copy");
+            gone(scene, "data");
+        },
+    },
+    Operation {
+        prefix: "volume-receive",
+        prepare: backed_up,
+        run: "volume restore home:data --as made",
+        check: |scene| {
+            // Whole, or not there.
+            if scene.run("volume inspect made").code != 0 {
+                scene.run("volume restore home:data --as made").ok();
+            }
+            assert!(scene.engine.root.join("volumes/made/_data/before").exists());
+            without_repository(scene);
+            gone(scene, "made");
+            gone(scene, "data");
+        },
+    },
+    Operation {
+        prefix: "snapshot-receive",
+        prepare: backed_up,
+        run: "volume restore home:data",
+        check: restored_over,
+    },
+    Operation {
+        prefix: "backup-restore",
+        prepare: backed_up,
+        run: "volume restore home:data",
+        check: restored_over,
+    },
+    Operation {
+        prefix: "stack-restore",
+        prepare: |scene| {
+            repository(scene);
+            scene.run("network create made").ok();
+            scene
+                .run("create --name it --network made -v data:/data busybox ls /data/before")
+                .ok();
+            scene.run("volume backup data").ok();
+            scene.run("rm it").ok();
+            scene.run("network rm made").ok();
+            gone(scene, "data");
+        },
+        run: "stack restore home:data",
+        check: |scene| {
+            // Each part is whole or not there.
+            if scene.run("inspect --type container it").code == 0 {
+                scene.run("start -a it").ok();
+                scene.run("rm it").ok();
+            }
+            if scene.run("volume inspect data").code == 0 {
+                scene
+                    .run("run --rm -v data:/data busybox ls /data/before")
+                    .ok();
+                gone(scene, "data");
+            }
+            scene.run("stack restore home:data").ok();
+            scene.run("start -a it").ok();
+            scene.run("rm it").ok();
+            scene.run("network rm made").ok();
+            without_repository(scene);
+            gone(scene, "data");
+        },
+    },
+    Operation {
         prefix: "volume-restore",
         prepare: |scene| {
             scene
@@ -693,6 +770,53 @@ const OPERATIONS: &[Operation] = &[
         },
     },
 ];
+
+/// A volume, and a repository for its backups.
+fn repository(scene: &Scene) {
+    scene
+        .run("run --rm -v data:/data busybox touch /data/before")
+        .ok();
+    let directory = scene.engine.root.with_extension("backups");
+    scene
+        .run_and(
+            "backup init home",
+            &[
+                directory.to_str().unwrap(),
+                "--password-command",
+                "echo secret",
+            ],
+        )
+        .ok();
+}
+
+fn backed_up(scene: &Scene) {
+    repository(scene);
+    scene.run("volume backup data").ok();
+    scene
+        .run("run --rm -v data:/data busybox mv /data/before /data/later")
+        .ok();
+}
+
+fn without_repository(scene: &Scene) {
+    scene.run("backup rm-repo home").ok();
+    fs::remove_dir_all(scene.engine.root.with_extension("backups")).unwrap();
+    assert!(scene.names("backups").is_empty());
+}
+
+/// The volume holds what it held, or what the backup holds; the other one is what it kept, if it was restored.
+fn restored_over(scene: &Scene) {
+    let data = scene.engine.root.join("volumes/data/_data");
+    let restored = data.join("before").exists();
+    assert_ne!(restored, data.join("later").exists(), "one or the other");
+    let kept = scene.run("volume snapshot ls -q data").ok();
+    assert_eq!(kept.lines().count(), usize::from(restored), "{kept}");
+    if !restored {
+        scene.run("volume restore home:data").ok();
+        assert!(data.join("before").exists());
+    }
+    without_repository(scene);
+    gone(scene, "data");
+}
 
 /// Removed with everything it kept.
 fn gone(scene: &Scene, volume: &str) {

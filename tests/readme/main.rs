@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Engine, Host, binary, images_dir};
 
-const PAGES: [(&str, &str); 8] = [
+const PAGES: [(&str, &str); 9] = [
     ("the_tour", "README.md"),
     ("pictures", "docs/pictures.md"),
     ("pools", "docs/pools.md"),

@@ -67,8 +67,9 @@ pub enum BackupError {
         #[source]
         source: backup::BackupError,
     },
-    #[error("backup {id} in repository {repository} was not restored")]
+    #[error("volume {volume} was not restored from backup {id} in repository {repository}")]
     Restore {
+        volume: String,
         repository: String,
         id: String,
         #[source]

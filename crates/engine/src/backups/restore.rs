@@ -162,7 +162,7 @@ impl Backups {
             Ok(())
         });
         received.map_err(|error| match error {
-            VolumeError::Received { source, .. } => failed(found, source),
+            VolumeError::Received { source, .. } => failed(found, name, source),
             VolumeError::NameTaken(name) => BackupError::VolumeExists(name),
             error => error.into(),
         })?;
@@ -188,10 +188,12 @@ impl Backups {
             Ok(())
         });
         let received = received.map_err(|error| match error {
-            SnapshotError::Volume(VolumeError::Received { source, .. }) => failed(found, source),
+            SnapshotError::Volume(VolumeError::Received { source, .. }) => {
+                failed(found, name, source)
+            }
             error => error.into(),
         })?;
-        sys::fault::step("volume-backup:received");
+        sys::fault::step("backup-restore:received");
         let turned = self
             .snapshots
             .restore(name, &RestoreFrom::Received(received.clone()), force);
@@ -316,11 +318,12 @@ fn losses(name: &str, written: &Restored) -> Vec<String> {
 }
 
 /// From what the writer of a content returned.
-fn failed(found: &Found<'_>, error: Box<dyn Error + Send + Sync>) -> BackupError {
+fn failed(found: &Found<'_>, name: &str, error: Box<dyn Error + Send + Sync>) -> BackupError {
     match error.downcast::<backup::BackupError>() {
         Ok(error) => match *error {
             backup::BackupError::Stopped => BackupError::Cancelled,
             source => BackupError::Restore {
+                volume: name.to_owned(),
                 repository: found.row.name.clone(),
                 id: found.backup.id.to_string(),
                 source,

@@ -91,6 +91,7 @@ impl Backups {
                 found.push(Self::found(row, &opened, backup)?);
             }
         }
+        found.sort_by(|a, b| volume_of(&a.backup).cmp(&volume_of(&b.backup)));
         let members = Self::members(&found)?;
         let mut done = StackRestored::default();
         self.check_free(&found, &members)?;
