@@ -76,7 +76,7 @@ fn main() {
     let root = rustix::process::geteuid().is_root();
     if root && !arguments.list {
         // The network of the run reaches no registry.
-        rclone::install_s3_server();
+        testkit::install_s3_server();
         Host::enter();
     }
     let tests = [life::TESTS, outage::TESTS, rclone::TESTS].concat();

@@ -3,11 +3,11 @@
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::{Client, target_dir, until};
+use testkit::{Client, s3_server, until};
 
 use super::{Scene, Test};
 
@@ -169,33 +169,6 @@ fn a_directory(scene: &mut Scene) {
         "rclone forgets a volume, and keeps what it shows"
     );
     assert_eq!(scene.run("volume ls -q").ok(), "");
-}
-
-/// Gets an S3 server from npm, once; without npm or its registry there is none.
-pub(super) fn install_s3_server() {
-    let directory = target_dir().join("s3rver");
-    if directory.join("node_modules/.bin/s3rver").exists() {
-        return;
-    }
-    fs::create_dir_all(&directory).unwrap();
-    let mut command = Command::new("npm");
-    command
-        .args(["install", "--no-audit", "--no-fund", "--silent"])
-        .arg("s3rver@3.7.1")
-        .current_dir(&directory);
-    if !command.output().is_ok_and(|output| output.status.success()) {
-        println!("no S3 server could be installed from npm");
-    }
-}
-
-/// The S3 server, if it is installed.
-fn s3_server() -> Option<PathBuf> {
-    let program = target_dir().join("s3rver/node_modules/.bin/s3rver");
-    if !program.exists() {
-        println!("SKIPPED: an S3 server needs npm and its registry");
-        return None;
-    }
-    Some(program)
 }
 
 fn an_s3_store(scene: &mut Scene) {

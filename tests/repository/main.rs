@@ -10,11 +10,26 @@
 
 use testkit::libtest_mimic::{Arguments, Trial};
 
+mod faults;
+mod locks;
+mod places;
 mod restic;
+mod servers;
 mod world;
 
 fn main() {
-    let suites = [("restic", restic::TESTS)];
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(faults::CHILD) {
+        let arguments: Vec<String> = arguments.collect();
+        return faults::child(&arguments);
+    }
+    testkit::install_s3_server();
+    let suites = [
+        ("places", places::TESTS),
+        ("restic", restic::TESTS),
+        ("locks", locks::TESTS),
+        ("faults", faults::TESTS),
+    ];
     let trials = suites.into_iter().flat_map(|(suite, tests)| {
         tests.iter().map(move |(name, test)| {
             Trial::test(format!("{suite}::{name}"), || {

@@ -57,6 +57,7 @@ pub(crate) struct Restic {
     repository: String,
     cache: PathBuf,
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) options: Vec<String>,
 }
 
 impl Restic {
@@ -69,6 +70,7 @@ impl Restic {
             repository: repository.to_owned(),
             cache: cache.to_owned(),
             environment: Vec::new(),
+            options: Vec::new(),
         })
     }
 
@@ -77,6 +79,7 @@ impl Restic {
         command
             .args(["--repo", &self.repository, "--cache-dir"])
             .arg(&self.cache)
+            .args(&self.options)
             .args(arguments)
             .env("RESTIC_PASSWORD", PASSWORD)
             .envs(self.environment.iter().cloned());
@@ -211,7 +214,7 @@ pub(crate) fn is_root() -> bool {
     output.stdout == b"0\n"
 }
 
-fn run(program: &str, arguments: &[&str]) {
+pub(crate) fn run(program: &str, arguments: &[&str]) {
     match Command::new(program).args(arguments).status() {
         Err(error) => println!("SKIPPED: {program}: {error}"),
         Ok(status) => assert!(status.success(), "{program} {arguments:?}"),

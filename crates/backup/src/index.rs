@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use rustic_core::Id;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What is in a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,9 +37,17 @@ pub(crate) struct IndexBlob {
     pub(crate) kind: BlobKind,
     pub(crate) offset: u32,
     pub(crate) length: u32,
-    /// Before compression; 0 when it is not compressed.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    /// Before compression; 0 when it is not compressed, for which some programs write `null`.
+    #[serde(
+        default,
+        skip_serializing_if = "is_zero",
+        deserialize_with = "null_is_zero"
+    )]
     pub(crate) uncompressed_length: u32,
+}
+
+fn null_is_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
@@ -156,5 +164,25 @@ impl Index {
 
     pub(crate) fn pack(&self, number: u32) -> Id {
         self.packs[number as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_may_be_null_or_missing() {
+        let id = "00".repeat(32);
+        for length in [
+            "",
+            r#","uncompressed_length":null"#,
+            r#","uncompressed_length":0"#,
+        ] {
+            let blob = format!(r#"{{"id":"{id}","type":"data","offset":0,"length":40{length}}}"#);
+            let text = format!(r#"{{"packs":[{{"id":"{id}","blobs":[{blob}]}}]}}"#);
+            let file: IndexFile = serde_json::from_str(&text).unwrap();
+            assert_eq!(file.packs[0].size(), 40 + 37 + 32 + 4, "{length}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! * [`Disk`] - a filesystem of its own; [`steps`] - where an engine can be made to die.
 //! * [`Client`] - `orlop` or the stock `docker` CLI, run as a user would.
 //! * [`FakePlugin`] - a volume plugin that hangs, dies and lies when it is told to.
-//! * [`Registry`] - a registry beside the test.
+//! * [`Registry`] - a registry beside the test; [`s3_server`] - a program that speaks S3.
 //! * [`Output`] - what a command said, with assertions that show all of it when they fail.
 //! * [`Running`] - a command beside the test; [`Terminal`] - one on a pseudo-terminal, with somebody who types.
 //! * [`until`] - waiting for a condition, bounded; nothing sleeps for a fixed time.
@@ -21,6 +21,7 @@ mod client;
 mod disk;
 mod engine;
 mod host;
+mod object_store;
 mod output;
 mod plugin;
 mod registry;
@@ -34,6 +35,7 @@ pub use disk::Disk;
 pub use engine::{Engine, binary, images_dir, peer, target_dir};
 pub use host::Host;
 pub use libtest_mimic;
+pub use object_store::{install_s3_server, s3_server};
 pub use output::Output;
 pub use plugin::{Behaviour, FakePlugin};
 pub use registry::{Registry, RegistryOptions};

@@ -11,6 +11,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
     ("flate2", "archive"),
+    ("futures-util", "backup"),
     ("futures-util", "server"),
     ("hickory-proto", "shim"),
     ("http-body-util", "server"),

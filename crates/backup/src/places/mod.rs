@@ -1,8 +1,18 @@
 //! The kinds of places. A new one is a file here and a line in [`open`]; the conformance tests run over all.
 
 mod directory;
+mod http;
+mod object_store;
+mod rest;
+mod sftp;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use directory::Directory;
+use object_store::ObjectStore;
+use rest::Rest;
+use sftp::Sftp;
 
 use crate::location::Location;
 use crate::place::{PlaceError, Storage};
@@ -21,6 +31,8 @@ pub struct Place {
     pub download_limit: Option<u64>,
     /// How often a request is made again after something that may pass.
     pub retries: u32,
+    /// A server that says nothing for so long is taken to be gone.
+    pub patience: Duration,
     /// Where indexes, trees and lists are kept between runs, so that they are not fetched again. Anything in it may be removed
     /// at any time.
     pub cache: Option<std::path::PathBuf>,
@@ -47,7 +59,7 @@ impl std::fmt::Debug for S3Keys {
 }
 
 impl Place {
-    /// With nothing but a location: no credentials, no limits, five retries, no cache.
+    /// With nothing but a location: no credentials, no limits, five retries, half a minute of patience, no cache.
     #[must_use]
     pub fn new(location: Location) -> Self {
         Self {
@@ -57,6 +69,7 @@ impl Place {
             upload_limit: None,
             download_limit: None,
             retries: 5,
+            patience: Duration::from_secs(30),
             cache: None,
         }
     }
@@ -64,14 +77,29 @@ impl Place {
 
 /// Connects; what is wrong with a server shows itself at the first request.
 pub(crate) fn open(place: &Place) -> Result<Arc<dyn Storage>, PlaceError> {
+    let shown = place.location.to_string();
     let storage: Box<dyn Storage> = match &place.location {
-        Location::Directory(path) => Box::new(directory::Directory::new(path)),
-        other => {
-            return Err(PlaceError::Refused {
-                place: other.to_string(),
-                answer: "not built".to_owned(),
-            });
+        Location::Directory(path) => Box::new(Directory::new(path)),
+        Location::ObjectStore(location) => Box::new(ObjectStore::new(
+            shown,
+            location,
+            place.s3.as_ref(),
+            place.patience,
+        )?),
+        Location::Sftp(location) => {
+            Box::new(Sftp::new(shown, location, &place.ssh, place.patience)?)
         }
+        Location::Rest {
+            url,
+            user,
+            password,
+        } => Box::new(Rest::new(
+            shown,
+            url,
+            user.as_deref(),
+            password.as_deref(),
+            place.patience,
+        )),
     };
     Ok(Arc::new(Retrying::new(storage, place)))
 }

@@ -1,0 +1,199 @@
+//! The servers of the tests: S3, restic's REST protocol, SSH; each on a port of its own, ended with the test.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use backup::{Location, Place, S3Keys};
+use testkit::{s3_server, until};
+
+use crate::world::{Restic, World};
+
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn start(mut command: Command, port: u16, log: &Path) -> Server {
+    let log = std::fs::File::create(log).unwrap();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let server = Server { child, port };
+    until("the server listens", || {
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
+    server
+}
+
+fn is_installed(program: &str) -> bool {
+    let found = Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !found {
+        println!("SKIPPED: {program} is not installed: scripts/setup");
+    }
+    found
+}
+
+/// A place of some kind, with its server, and how restic gets there.
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) place: Place,
+    pub(crate) restic: Option<Restic>,
+    pub(crate) server: Option<Server>,
+    /// Where the files of the repository are on this host.
+    pub(crate) files: Option<PathBuf>,
+}
+
+pub(crate) fn directory(world: &World) -> Kind {
+    Kind {
+        name: "directory",
+        place: world.place(),
+        restic: world.restic(),
+        server: None,
+        files: Some(world.path("repository")),
+    }
+}
+
+pub(crate) fn object_store(world: &World) -> Option<Kind> {
+    let program = s3_server()?;
+    let port = free_port();
+    let store = world.dir("objects");
+    let mut command = Command::new(program);
+    let port_text = port.to_string();
+    command
+        .args(["-a", "127.0.0.1", "-p", &port_text])
+        .args(["--configure-bucket", "bucket", "-d"])
+        .arg(&store);
+    let server = start(command, port, &world.path("s3.log"));
+    let location = format!("s3:http://127.0.0.1:{port}/bucket/some/prefix");
+    let mut place = Place::new(Location::parse(&location).unwrap());
+    place.s3 = Some(S3Keys {
+        access_key: "S3RVER".to_owned(),
+        secret_key: "S3RVER".to_owned(),
+        session_token: None,
+        region: None,
+        path_style: true,
+    });
+    let restic = Restic::on(&location, &world.path("cache")).map(|mut restic| {
+        for key in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            restic.environment.push((key.into(), "S3RVER".into()));
+        }
+        restic
+    });
+    Some(Kind {
+        name: "object store",
+        place,
+        restic,
+        server: Some(server),
+        files: None,
+    })
+}
+
+pub(crate) fn rest(world: &World) -> Option<Kind> {
+    if !is_installed("rclone") {
+        return None;
+    }
+    let port = free_port();
+    let files = world.dir("rest");
+    let mut command = Command::new("rclone");
+    command
+        .args(["serve", "restic", "--config", "/dev/null"])
+        .args(["--user", "me", "--pass", "secret", "--addr"])
+        .arg(format!("127.0.0.1:{port}"))
+        .arg(&files)
+        .env_remove("AWS_CA_BUNDLE");
+    let server = start(command, port, &world.path("rest.log"));
+    let location = format!("rest:http://me:secret@127.0.0.1:{port}/");
+    Some(Kind {
+        name: "REST server",
+        place: Place::new(Location::parse(&location).unwrap()),
+        restic: Restic::on(&location, &world.path("cache")),
+        server: Some(server),
+        files: Some(files),
+    })
+}
+
+pub(crate) fn sftp(world: &World) -> Option<Kind> {
+    if !is_installed("/usr/sbin/sshd") || !is_installed("ssh-keygen") {
+        return None;
+    }
+    let port = free_port();
+    let keys = world.dir("ssh");
+    for key in ["host", "user"] {
+        let status = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(keys.join(key))
+            .status();
+        assert!(status.unwrap().success());
+    }
+    std::fs::create_dir_all("/run/sshd").unwrap();
+    let shown = keys.display();
+    let configuration = format!(
+        "ListenAddress 127.0.0.1\nPort {port}\nHostKey {shown}/host\nAuthorizedKeysFile {shown}/user.pub\n\
+         StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nPasswordAuthentication no\n\
+         Subsystem sftp internal-sftp\n"
+    );
+    std::fs::write(keys.join("sshd_config"), configuration).unwrap();
+    let mut command = Command::new("/usr/sbin/sshd");
+    command
+        .args(["-D", "-e", "-f"])
+        .arg(keys.join("sshd_config"));
+    let server = start(command, port, &world.path("sshd.log"));
+    let files = world.path("sftp");
+    let location = format!("sftp://root@127.0.0.1:{port}/{}", files.display());
+    let mut place = Place::new(Location::parse(&location).unwrap());
+    place.ssh = ssh_arguments(&keys, "user");
+    let restic = Restic::on(&location, &world.path("cache")).map(|mut restic| {
+        let ssh = place.ssh.join(" ");
+        restic.options = vec![
+            "-o".to_owned(),
+            format!("sftp.command=ssh {ssh} -p {port} root@127.0.0.1 -s sftp"),
+        ];
+        restic
+    });
+    Some(Kind {
+        name: "SFTP",
+        place,
+        restic,
+        server: Some(server),
+        files: Some(files),
+    })
+}
+
+pub(crate) fn ssh_arguments(keys: &Path, key: &str) -> Vec<String> {
+    let key = keys.join(key);
+    [
+        "-F",
+        "none",
+        "-i",
+        key.to_str().unwrap(),
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "LogLevel=ERROR",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
