@@ -78,6 +78,13 @@ fn during_a_save(
     })
 }
 
+/// Whether there is a lock that is complete: restic writes under other names first.
+fn is_locked(locks: &Path) -> bool {
+    std::fs::read_dir(locks)
+        .unwrap()
+        .any(|entry| entry.unwrap().file_name().len() == 64)
+}
+
 fn restic_sees_ours() {
     let world = World::new("locks-ours");
     let Some(restic) = world.restic() else { return };
@@ -118,9 +125,7 @@ fn we_see_restics() {
         .spawn()
         .unwrap();
     let locks = world.path("repository/locks");
-    until("restic has locked", || {
-        std::fs::read_dir(&locks).unwrap().next().map(drop)
-    });
+    until("restic has locked", || is_locked(&locks).then_some(()));
     let error = repository
         .prune(PruneOptions::default(), &Unwatched)
         .unwrap_err()
@@ -151,19 +156,12 @@ fn an_exclusive_one_of_restics() {
         .spawn()
         .unwrap();
     let locks = world.path("repository/locks");
-    until("restic has locked", || {
-        let found = std::fs::read_dir(&locks).unwrap().next();
-        // Its writers use other names first.
-        let named = found.filter(|entry| {
-            entry
-                .as_ref()
-                .is_ok_and(|entry| entry.file_name().len() == 64)
-        });
+    until("restic has locked", || is_locked(&locks).then_some(()));
         named.map(drop)
     });
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::STOP).unwrap();
-    let still_there = std::fs::read_dir(&locks).unwrap().next().is_some();
+    let still_there = is_locked(&locks);
     let saved = save(&repository, &source);
     kill_process(pid, Signal::CONT).unwrap();
     assert!(child.wait().unwrap().success());
@@ -200,14 +198,12 @@ fn a_dead_process_holds_none() {
         .spawn()
         .unwrap();
     let locks = world.path("repository/locks");
-    until("restic has locked", || {
-        std::fs::read_dir(&locks).unwrap().next().map(drop)
-    });
+    until("restic has locked", || is_locked(&locks).then_some(()));
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(std::fs::read_dir(&locks).unwrap().next().is_some());
+    assert!(is_locked(&locks));
     repository
         .prune(PruneOptions::default(), &Unwatched)
         .unwrap();
-    assert!(std::fs::read_dir(&locks).unwrap().next().is_none());
+    assert!(!is_locked(&locks));
 }

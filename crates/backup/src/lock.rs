@@ -3,6 +3,9 @@
 //! A lock is a file in `locks/`, sealed like others. Several may hold shared ones, an exclusive one stands alone. A lock is made
 //! anew every five minutes, and means nothing when it is older than half an hour or its process, on this host, is gone.
 //!
+//! restic finds out whether a process of its own host is there by sending it SIGHUP, which ends those who do not expect it.
+//! Ours therefore name the host in a way that is no host's: restic believes them until they are old.
+//!
 //! Steps of taking one: 1. the locks of others are looked at, and those that mean nothing removed; 2. our own is written; 3. the
 //! locks of others are looked at again, so that of two who come at once at least one sees the other. A thread renews it: the new
 //! file is written before the old one is removed. Whoever holds a lock must ask before the one step that counts whether it is
@@ -22,6 +25,8 @@ use crate::place::{Kind, Name, PlaceError, Storage};
 use crate::repository::Repository;
 
 const RENEW: Duration = Duration::from_secs(5 * 60);
+/// What the hosts of our locks end with.
+const OURS: &str = "/orlop";
 const STALE: SignedDuration = SignedDuration::from_mins(30);
 /// When renewing failed for so long, the lock is taken to be lost before others take it to be stale.
 const LOST: Duration = Duration::from_secs(20 * 60);
@@ -44,7 +49,7 @@ impl LockFile {
         Self {
             time: Timestamp::now(),
             exclusive,
-            hostname: hostname(),
+            hostname: hostname() + OURS,
             username: String::new(),
             pid: rustix::process::getpid().as_raw_nonzero().get().into(),
             uid: Some(rustix::process::getuid().as_raw()),
@@ -60,7 +65,8 @@ impl LockFile {
         let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else {
             return false;
         };
-        self.hostname == hostname()
+        let host = self.hostname.strip_suffix(OURS).unwrap_or(&self.hostname);
+        host == hostname()
             && rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
     }
 }
