@@ -157,8 +157,6 @@ fn an_exclusive_one_of_restics() {
         .unwrap();
     let locks = world.path("repository/locks");
     until("restic has locked", || is_locked(&locks).then_some(()));
-        named.map(drop)
-    });
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::STOP).unwrap();
     let still_there = is_locked(&locks);

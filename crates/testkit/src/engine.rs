@@ -339,7 +339,11 @@ impl Drop for Engine {
         self.unmount_all();
         // Best effort: a scratch directory that stays is no failure of the test.
         drop(fs::remove_dir_all(Path::new("/run/orlop").join(self.tag())));
-        for directory in [self.plugin_sockets(), self.plugin_specs(), self.root.clone()] {
+        for directory in [
+            self.plugin_sockets(),
+            self.plugin_specs(),
+            self.root.clone(),
+        ] {
             drop(fs::remove_dir_all(directory));
         }
         drop(fs::remove_file(self.log()));
