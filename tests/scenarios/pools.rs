@@ -24,6 +24,7 @@ pub(super) const OWN: &[Scenario] = &[
     ("s113_another_disk", |_| another_disk()),
     ("s114_lost_database", |_| lost_database()),
     ("s115_a_disk_of_its_own", |_| block_device()),
+    ("s116_from_pool_to_pool", |_| between_pools()),
 ];
 
 /// Only where a mounted ext4 may grow.
@@ -403,6 +404,120 @@ fn block_device() {
     run(&engine, "volume rm --now data").ok();
     run(&engine, "pool rm disk").ok();
     drop(engine);
+}
+
+fn between_pools() {
+    let mut engine = Engine::start("between-pools");
+    engine.load_busybox();
+    let disk = engine.root.with_extension("disk");
+    run(
+        &engine,
+        &format!("pool create --source {} disk", disk.display()),
+    )
+    .ok();
+    run(&engine, "pool create --kind btrfs --size 300m fast").ok();
+    run(&engine, "volume create --size 24m --label a=b data").ok();
+    let script = "mkdir /data/deep; echo kept >/data/deep/kept; ln /data/deep/kept /data/twice; ln -s deep /data/link";
+    Client::Orlop
+        .run(
+            &engine,
+            &[
+                "run",
+                "--rm",
+                "-v",
+                "data:/data",
+                "busybox",
+                "sh",
+                "-c",
+                script,
+            ],
+        )
+        .ok();
+    run(&engine, "volume snapshot create --name s data").ok();
+    let where_is = |volume: &str| {
+        let format = "{{.Pool}} {{.Limits.Size}} {{.Labels.a}}";
+        Client::Orlop
+            .run(&engine, &["volume", "inspect", volume, "--format", format])
+            .ok()
+            .trim()
+            .to_owned()
+    };
+    // From and to each kind of place, with its limit; from a snapshot, and from the present.
+    for (source, pool, name) in [
+        ("data", "fast", "one"),
+        ("data@s", "disk", "two"),
+        ("one", "disk", "three"),
+        ("one", "default", "four"),
+        ("two", "fast", "five"),
+        ("one", "fast", "six"),
+    ] {
+        run(
+            &engine,
+            &format!("volume clone --pool {pool} {source} {name}"),
+        )
+        .ok();
+        assert_eq!(where_is(name), format!("{pool} 25165824 b"), "{source}");
+        let kept = run(
+            &engine,
+            &format!("run --rm -v {name}:/data busybox cat /data/link/kept /data/twice"),
+        );
+        assert_eq!(
+            kept.ok().split_whitespace().collect::<Vec<_>>(),
+            ["kept", "kept"]
+        );
+        let more = format!(
+            "run --rm -v {name}:/data busybox dd if=/dev/zero of=/data/big bs=1M count=30 conv=fsync"
+        );
+        let refused = run(&engine, &more);
+        assert_ne!(refused.code, 0, "{source} to {pool}: {refused}");
+        let snapshot = run(&engine, &format!("volume snapshot create --name t {name}"));
+        snapshot.ok();
+        let restored = run(&engine, &format!("volume restore {name}@t"));
+        restored.ok();
+    }
+    run(&engine, "volume clone --pool nowhere data other").fails(1, "no such pool");
+    run(&engine, "volume inspect other").fails(1, "no such volume");
+
+    // Another name, while it is in use.
+    run(
+        &engine,
+        "run -d --name user -v three:/data busybox sleep 1000",
+    )
+    .ok();
+    run(&engine, "pool rename disk fast").fails(1, "exists already");
+    run(&engine, "pool rename disk default").fails(1, "exists already");
+    run(&engine, "pool rename disk .bad").fails(1, "invalid pool name");
+    run(&engine, "pool rename default other").fails(1, "state directory");
+    run(&engine, "pool rename nowhere other").fails(1, "no such pool");
+    run(&engine, "pool rename disk big").ok();
+    assert_eq!(where_is("three"), "big 25165824 b");
+    shell(&engine, "user", "cat /data/deep/kept").ok();
+    run(&engine, "pool inspect disk").fails(1, "no such pool");
+    run(&engine, "pool default big").ok();
+
+    // What filled a volume, and where new ones go, outlive the database.
+    let before = run(&engine, "volume inspect two --format {{.Pool}}").ok();
+    run(&engine, "rm -f user").ok();
+    engine.kill();
+    for file in ["orlop.db", "orlop.db-wal", "orlop.db-shm"] {
+        fs::remove_file(engine.root.join(file)).ok();
+    }
+    engine.resume();
+    assert_eq!(run(&engine, "pool default").ok().trim(), "big");
+    assert_eq!(
+        run(&engine, "volume inspect two --format {{.Pool}}").ok(),
+        before
+    );
+    run(&engine, "volume create new").ok();
+    let pool = run(&engine, "volume inspect new --format {{.Pool}}").ok();
+    assert_eq!(pool.trim(), "big");
+
+    let volumes = ["data", "one", "two", "three", "four", "five", "six", "new"];
+    let line = format!("volume rm --now {}", volumes.join(" "));
+    run(&engine, &line).ok();
+    run(&engine, "pool default default").ok();
+    run(&engine, "pool rm big fast").ok();
+    fs::remove_dir(&disk).unwrap();
 }
 
 fn lost_database() {

@@ -253,6 +253,19 @@ fn s168(scene: &Scene) {
     )
     .ok();
     assert_eq!(reasons(scene), ["before-upgrade", "before-import"]);
+    let cp = format!("volume cp {} %data:/copied", file.display());
+    own(scene, &cp).ok();
+    own(scene, &format!("{cp} --safety-snapshot")).ok();
+    own(scene, "volume cp --safety-snapshot %data:/copied %data:/").ok();
+    assert_eq!(
+        reasons(scene),
+        [
+            "before-upgrade",
+            "before-import",
+            "before-copy",
+            "before-copy"
+        ]
+    );
     own(scene, "volume rm --now %data").ok();
     scene.run(&format!("rmi {second}")).ok();
 }

@@ -40,6 +40,6 @@ pub use output::Output;
 pub use plugin::{Behaviour, FakePlugin};
 pub use registry::{Registry, RegistryOptions};
 pub use running::Running;
-pub use steps::steps;
+pub use steps::{steps, steps_of};
 pub use terminal::Terminal;
 pub use wait::{until, until_or_late};

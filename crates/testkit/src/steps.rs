@@ -9,11 +9,16 @@ use std::path::Path;
 ///
 /// [`Engine::resume_until`]: crate::Engine::resume_until
 pub fn steps() -> BTreeSet<String> {
+    let mut steps = steps_of("engine");
+    steps.extend(steps_of("volumes"));
+    steps
+}
+
+/// Those that the sources of one crate name.
+pub fn steps_of(name: &str) -> BTreeSet<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut steps = BTreeSet::new();
-    for name in ["engine", "volumes"] {
-        read(&crates.join(name).join("src"), &mut steps);
-    }
+    read(&crates.join(name).join("src"), &mut steps);
     steps
 }
 

@@ -117,6 +117,6 @@ impl Description {
             state: VolumeState::Ready,
             created_at: Timestamp::now().to_string(),
         };
-        Self::new(row, false)
+        Self::new(row, &store::VolumeNotes::default())
     }
 }

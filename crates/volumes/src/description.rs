@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use store::names::check_volume_name;
 use store::{
     Paths, PoolId, ScheduleRow, SnapshotId, SnapshotRow, SnapshotState, StorageRow, VolumeId,
-    VolumeRow, VolumeState, WriteTx,
+    VolumeNotes, VolumeRow, VolumeState, WriteTx,
 };
 use volume_plugins::is_volume_name;
 
@@ -50,6 +50,9 @@ pub(crate) struct Description {
     pub(crate) soft_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) snapshots: Vec<Kept>,
+    /// What filled it, as it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seeded_by: Option<String>,
     /// The policy, as it is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) schedule: Option<String>,
@@ -112,7 +115,7 @@ impl Kept {
 }
 
 impl Description {
-    pub(crate) fn new(row: VolumeRow, protected: bool) -> Self {
+    pub(crate) fn new(row: VolumeRow, notes: &VolumeNotes) -> Self {
         Self {
             format: FORMAT,
             id: row.id,
@@ -122,13 +125,14 @@ impl Description {
             labels: row.labels,
             anonymous: row.anonymous,
             created_at: row.created_at,
-            protected,
+            protected: notes.protected,
             trashed_until: None,
             pool: None,
             bytes: None,
             inodes: None,
             soft_bytes: None,
             snapshots: Vec::new(),
+            seeded_by: notes.seeded_by.clone(),
             schedule: None,
         }
     }
@@ -154,11 +158,14 @@ impl Description {
         }
     }
 
-    /// Records all that is described beside the volume itself: protection, place, limits, schedule, and of the snapshots
+    /// Records all that is described beside the volume itself: protection, what filled it, place, limits, schedule, and of the snapshots
     /// those whose bytes are there.
     pub(crate) fn record_rest(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
         if self.protected {
             tx.set_volume_protected(&self.id, true)?;
+        }
+        if let Some(seed) = &self.seeded_by {
+            tx.set_volume_seeded(&self.id, seed)?;
         }
         let storage = StorageRow {
             // One that is not recorded is not there either: adopted, the volume would never be.
@@ -271,7 +278,7 @@ pub(crate) fn all(context: &Context<'_>) -> Result<Vec<Description>, VolumeError
             tx.schedules()?,
         ))
     })?;
-    let notes: BTreeMap<VolumeId, _> = notes.into_iter().collect();
+    let mut notes: BTreeMap<VolumeId, _> = notes.into_iter().collect();
     let mut storage: BTreeMap<VolumeId, StorageRow> = storage.into_iter().collect();
     let mut schedules: BTreeMap<VolumeId, _> = schedules
         .into_iter()
@@ -288,11 +295,11 @@ pub(crate) fn all(context: &Context<'_>) -> Result<Vec<Description>, VolumeError
     Ok(living
         .chain(trashed)
         .map(|(row, trashed_until)| {
-            let protected = notes.get(&row.id).is_some_and(|notes| notes.protected);
+            let notes = notes.remove(&row.id).unwrap_or_default();
             let storage = storage.remove(&row.id).unwrap_or_default();
             let snapshots = kept.remove(&row.id).unwrap_or_default();
             let schedule = schedules.remove(&row.id);
-            let plain = Description::new(row, protected);
+            let plain = Description::new(row, &notes);
             Description {
                 trashed_until,
                 ..plain.with(storage, snapshots, schedule)
@@ -322,7 +329,7 @@ fn put(
     };
     let description = Description {
         trashed_until,
-        ..Description::new(row, notes.protected).with(storage, snapshots, schedule)
+        ..Description::new(row, &notes).with(storage, snapshots, schedule)
     };
     let text = serde_json::to_vec_pretty(&description).expect("maps have string keys");
     let path = context.paths.volume_metadata(id);

@@ -115,6 +115,9 @@ impl Volumes {
             given_up: RefCell::default(),
         };
         journal::execute(&self.store, &fill, &context)?;
+        if fill.wish.seed.is_some() {
+            self.describe(&fill.id);
+        }
         context.given_up.into_inner().pop().map_or(Ok(()), Err)
     }
 

@@ -130,6 +130,7 @@ impl Volumes {
         self.recover_plugin_mounts()?;
         self.recover_links(&mut sentences)?;
         self.describe_again()?;
+        self.describe_pools();
         self.sweep(&mut sentences)?;
         self.report_unknown(&mut sentences)?;
         Ok(sentences)

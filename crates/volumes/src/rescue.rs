@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use store::{PoolId, PoolRow, TrashRow, VolumeId, VolumeRow};
+use store::{PoolId, TrashRow, VolumeId, VolumeRow};
 
 use crate::description::{self, Description};
 use crate::pool::{Marker, is_name};
@@ -128,13 +128,18 @@ impl Volumes {
         if !is_new {
             return Ok(());
         }
-        let rows = self.described_pools()?;
-        if rows.is_empty() {
+        let markers = self.described_pools()?;
+        if markers.is_empty() {
             return Ok(());
         }
         self.store.write(|tx| {
-            for row in rows {
+            for marker in markers {
+                let is_default = marker.is_default;
+                let row = marker.row();
                 if tx.pool_by_name(&row.name)?.is_none() {
+                    if is_default {
+                        tx.set_meta(crate::pool::SETTING, row.id.as_str())?;
+                    }
                     sentences.push(format!(
                         "pool {} was found again by its description",
                         row.name
@@ -146,7 +151,7 @@ impl Volumes {
         })
     }
 
-    fn described_pools(&self) -> Result<Vec<PoolRow>, VolumeError> {
+    fn described_pools(&self) -> Result<Vec<Marker>, VolumeError> {
         let directory = self.paths.pools();
         if !directory.is_dir() {
             return Ok(Vec::new());
@@ -157,7 +162,7 @@ impl Volumes {
             .filter_map(|name| PoolId::parse(name))
             .filter_map(|id| {
                 let marker = Marker::read(&self.paths.pool_description(&id))?;
-                (marker.id == id && is_name(&marker.name)).then(|| marker.row())
+                (marker.id == id && is_name(&marker.name)).then_some(marker)
             })
             .collect())
     }

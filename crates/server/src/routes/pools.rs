@@ -24,6 +24,7 @@ route_table! {
     DELETE "/orlop/v1/pools/{}" => remove,
     POST "/orlop/v1/pools/{}/resize" => resize,
     POST "/orlop/v1/pools/{}/default" => set_default,
+    POST "/orlop/v1/pools/{}/rename" => rename,
     POST "/orlop/v1/volumes/{}/resize" => resize_volume,
     POST "/orlop/v1/rescue" => rescue,
 }
@@ -175,6 +176,21 @@ async fn set_default(request: Request) -> Answer {
         })
         .await?;
     no_content()
+}
+
+async fn rename(request: Request) -> Answer {
+    let name = request.name();
+    let to = request
+        .text("name")
+        .ok_or_else(|| Refusal::invalid("missing parameter: name"))?
+        .to_owned();
+    let pool = request
+        .bridge
+        .call(Class::Disk, move |engine| {
+            engine.volumes.rename_pool(&name, &to)
+        })
+        .await?;
+    ok(&shown(&pool))
 }
 
 /// The size that a request asks for.

@@ -258,6 +258,7 @@ struct CloneBody {
     name: String,
     snapshot: Option<String>,
     labels: BTreeMap<String, String>,
+    pool: Option<String>,
     #[serde(flatten)]
     around: AroundBody,
 }
@@ -270,6 +271,7 @@ async fn clone(request: Request) -> Answer {
         snapshot: body.snapshot.filter(|name| !name.is_empty()),
         name: body.name,
         labels: body.labels,
+        pool: body.pool.filter(|name| !name.is_empty()),
     };
     let around = body.around.into();
     let cloned = bridge

@@ -133,6 +133,19 @@ impl WriteTx<'_> {
         Ok(())
     }
 
+    /// Gives a pool another name.
+    ///
+    /// # Errors
+    /// [`StoreError`], among it that the name is taken.
+    pub fn rename_pool(&self, id: &PoolId, name: &str) -> Result<(), StoreError> {
+        self.execute(
+            "rename a pool",
+            "UPDATE pools SET name = ?2 WHERE id = ?1",
+            [id.as_str(), name],
+        )?;
+        Ok(())
+    }
+
     /// Moves a pool to another state.
     ///
     /// # Errors

@@ -267,6 +267,14 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// [`DriverError::Replicate`], [`DriverError::Io`]; a part of the copy may be there.
     fn replicate(&self, from: &Path, to: &Path, access: Access) -> Result<Replica, DriverError>;
 
+    /// Copies a tree to `to` in another pool, where it may hold as much as `limits` say by what there is to keep them.
+    ///
+    /// # Errors
+    /// As [`Driver::replicate`]; [`DriverError::NoQuota`].
+    fn transplant(&self, from: &Path, to: &Path, _limits: Limits) -> Result<Replica, DriverError> {
+        self.replicate(from, to, Access::Writable)
+    }
+
     /// Begins what [`Driver::replicate`] does while others write to `from`, where that lets them be held for a shorter time;
     /// `None` where it does not, and nothing is at `to` then.
     ///

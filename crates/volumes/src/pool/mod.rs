@@ -3,7 +3,7 @@
 //! A pool is a directory of its own, on whatever is there (`dir`), or a btrfs (`btrfs`): an existing directory on one, a
 //! block device, or a file of the engine's. The state directory itself is the pool [`DEFAULT`], which needs no record.
 //!
-//! * [`create`], [`remove`], [`resize`] make, end and change one;
+//! * [`create`], [`remove`], [`resize`], [`rename`] make, end and change one;
 //! * [`up`] finds it again at each start: by the UUID of its filesystem and by the file `orlop-pool.json` in it.
 //!
 //! Guarantees
@@ -25,6 +25,7 @@ use crate::driver::{Abilities, Driver as _, Local};
 
 pub mod create;
 pub mod remove;
+pub mod rename;
 pub mod resize;
 
 mod error;
@@ -35,7 +36,7 @@ pub use error::PoolError;
 
 /// Name of the pool that is the state directory.
 pub const DEFAULT: &str = "default";
-const SETTING: &str = "default-pool";
+pub(crate) const SETTING: &str = "default-pool";
 
 /// On what a pool is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +111,9 @@ pub(crate) struct Marker {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) labels: Option<BTreeMap<String, String>>,
     pub(crate) created_at: String,
+    /// New volumes go there; only in `pool.json`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_default: bool,
 }
 
 /// Raised when a reader of an older version would misunderstand.
@@ -127,6 +131,7 @@ impl Marker {
             uuid: row.uuid.clone(),
             labels: row.labels.clone(),
             created_at: row.created_at.clone(),
+            is_default: false,
         }
     }
 
@@ -187,10 +192,47 @@ impl Volumes {
     /// [`PoolError::NotFound`].
     pub fn set_default_pool(&self, name: &str) -> Result<(), PoolError> {
         if name == DEFAULT {
-            return Ok(self.store.write(|tx| tx.delete_meta(SETTING))?);
+            self.store.write(|tx| tx.delete_meta(SETTING))?;
+        } else {
+            let id = self.pool_row(name)?.id;
+            self.store.write(|tx| tx.set_meta(SETTING, id.as_str()))?;
         }
-        let id = self.pool_row(name)?.id;
-        Ok(self.store.write(|tx| tx.set_meta(SETTING, id.as_str()))?)
+        self.describe_pools();
+        Ok(())
+    }
+
+    /// Writes beside the pools what the database says of them, where that has changed: a copy of it, as
+    /// [`crate::description`] is of volumes. What cannot be written now is at the next start.
+    pub(crate) fn describe_pools(&self) {
+        let describe = || -> Result<(), PoolError> {
+            let default = self.default_pool()?;
+            for row in self.store.read(|tx| tx.pools())? {
+                if row.state != PoolState::Ready {
+                    continue;
+                }
+                let marker = Marker::of(&row);
+                let own = Marker {
+                    is_default: default.as_ref() == Some(&row.id),
+                    ..marker.clone()
+                };
+                let mut places = vec![(self.paths.pool_description(&row.id), own)];
+                if self.is_up_pool(&row.id) {
+                    places.push((self.paths.pool_marker(&row.id), marker));
+                }
+                for (path, wanted) in places {
+                    if Marker::read(&path).as_ref() != Some(&wanted) {
+                        wanted.write(&path)?;
+                    }
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = describe() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the description of a pool is not up to date"
+            );
+        }
     }
 
     /// Names of pools by id.

@@ -15,9 +15,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::names::check_volume_name;
-use store::{OpId, SnapshotId, StorageRow, VolumeId, VolumeRow, VolumeState, WriteTx};
+use store::{OpId, PoolId, SnapshotId, StorageRow, VolumeId, VolumeRow, VolumeState, WriteTx};
 
-use super::create::{Tree, copy_held};
+use super::create::{Tree, copy_held, held_still};
 use super::{Quiet, SnapshotError};
 use crate::create::ANONYMOUS_LABEL;
 use crate::driver::Access;
@@ -32,6 +32,8 @@ pub struct CloneVolume {
     pub name: String,
     /// In addition to those of the source, or in place of one of the same name.
     pub labels: BTreeMap<String, String>,
+    /// Where it shall lie; `None`: where its source does.
+    pub pool: Option<String>,
 }
 
 impl Volumes {
@@ -58,6 +60,16 @@ impl Volumes {
             .as_deref()
             .map(|name| self.snapshot_row(&source, name))
             .transpose()?;
+        let pool = match &request.pool {
+            None => None,
+            Some(wanted) => Some(self.pool_for(Some(wanted)).map_err(|reason| {
+                SnapshotError::Volume(crate::VolumeError::Pool {
+                    name: request.name.clone(),
+                    reason: Box::new(reason),
+                })
+            })?),
+        };
+        let lies_in = self.store.read(|tx| tx.volume_storage(&source.id))?.pool;
         let clone = Clone {
             id: VolumeId::random(),
             name: request.name.clone(),
@@ -65,6 +77,7 @@ impl Volumes {
             source: source.id,
             snapshot: snapshot.map(|row| row.id),
             labels: request.labels.clone(),
+            moved: pool.filter(|pool| *pool != lies_in).map(Moved),
         };
         let context = Context {
             volumes: self,
@@ -94,7 +107,14 @@ pub(crate) struct Clone {
     source: VolumeId,
     snapshot: Option<SnapshotId>,
     labels: BTreeMap<String, String>,
+    /// It does not lie where its source does.
+    #[serde(default)]
+    moved: Option<Moved>,
 }
+
+/// Into a pool; `None`: into the state directory.
+#[derive(Debug, Serialize, Deserialize)]
+struct Moved(Option<PoolId>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -135,7 +155,10 @@ impl Operation for Clone {
         let mut labels = source.labels.clone().unwrap_or_default();
         labels.remove(ANONYMOUS_LABEL);
         labels.extend(self.labels.clone());
-        let storage = tx.volume_storage(&self.source)?;
+        let mut storage = tx.volume_storage(&self.source)?;
+        if let Some(Moved(pool)) = &self.moved {
+            storage.pool.clone_from(pool);
+        }
         if storage != StorageRow::default() {
             tx.set_volume_storage(
                 &self.id,
@@ -180,9 +203,16 @@ impl Operation for Clone {
             to: content.clone(),
             access: Access::Writable,
         };
-        let replica = copy_held(quiet, std::slice::from_ref(&tree))?[0];
+        let limits = crate::resize::limits(&storage);
+        let replica = match (&self.moved, quiet) {
+            (None, _) => copy_held(quiet, std::slice::from_ref(&tree))?[0],
+            (Some(_), None) => driver.transplant(&tree.from, &content, limits)?,
+            (Some(_), Some(quiet)) => held_still(quiet, || {
+                Ok(driver.transplant(&tree.from, &content, limits)?)
+            })?,
+        };
         driver.settle(&content, Access::Writable, replica)?;
-        driver.limit(&content, crate::resize::limits(&storage))?;
+        driver.limit(&content, limits)?;
         place::link(&volumes.paths, &self.id, pool)?;
         let data = volumes.paths.data();
         sys::durable::sync_dir(&data).map_err(SnapshotError::io("sync", data))?;

@@ -311,7 +311,7 @@ pub(super) fn copy_held(
 }
 
 /// Runs `copy` while nobody writes; lets them go on whatever happens, a panic included.
-fn held_still<T>(
+pub(super) fn held_still<T>(
     quiet: &dyn Quiet,
     copy: impl FnOnce() -> Result<T, SnapshotError>,
 ) -> Result<T, SnapshotError> {

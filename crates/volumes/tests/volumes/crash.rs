@@ -594,3 +594,14 @@ fn an_error_of_each_durable_call() {
         }
     }
 }
+
+#[test]
+fn every_step_that_the_sources_name_is_gone_through() {
+    let known: std::collections::BTreeSet<String> =
+        volumes::recover::points().into_iter().collect();
+    let missing: Vec<String> = testkit::steps_of("volumes")
+        .into_iter()
+        .filter(|step| !known.contains(step))
+        .collect();
+    assert_eq!(missing, [""; 0]);
+}

@@ -150,6 +150,7 @@ fn there_and_back_again() {
             snapshot: Some("one".to_owned()),
             name: "copy".to_owned(),
             labels: [("k".to_owned(), "v".to_owned())].into(),
+            ..CloneVolume::default()
         };
         let volume = opened.volumes.clone_volume(&clone, &Unheld).unwrap();
         assert_eq!(volume.labels.unwrap()["k"], "v");

@@ -21,6 +21,8 @@ pub(crate) enum Command {
     /// List pools
     #[command(visible_alias = "list")]
     Ls(Lazy<LsArgs>),
+    /// Rename a pool, in use or not
+    Rename(Lazy<RenameArgs>),
     /// Change the size of a pool that is a file of the engine's own, while it is in use
     Resize(Lazy<ResizeArgs>),
     /// Remove one or more pools in which there is nothing
@@ -35,6 +37,7 @@ impl Command {
             Self::Default(args) => args.run(client),
             Self::Inspect(args) => args.run(client),
             Self::Ls(args) => args.run(client),
+            Self::Rename(args) => args.run(client),
             Self::Resize(args) => args.run(client),
             Self::Rm(args) => args.run(client),
         }
@@ -127,6 +130,23 @@ impl InspectArgs {
         })?;
         print_inspected(&found, self.format.as_deref())?;
         Ok(code)
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RenameArgs {
+    #[arg(value_name = "POOL")]
+    name: String,
+    #[arg(value_name = "NEW")]
+    to: String,
+}
+
+impl RenameArgs {
+    fn run(&self, client: &Client) -> Outcome<i32> {
+        let path = format!("/orlop/v1/pools/{}/rename", encode(&self.name));
+        client.act(&Query::new(path).set("name", &self.to).build())?;
+        println!("{}", self.to);
+        Ok(0)
     }
 }
 

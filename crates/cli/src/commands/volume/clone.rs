@@ -12,6 +12,9 @@ pub(crate) struct Args {
     /// Set metadata for the new volume
     #[arg(long, value_name = "list")]
     label: Vec<String>,
+    /// Where the new volume shall lie
+    #[arg(long, value_name = "pool")]
+    pool: Option<String>,
     #[command(flatten)]
     around: AroundArgs,
     /// A volume as it is now, or VOLUME@SNAPSHOT
@@ -23,7 +26,8 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        let mut body = json!({ "Name": self.name, "Labels": labels(&self.label) });
+        let mut body =
+            json!({ "Name": self.name, "Labels": labels(&self.label), "Pool": self.pool });
         let volume = if self.source.contains('@') {
             let (volume, snapshot) = split(&self.source)?;
             body["Snapshot"] = json!(snapshot);

@@ -102,6 +102,10 @@ impl Driver for Local {
         trees::replicate(from, to, access)
     }
 
+    fn transplant(&self, from: &Path, to: &Path, limits: Limits) -> Result<Replica, DriverError> {
+        trees::transplant(from, to, limits)
+    }
+
     fn copy_ahead(&self, from: &Path, to: &Path) -> Result<Option<Ahead>, DriverError> {
         trees::copy_ahead(from, to)
     }

@@ -14,7 +14,7 @@ use sys::btrfs;
 use sys::catch_up::Began;
 use sys::copy_tree::{CopyOptions, copy_tree};
 
-use super::super::{Access, Ahead, DriverError, Replica, Sharing};
+use super::super::{Access, Ahead, Bound, DriverError, Limits, Replica, Sharing};
 use super::{bound, image};
 use crate::open_directory;
 
@@ -86,6 +86,22 @@ pub(super) fn replicate(from: &Path, to: &Path, access: Access) -> Result<Replic
         return snapshot().map(|()| Replica::Whole).map_err(make);
     }
     make_root(to, 0o700).map_err(make)?;
+    copy(from, to, &COPY)
+}
+
+/// As [`replicate`], to another filesystem.
+pub(super) fn transplant(from: &Path, to: &Path, limits: Limits) -> Result<Replica, DriverError> {
+    discard(to)?;
+    if image::exists(from)? {
+        return image::replicate(from, to);
+    }
+    let bound = bound::in_directory(to.parent().unwrap_or(to))?;
+    match bound {
+        _ if limits.is_none() => make_root(to, 0o700).map_err(DriverError::io("make", to))?,
+        None => return Err(DriverError::NoQuota),
+        Some(Bound::Image) => image::make(to, limits)?,
+        Some(_) => make_root(to, 0o700).map_err(DriverError::io("make", to))?,
+    }
     copy(from, to, &COPY)
 }
 

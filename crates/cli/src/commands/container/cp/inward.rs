@@ -116,6 +116,7 @@ impl Copy<'_> {
             .set("path", directory)
             .set("noOverwriteDirNonDir", "true")
             .flag("copyUIDGID", self.flags.archive)
+            .flag("safetySnapshot", self.safety_snapshot)
             .build();
         client
             .send("PUT", &path, Body::Stream("application/x-tar", tar))

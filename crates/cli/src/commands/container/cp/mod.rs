@@ -41,6 +41,8 @@ pub(crate) struct Flags {
 pub(crate) struct Copy<'a> {
     pub(crate) base: &'static str,
     pub(crate) flags: &'a Flags,
+    /// Ask for a snapshot before anything is copied in.
+    pub(crate) safety_snapshot: bool,
     pub(crate) source: &'a str,
     pub(crate) destination: &'a str,
 }
@@ -59,6 +61,7 @@ impl Args {
         let copy = Copy {
             base: "/containers",
             flags: &self.flags,
+            safety_snapshot: false,
             source: &self.source,
             destination: &self.destination,
         };
