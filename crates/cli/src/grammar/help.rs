@@ -264,7 +264,10 @@ fn description(argument: &Arg, is_switch: bool) -> String {
         .get_default_values()
         .first()
         .and_then(|value| value.to_str())
-        .filter(|_| !matches!(argument.get_action(), ArgAction::SetTrue));
+        .filter(|default| {
+            !matches!(argument.get_action(), ArgAction::SetTrue)
+                && !(is_switch && *default == "false")
+        });
     if let Some(default) = default {
         text.push_str(&if is_switch {
             format!(" (default {default})")
@@ -303,6 +306,31 @@ mod tests {
         root.build();
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         text(&super::super::typed(&root, &words))
+    }
+
+    /// Of a command, its help; of its switches, neither values nor what they are without.
+    #[test]
+    fn what_is_told() {
+        for (line, about) in [
+            (
+                "volume cp",
+                "\n\nCopy files into, out of and between volumes\n",
+            ),
+            (
+                "volume export",
+                "\n\nExport the content of a volume as a tar archive\n",
+            ),
+            ("volume import", "\n\nImport a tar archive into a volume\n"),
+        ] {
+            assert!(help(line).contains(about), "{}", help(line));
+        }
+        let run = help("run");
+        assert!(run.contains("      --rm    "), "{run}");
+        assert!(
+            !run.contains("(default \"false\")") && !run.contains("(default false)"),
+            "{run}"
+        );
+        assert!(run.contains("(default true)"), "{run}");
     }
 
     #[test]

@@ -97,6 +97,7 @@ fn tolerant(command: Command) -> Command {
                 .to_owned();
             argument
                 .action(ArgAction::Set)
+                .value_name("bool")
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("true")

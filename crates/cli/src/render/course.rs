@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 
-/// Flags of every long command.
+// Flags of every long command. No doc comment: it would be the help of the command that has these flags.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub(crate) struct CourseArgs {
     /// How to show progress ("auto", "bar", "plain", "json", "none")

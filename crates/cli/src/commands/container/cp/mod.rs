@@ -23,7 +23,7 @@ pub(crate) struct Args {
     destination: String,
 }
 
-/// How to copy, of containers and of volumes.
+// How to copy, of containers and of volumes. No doc comment: it would be the help of the command that has these flags.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Flags {
     /// Archive mode (copy all uid/gid information)
