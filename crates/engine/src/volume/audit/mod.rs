@@ -3,7 +3,7 @@
 //! It looks and changes nothing. A repair ([`Engine::audit_fix`]) does only what can lose nothing: it removes links that
 //! lead nowhere, and directories in which nobody has ever put anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -194,7 +194,9 @@ impl Look<'_> {
                 );
             }
         }
-        for pool in self.engine.volumes.pools()? {
+        // The state directory is there.
+        for name in self.engine.volumes.pool_names()?.into_values() {
+            let pool = self.engine.volumes.pool(&name)?;
             if let Some(why) = pool.down {
                 self.found(
                     "missing-pool",
@@ -230,14 +232,9 @@ impl Look<'_> {
     fn links(&mut self) -> Result<(), ContainerError> {
         let paths = &self.engine.paths;
         let found = names(&paths.volumes())?;
-        let known: BTreeMap<String, VolumeId> = self
-            .engine
-            .store
-            .read(|tx| tx.volumes_in_any_state())?
-            .into_iter()
-            .map(|row| (row.name, row.id))
-            .collect();
-        for name in found.iter().filter(|name| !known.contains_key(*name)) {
+        let rows = self.engine.store.read(|tx| tx.volumes_in_any_state())?;
+        let known: BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+        for name in found.iter().filter(|name| !known.contains(name.as_str())) {
             let path = paths.volume_link(name);
             let shown = path.to_string_lossy().into_owned();
             if path.is_symlink() && !path.exists() {
