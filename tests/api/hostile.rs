@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
     ("a_head_that_never_ends", slow_head),
     ("ten_thousand_idle_connections", idle),
     ("archives_that_leave", archives),
+    ("logins_of_clients_that_leave", abandoned_logins),
 ];
 
 #[track_caller]
@@ -366,5 +367,35 @@ fn idle(engine: &Engine) {
         held.len()
     );
     drop(held);
+    lives(engine);
+}
+
+/// More requests than there are places for such work, to a registry that never says a word; their clients go.
+fn abandoned_logins(engine: &Engine) {
+    const MORE_THAN_PLACES: usize = 250;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let body = json!({ "username": "u", "password": "p", "serveraddress": address.to_string() });
+    let search = format!("/images/search?term={address}/x");
+    let distribution = format!("/distribution/{address}/x/json");
+    let body = body.to_string();
+    let asking: Vec<UnixStream> = (0..MORE_THAN_PLACES)
+        .map(|number| {
+            let bytes = match number % 3 {
+                0 => request("POST", "/auth", Some(body.as_bytes())),
+                1 => request("GET", &search, None),
+                _ => request("GET", &distribution, None),
+            };
+            let mut stream = connect(engine);
+            stream.write_all(&bytes).unwrap();
+            stream
+        })
+        .collect();
+    // One of them has reached the registry.
+    let reached = silent.accept().unwrap();
+    drop(asking);
+    // Work of the same class finds a place long before the registry is given up.
+    get(engine, "/system/df").expect(200);
+    drop(reached);
     lives(engine);
 }

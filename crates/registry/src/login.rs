@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cancel::Cancel;
 use crate::client::{Access, Client};
 use crate::credentials::Credentials;
 use crate::error::RegistryError;
@@ -11,20 +12,23 @@ impl Client {
     /// Asks the registry that `credentials` name. Some give a token in exchange, to be kept instead of the password.
     ///
     /// # Errors
-    /// [`RegistryError::Login`] when they are not right; others when nobody answers.
-    pub fn login(&self, credentials: &Credentials) -> Result<Option<String>, RegistryError> {
+    /// [`RegistryError::Login`] when they are not right; others when nobody answers, or nobody waits any more.
+    pub fn login(
+        &self,
+        credentials: &Credentials,
+        cancel: &Arc<Cancel>,
+    ) -> Result<Option<String>, RegistryError> {
         let repository = Repository {
             host: host_of_address(&credentials.server_address).to_owned(),
             path: String::new(),
         };
         let endpoint = self.registry(&repository.host);
-        let cancel = Arc::default();
         self.open(
             &endpoint,
             &repository,
             Some(credentials),
             &Access::Login,
-            &cancel,
+            cancel,
         )?
         .log_in()
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::cancel::Cancel;
 use crate::client::{Access, Client};
 use crate::credentials::Credentials;
 use crate::error::RegistryError;
@@ -34,6 +35,7 @@ impl Client {
         term: &str,
         limit: usize,
         credentials: Option<&Credentials>,
+        cancel: &Arc<Cancel>,
     ) -> Result<Vec<Found>, RegistryError> {
         let (host, word) = match term.split_once('/') {
             Some((host, word)) if is_host(host) => (host, word),
@@ -43,9 +45,9 @@ impl Client {
         let query = form(&[("q", word), ("n", &count)]);
         if host == "index.docker.io" {
             let url = format!("https://{host}/v1/search?{query}");
-            let answer =
-                self.transport(host)
-                    .send(&Arc::default(), "GET", &url, &[], Payload::Nothing)?;
+            let answer = self
+                .transport(host)
+                .send(cancel, "GET", &url, &[], Payload::Nothing)?;
             return read(answer, "");
         }
         let endpoint = self.registry(host);
@@ -58,7 +60,7 @@ impl Client {
             &repository,
             credentials,
             &Access::Catalogue,
-            &Arc::default(),
+            cancel,
         )?;
         let url = format!("{}/v1/search?{query}", session.base());
         let answer = session.send("GET", &url, &[], Payload::Nothing)?;

@@ -83,6 +83,7 @@ pub(crate) async fn run(
     let connections = Connections::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let mut last_use = Instant::now();
     loop {
         tokio::select! {
@@ -99,6 +100,8 @@ pub(crate) async fn run(
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            // What others take for a wish to read the configuration again must not end an engine.
+            _ = hang_up.recv() => tracing::info!("SIGHUP: the configuration is read again at the next start"),
             () = sleep_until(Instant::now() + IDLE_CHECK), if idle.is_some() => {
                 let busy = connections.count() > 0 || any_active(&bridge).await;
                 if busy {

@@ -431,7 +431,11 @@ impl Images {
     }
 
     /// A file from the web, as `ADD` asks for it.
-    pub(crate) fn download(&self, url: &str) -> Result<registry::Download, ImageError> {
-        Ok(self.registries.download(url)?)
+    pub(crate) fn download(
+        &self,
+        url: &str,
+        cancel: &Arc<registry::Cancel>,
+    ) -> Result<registry::Download, ImageError> {
+        Ok(self.registries.download(url, cancel)?)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use registry::{Access, Credentials, Document, Found, Platform, Repository};
+use registry::{Access, Cancel, Credentials, Document, Found, Platform, Repository};
 
 use super::config::ImageConfig;
 use super::pull::{shown, translated, with_tag};
@@ -27,8 +27,12 @@ impl Images {
     ///
     /// # Errors
     /// [`ImageError::Registry`]; one whose kind is `Denied` when the credentials are not right.
-    pub fn login(&self, credentials: &Credentials) -> Result<Option<String>, ImageError> {
-        Ok(self.registries.login(credentials)?)
+    pub fn login(
+        &self,
+        credentials: &Credentials,
+        cancel: &Arc<Cancel>,
+    ) -> Result<Option<String>, ImageError> {
+        Ok(self.registries.login(credentials, cancel)?)
     }
 
     /// Repositories whose names or descriptions fit `term`.
@@ -37,6 +41,7 @@ impl Images {
         term: &str,
         limit: Option<usize>,
         credentials: Option<&Credentials>,
+        cancel: &Arc<Cancel>,
     ) -> Result<Vec<Found>, ImageError> {
         let limit = limit.filter(|limit| *limit > 0).unwrap_or(FOUND);
         if limit > MOST_FOUND {
@@ -44,7 +49,7 @@ impl Images {
                 "limit {limit} is outside the range of [1, {MOST_FOUND}]"
             )));
         }
-        Ok(self.registries.search(term, limit, credentials)?)
+        Ok(self.registries.search(term, limit, credentials, cancel)?)
     }
 
     /// What a reference leads to, without pulling it.
@@ -52,6 +57,7 @@ impl Images {
         &self,
         reference: &str,
         credentials: Option<&Credentials>,
+        cancel: &Arc<Cancel>,
     ) -> Result<Distribution, ImageError> {
         let name = Reference::parse(reference)?;
         let name = match &name.digest {
@@ -60,13 +66,9 @@ impl Images {
         };
         let repository = Repository::parse(&name.repository);
         let endpoint = self.registries.registry(&repository.host);
-        let session = self.registries.open(
-            &endpoint,
-            &repository,
-            credentials,
-            &Access::Pull,
-            &Arc::default(),
-        )?;
+        let session =
+            self.registries
+                .open(&endpoint, &repository, credentials, &Access::Pull, cancel)?;
         let wanted = name
             .digest
             .as_deref()

@@ -9,8 +9,7 @@
 //! A failed step undoes the earlier ones; a crash leaves at most published ports that lead nowhere, which
 //! [`Network::reconcile`] removes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
 use shim_protocol::spec::{Interface, PublishedPort};
@@ -18,12 +17,14 @@ use sys::netlink::{link_delete_index, link_exists, link_info};
 use sys::nftables::{Family, Netfilter, NftablesError};
 
 use super::bridge::with_length;
-use super::firewall::{Element, Firewall, Ground};
+use super::firewall::{Firewall, Ground};
 use super::forward::Accept;
-use super::ipam::{Addresses, mac_text};
+use super::ipam::mac_text;
 use super::layout::Layout;
-use super::ports::{PortRequest, Ports};
+use super::ports::PortRequest;
+use super::publish::with_host;
 use super::segment::Segment;
+use super::state::{Key, Lease, State};
 use super::{Network, NetworkError, predefined_id};
 
 /// How a container wants to be on a network.
@@ -79,113 +80,6 @@ pub struct Connected {
     pub ip6: Option<String>,
     pub prefix_len6: Option<u8>,
     pub gateway6: Option<String>,
-}
-
-/// What one container has on one network.
-#[derive(Debug, Clone)]
-pub(super) struct Lease {
-    pub(super) container: String,
-    pub(super) network: String,
-    pub(super) name: String,
-    pub(super) endpoint: String,
-    pub(super) mac: String,
-    pub(super) address: Ipv4Addr,
-    pub(super) address6: Option<Ipv6Addr>,
-    pub(super) published: Vec<PublishedPort>,
-    pub(super) elements: Vec<Element>,
-}
-
-impl Lease {
-    fn udp_ports(&self) -> Vec<u16> {
-        let udp = self.published.iter().filter(|port| port.protocol == "udp");
-        udp.map(|port| port.host_port).collect()
-    }
-}
-
-/// A container and a network.
-pub(super) type Key = (String, String);
-
-/// What changes while the engine runs.
-#[derive(Debug)]
-pub(super) struct State {
-    /// Of the default bridge. The file's until the bridge was seen; then the bridge's.
-    pub(super) layout: Option<Layout>,
-    /// The default bridge was made or checked by this process.
-    pub(super) seen: bool,
-    pub(super) addresses: Option<Addresses>,
-    /// Networks that users made, by id.
-    pub(super) segments: BTreeMap<String, Segment>,
-    /// Those of them whose bridges were made or checked by this process.
-    pub(super) raised: BTreeSet<String>,
-    pub(super) ports: Ports,
-    pub(super) leases: BTreeMap<Key, Lease>,
-}
-
-impl State {
-    pub(super) fn new(layout: Option<Layout>) -> Self {
-        Self {
-            layout,
-            seen: false,
-            addresses: None,
-            segments: BTreeMap::new(),
-            raised: BTreeSet::new(),
-            ports: Ports::new(),
-            leases: BTreeMap::new(),
-        }
-    }
-
-    pub(super) fn elements(&self) -> Vec<Element> {
-        let all = self.leases.values();
-        all.flat_map(|lease| lease.elements.iter().cloned())
-            .collect()
-    }
-
-    /// Whether somebody is on the default bridge.
-    pub(super) fn default_in_use(&self) -> bool {
-        let id = predefined_id("bridge");
-        self.leases.values().any(|lease| lease.network == id)
-    }
-
-    /// Adopts a layout of the default bridge; addresses start anew when it is another one.
-    pub(super) fn set_layout(&mut self, layout: Layout) -> &mut Addresses {
-        let same = self
-            .layout
-            .is_some_and(|old| old.bridge_address() == layout.bridge_address());
-        self.layout = Some(layout);
-        if !same {
-            self.addresses = None;
-        }
-        self.addresses
-            .get_or_insert_with(|| Addresses::new(&layout))
-    }
-
-    pub(super) fn forget(&mut self, key: &Key) -> Option<Lease> {
-        let lease = self.leases.remove(key)?;
-        if !lease.published.is_empty() {
-            self.ports.release(&lease.container);
-        }
-        match self.segments.get_mut(&lease.network) {
-            Some(segment) => {
-                segment.addresses.release(lease.address);
-                if let Some(address) = lease.address6 {
-                    segment.taken6.remove(&address);
-                }
-            }
-            None => {
-                if let Some(addresses) = &mut self.addresses {
-                    addresses.release(lease.address);
-                }
-            }
-        }
-        Some(lease)
-    }
-
-    fn keys_of(&self, container: &str) -> Vec<Key> {
-        let keys = self.leases.keys();
-        keys.filter(|(holder, _)| holder == container)
-            .cloned()
-            .collect()
-    }
 }
 
 /// A network that somebody is going to be on.
@@ -384,113 +278,6 @@ impl Network {
         }
     }
 
-    /// Steps 3 and 4; the lease knows the ports afterwards.
-    fn publish(
-        &self,
-        state: &mut State,
-        key: &Key,
-        requests: &[PortRequest],
-    ) -> Result<Vec<OwnedFd>, NetworkError> {
-        if requests.is_empty() {
-            return Ok(Vec::new());
-        }
-        let address = state.leases[key].address;
-        let reserved = state.ports.reserve(&key.0, address, requests)?;
-        let published = elements(&reserved.published).and_then(|elements| {
-            if !elements.is_empty() {
-                self.firewall()?.publish(&elements)?;
-            }
-            Ok(elements)
-        });
-        let elements = match published {
-            Ok(elements) => elements,
-            Err(error) => {
-                state.ports.release(&key.0);
-                return Err(error);
-            }
-        };
-        if let Some(lease) = state.leases.get_mut(key) {
-            lease.published = reserved.published;
-            lease.elements = elements;
-            self.forget_flows(lease)?;
-        }
-        Ok(reserved.sockets)
-    }
-
-    /// Makes a running container's ports lead to it through `network`, or through none: those that it has are kept, with
-    /// their numbers; `requests` are for when it has none yet. Whoever holds the sockets learns of it from the result.
-    ///
-    /// # Errors
-    /// As [`Network::connect`]; the ports are then as they were.
-    pub fn carry_ports(
-        &self,
-        container: &str,
-        network: Option<&str>,
-        requests: &[PortRequest],
-    ) -> Result<Vec<PublishedPort>, NetworkError> {
-        let mut state = self.state();
-        let target = network.map(|network| (container.to_owned(), network.to_owned()));
-        let target = target.filter(|key| {
-            state.leases.contains_key(key)
-                && !state
-                    .segments
-                    .get(&key.1)
-                    .is_some_and(|segment| segment.plan.internal)
-        });
-        let carrier = state
-            .keys_of(container)
-            .into_iter()
-            .find(|key| !state.leases[key].published.is_empty());
-        let Some(target) = target else {
-            if let Some(carrier) = carrier {
-                self.unpublish(&mut state, &carrier)?;
-                state.ports.release(container);
-            }
-            return Ok(Vec::new());
-        };
-        let Some(carrier) = carrier else {
-            let host_binding = state
-                .segments
-                .get(&target.1)
-                .and_then(|segment| segment.plan.host_binding.clone());
-            let requests = with_host(requests, host_binding.as_deref());
-            // The shim binds them again by itself.
-            drop(self.publish(&mut state, &target, &requests)?);
-            return Ok(state.leases[&target].published.clone());
-        };
-        if carrier == target {
-            return Ok(state.leases[&target].published.clone());
-        }
-        let address = state.leases[&target].address.to_string();
-        let mut published = state.leases[&carrier].published.clone();
-        for port in &mut published {
-            port.container_ip.clone_from(&address);
-        }
-        let new = elements(&published)?;
-        self.unpublish(&mut state, &carrier)?;
-        self.firewall()?.publish(&new)?;
-        if let Some(lease) = state.leases.get_mut(&target) {
-            lease.published.clone_from(&published);
-            lease.elements = new;
-            self.forget_flows(lease)?;
-        }
-        Ok(published)
-    }
-
-    /// The lease has no ports any more; who holds them is not touched.
-    fn unpublish(&self, state: &mut State, key: &Key) -> Result<(), NetworkError> {
-        let Some(lease) = state.leases.get_mut(key) else {
-            return Ok(());
-        };
-        if !lease.elements.is_empty() {
-            self.firewall()?.unpublish(lease.address)?;
-        }
-        let old = lease.clone();
-        lease.published.clear();
-        lease.elements.clear();
-        Ok(self.forget_flows(&old)?)
-    }
-
     fn describe(
         &self,
         lease: &Lease,
@@ -578,22 +365,6 @@ impl Network {
         Ok(())
     }
 
-    /// Only a nuisance when it fails: senders that keep their port wait half a minute.
-    fn forget_flows(&self, lease: &Lease) -> Result<(), NftablesError> {
-        let ports = lease.udp_ports();
-        if ports.is_empty() {
-            return Ok(());
-        }
-        match self
-            .netfilter()?
-            .forget_udp_flows(&ports, IpAddr::V4(lease.address))
-        {
-            Ok(forgotten) => tracing::debug!(forgotten, "tracked udp flows"),
-            Err(error) => tracing::warn!(%error, "tracked udp flows could not be forgotten"),
-        }
-        Ok(())
-    }
-
     /// By index: a device of this name that appears meanwhile belongs to the container's next start.
     fn delete_veth(&self, name: &str) {
         let link = match link_info(name) {
@@ -620,25 +391,6 @@ impl Network {
 
 fn bound_to(requests: &[PortRequest], place: &Place) -> Vec<PortRequest> {
     with_host(requests, place.host_binding.as_deref())
-}
-
-/// The requests, those without a host address on `host`.
-fn with_host(requests: &[PortRequest], host: Option<&str>) -> Vec<PortRequest> {
-    let mut requests = requests.to_vec();
-    for request in &mut requests {
-        if request.host_ip.is_none() {
-            request.host_ip = host.map(str::to_owned);
-        }
-    }
-    requests
-}
-
-/// The elements of what is published on IPv4.
-pub(super) fn elements(published: &[PublishedPort]) -> Result<Vec<Element>, NetworkError> {
-    published
-        .iter()
-        .filter_map(|port| Element::of(port).transpose())
-        .collect()
 }
 
 /// An error with its causes in one line.

@@ -38,9 +38,11 @@ mod ipam;
 mod layout;
 pub mod named;
 mod ports;
+mod publish;
 mod recover;
 mod resolv;
 mod segment;
+mod state;
 mod subnet;
 
 use std::path::PathBuf;
@@ -58,7 +60,7 @@ pub use ports::PortRequest;
 pub use recover::Held;
 pub use resolv::{ResolvInput, Resolving, resolv_conf};
 
-use connect::State;
+use state::State;
 
 /// What a network is told at its start.
 #[derive(Debug, Clone)]

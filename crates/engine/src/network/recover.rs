@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use shim_protocol::spec::{Interface, PublishedPort};
 use sys::netlink::{Prefix, link_delete, link_exists, links};
 
-use super::connect::{Lease, State, elements};
 use super::layout::around;
+use super::publish::elements;
+use super::state::{Lease, State};
 use super::{Network, NetworkError, predefined_id};
 
 /// What a running container has, as its record says.

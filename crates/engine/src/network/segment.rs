@@ -9,10 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 use sys::netlink::{Prefix, link_delete, link_info};
 
-use super::connect::State;
 use super::firewall::Ground;
 use super::ipam::Addresses;
 use super::layout::{LENGTH6, Layout, around};
+use super::state::State;
 use super::{Network, NetworkError};
 
 /// What a network was given when it was made; kept in the store.

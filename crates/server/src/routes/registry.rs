@@ -1,6 +1,6 @@
 //! What goes to registries: pull, push, logins, search.
 //!
-//! A client that goes away ends its pull or push.
+//! A client that goes away ends what it asked for.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(super) async fn pull(request: Request, image: String) -> Answer {
         credentials: credentials(&request),
         cancel: Arc::default(),
     };
-    let peer = request.inner.extensions().get::<Peer>().cloned();
+    let peer = peer(&request);
     let pieces = request.bridge.produce(Class::Long, move |engine, pieces| {
         let _watched = watch(peer, &pull.cancel);
         let lines = Lines::new(pieces, true);
@@ -54,7 +54,7 @@ async fn push(request: Request) -> Answer {
         credentials: credentials(&request),
         cancel: Arc::default(),
     };
-    let peer = request.inner.extensions().get::<Peer>().cloned();
+    let peer = peer(&request);
     let pieces = request.bridge.produce(Class::Long, move |engine, pieces| {
         let _watched = watch(peer, &push.cancel);
         let lines = Lines::new(pieces, true);
@@ -62,6 +62,10 @@ async fn push(request: Request) -> Answer {
         lines.finish(result);
     });
     respond("application/json", pieces).await
+}
+
+fn peer(request: &Request) -> Option<Peer> {
+    request.inner.extensions().get::<Peer>().cloned()
 }
 
 /// Gives up what was asked for when whoever asked goes away, for as long as what it returns lives.
@@ -74,13 +78,16 @@ fn watch(peer: Option<Peer>, cancel: &Arc<Cancel>) -> Option<Watched> {
 }
 
 async fn login(request: Request) -> Answer {
-    let bridge = request.bridge.clone();
+    let (bridge, peer) = (request.bridge.clone(), peer(&request));
     let body = request.json().await?;
     let credentials: Credentials = serde_json::from_value(body)
         .map_err(|error| Refusal::invalid(format!("invalid credentials: {error}")))?;
     let token = bridge
         .call(Class::Long, move |engine| {
-            engine.images.login(&credentials).map_err(Unauthorized)
+            let cancel = Arc::default();
+            let _watched = watch(peer, &cancel);
+            let token = engine.images.login(&credentials, &cancel);
+            token.map_err(Unauthorized)
         })
         .await?;
     ok(&json!({ "Status": "Login Succeeded", "IdentityToken": token.unwrap_or_default() }))
@@ -128,11 +135,14 @@ async fn search(request: Request) -> Answer {
         Some(other) => Err(Refusal::invalid(format!("invalid filter '{key}={other}'"))),
     };
     let (official, automated) = (wanted("is-official")?, wanted("is-automated")?);
-    let credentials = credentials(&request);
+    let (credentials, peer) = (credentials(&request), peer(&request));
     let found = request
         .bridge
         .call(Class::Long, move |engine| {
-            engine.images.search(&term, limit, credentials.as_ref())
+            let cancel = Arc::default();
+            let _watched = watch(peer, &cancel);
+            let images = &engine.images;
+            images.search(&term, limit, credentials.as_ref(), &cancel)
         })
         .await?;
     let list: Vec<Value> = found
@@ -156,11 +166,15 @@ async fn search(request: Request) -> Answer {
 }
 
 async fn distribution(request: Request) -> Answer {
-    let (name, credentials) = (request.name(), credentials(&request));
+    let (name, peer) = (request.name(), peer(&request));
+    let credentials = credentials(&request);
     let found = request
         .bridge
         .call(Class::Long, move |engine| {
-            engine.images.distribution(&name, credentials.as_ref())
+            let cancel = Arc::default();
+            let _watched = watch(peer, &cancel);
+            let images = &engine.images;
+            images.distribution(&name, credentials.as_ref(), &cancel)
         })
         .await?;
     let platforms: Vec<Value> = found

@@ -295,7 +295,13 @@ impl Stage<'_> {
             source,
         };
         self.say(&format!("Downloading {url}\n"));
-        let download = self.build.builder.images.download(url)?;
+        let cancel = std::sync::Arc::new(registry::Cancel::default());
+        let given_up = std::sync::Arc::clone(&cancel);
+        let _hooked = self
+            .build
+            .cancel
+            .on_cancel(Box::new(move || given_up.give_up()));
+        let download = self.build.builder.images.download(url, &cancel)?;
         let mut file = self.build.scratch.nameless().map_err(failed)?;
         let mut reader = archive::DigestReader::new(download.reader);
         io::copy(&mut reader, &mut file).map_err(failed)?;
