@@ -372,6 +372,7 @@ fn idle(engine: &Engine) {
 
 /// More requests than there are places for such work, to a registry that never says a word; their clients go.
 fn abandoned_logins(engine: &Engine) {
+    const PLACES: usize = 192;
     const MORE_THAN_PLACES: usize = 250;
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
@@ -391,8 +392,15 @@ fn abandoned_logins(engine: &Engine) {
             stream
         })
         .collect();
-    // One of them has reached the registry.
-    let reached = silent.accept().unwrap();
+    // Every place for such work is taken by one that waits for the registry.
+    silent.set_nonblocking(true).unwrap();
+    let mut reached = Vec::new();
+    until("the registry is asked from every place", || {
+        while let Ok((stream, _)) = silent.accept() {
+            reached.push(stream);
+        }
+        (reached.len() >= PLACES).then_some(())
+    });
     drop(asking);
     // Work of the same class finds a place long before the registry is given up.
     get(engine, "/system/df").expect(200);
