@@ -20,6 +20,7 @@ use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Client, Engine, Host, Output, Running, Terminal};
 
 mod backup;
+mod backups;
 mod build;
 mod build_sources;
 mod consistency;
@@ -248,6 +249,7 @@ fn main() {
     // What the stock client has no command for.
     let own = [
         snapshots::OWN,
+        backups::OWN,
         consistency::OWN,
         volume_commands::OWN,
         pools::OWN,
