@@ -13,10 +13,12 @@ use crate::backups::{BackupError, Backups};
 use crate::build::{BuildError, Builder};
 use crate::config::EngineConfig;
 use crate::containers::{ContainerError, Containers};
+use crate::drill::{DrillError, Drills};
 use crate::error::{ErrorKind, Fault};
 use crate::events::Events;
 use crate::images::{ImageError, Images};
 use crate::network::{Network, NetworkConfig, NetworkError, Networks};
+use crate::schedules::{ScheduleError, Schedules};
 use crate::snapshot::{Snapshots, TurnBackError};
 
 /// Everything one engine owns. Dropping it stops nothing: containers belong to their shims.
@@ -34,6 +36,8 @@ pub struct Engine {
     pub builder: Arc<Builder>,
     pub snapshots: Arc<Snapshots>,
     pub backups: Arc<Backups>,
+    pub drills: Arc<Drills>,
+    pub schedules: Arc<Schedules>,
     /// What the start repaired, one sentence each.
     pub repaired: Vec<String>,
     /// Held for life: one engine for each state directory.
@@ -61,6 +65,10 @@ pub enum OpenError {
     Snapshots(#[from] TurnBackError),
     #[error(transparent)]
     Backups(#[from] BackupError),
+    #[error(transparent)]
+    Drills(#[from] DrillError),
+    #[error(transparent)]
+    Schedules(#[from] ScheduleError),
 }
 
 impl Fault for OpenError {
@@ -75,6 +83,8 @@ impl Fault for OpenError {
             Self::Builds(error) => error.kind(),
             Self::Snapshots(error) => error.kind(),
             Self::Backups(error) => error.kind(),
+            Self::Drills(error) => error.kind(),
+            Self::Schedules(error) => error.kind(),
         }
     }
 }
@@ -168,6 +178,11 @@ impl Engine {
         repaired.extend(sentences);
         let (backups, sentences) = Backups::open(&containers, &snapshots)?;
         repaired.extend(sentences);
+        let (drills, sentences) = Drills::open(&backups, &containers)?;
+        repaired.extend(sentences);
+        let (schedules, sentences) =
+            Schedules::open(&backups, &drills, &volumes, &store, events.clone())?;
+        repaired.extend(sentences);
         crate::volume::plugins::start(&volumes).map_err(|source| ContainerError::Io {
             action: "cannot start a thread for volume plugins".to_owned(),
             source,
@@ -186,6 +201,8 @@ impl Engine {
             builder: Arc::new(builder),
             snapshots,
             backups,
+            drills,
+            schedules,
             repaired,
             _lock: lock,
         })

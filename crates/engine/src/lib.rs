@@ -10,6 +10,8 @@
 //! * [`images`] - local images: import, load, save, unpacked layers.
 //! * [`network`] - bridges, addresses, published ports, the networks that users make.
 //! * [`snapshot`] - volumes as they were: kept, restored, cloned, by hand and by schedule.
+//! * [`schedules`] - backups that are made by themselves; [`drill`] - restores that prove them.
+//! * [`metrics`] - all of that for Prometheus.
 //! * [`events`] - what happened, as clients of `GET /events` see it.
 //! * [`volume`] - users, audit, pruning and copies of volumes.
 //! * [`system`] - version, info and disk usage.
@@ -26,13 +28,16 @@ pub mod backups;
 pub mod build;
 pub mod config;
 pub mod containers;
+pub mod drill;
 pub mod error;
 pub mod events;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod images;
+pub mod metrics;
 pub mod network;
+pub mod schedules;
 pub mod snapshot;
 pub mod system;
 pub mod volume;

@@ -33,8 +33,10 @@ pub use ids::{ContainerId, ImageId, LayerId, OpId, PoolId, RepositoryId, Snapsho
 pub use instance_lock::InstanceLock;
 pub use paths::{DEFAULT_ROOT, Paths};
 pub use tables::backup_repositories::RepositoryRow;
+pub use tables::backup_schedules::BackupScheduleRow;
 pub use tables::build_cache::{BuildMountRow, BuildRecordRow};
 pub use tables::containers::{ContainerListing, ContainerRow, ContainerState};
+pub use tables::drills::DrillRow;
 pub use tables::images::{DigestRow, ImageRow, TagRow};
 pub use tables::layer_blobs::LayerBlobRow;
 pub use tables::layers::{LayerRow, LayerState};

@@ -4,8 +4,10 @@
 //! own the subject.
 
 pub(crate) mod backup_repositories;
+pub(crate) mod backup_schedules;
 pub(crate) mod build_cache;
 pub(crate) mod containers;
+pub(crate) mod drills;
 pub(crate) mod images;
 pub(crate) mod layer_blobs;
 pub(crate) mod layers;
