@@ -22,6 +22,28 @@ struct Operation {
 
 const CREATE: &str = "create --name it -v named:/named -v /anonymous busybox cat /etc/passwd";
 
+/// A volume with a backup in a repository of the scene's own.
+fn with_backup(scene: &Scene) {
+    with_data(scene);
+    let place = scene.engine.root.with_extension("repository");
+    let password = scene.engine.root.with_extension("password");
+    fs::write(&password, "secret\n").unwrap();
+    scene
+        .run(&format!(
+            "backup init --password-file {} repo {}",
+            password.display(),
+            place.display()
+        ))
+        .ok();
+    scene.run("volume backup --to repo made").ok();
+}
+
+fn without_backup(scene: &Scene) {
+    scene.run("volume rm --now made").ok();
+    scene.run("backup rm-repo repo").ok();
+    fs::remove_dir_all(scene.engine.root.with_extension("repository")).unwrap();
+}
+
 const OPERATIONS: &[Operation] = &[
     Operation {
         prefix: "container-create",
@@ -405,6 +427,42 @@ const OPERATIONS: &[Operation] = &[
             Running::start_with(&mut import, image.into()).finish().ok();
             assert!(data.join("before").exists() && data.join("new").exists());
             scene.run("volume rm filled").ok();
+        },
+    },
+    Operation {
+        prefix: "backup-drill",
+        prepare: with_backup,
+        run: "backup drill --image busybox --command true repo:made",
+        check: |scene| {
+            // What was restored is gone, and the verdict is there or not.
+            assert_eq!(scene.run("volume ls -q").ok(), "made");
+            assert_eq!(scene.run("ps -aq").ok(), "");
+            scene.check_invariants();
+            scene
+                .run("backup drill --image busybox --command true repo:made")
+                .ok();
+            without_backup(scene);
+        },
+    },
+    Operation {
+        prefix: "backup-schedule",
+        prepare: |scene| {
+            with_backup(scene);
+            scene
+                .run("backup schedule set often --every 30d --volumes made --to repo")
+                .ok();
+        },
+        run: "backup schedule run often",
+        check: |scene| {
+            // The run that was cut off counts as failed, and is made up for at once.
+            testkit::until("the run is made up for", || {
+                let state = &scene.run("backup schedule inspect often").json()[0]["State"];
+                let made_up = state["FailuresInARow"] == 0 && state["LastSuccess"].is_string();
+                made_up.then(|| assert_eq!(state["Failures"], 1, "{state}"))
+            });
+            scene.run("backup schedule rm often").ok();
+            scene.check_invariants();
+            without_backup(scene);
         },
     },
     Operation {

@@ -43,6 +43,7 @@ mod processes;
 mod registry;
 mod registry_logins;
 mod restarts;
+mod schedules;
 mod servers;
 mod snapshots;
 mod streams;
@@ -251,6 +252,7 @@ fn main() {
         snapshots::OWN,
         backups::OWN,
         consistency::OWN,
+        schedules::OWN,
         volume_commands::OWN,
         pools::OWN,
         volume_care::OWN,

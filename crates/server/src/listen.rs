@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::bridge::{Bridge, Class};
 use crate::connections::Connections;
 use crate::dispatch;
+use crate::errors::Refusal;
 use crate::hangup::Peer;
 
 /// A client that does not finish its request's head within this time is cut off.
@@ -175,7 +176,11 @@ async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
 async fn any_active(bridge: &Bridge) -> bool {
     // When in doubt, stay.
     bridge
-        .call(Class::Quick, |engine| engine.containers.any_active())
+        .call(Class::Quick, |engine| {
+            Ok::<_, Refusal>(
+                engine.containers.any_active()? || !engine.schedules.list()?.is_empty(),
+            )
+        })
         .await
         .unwrap_or(true)
 }

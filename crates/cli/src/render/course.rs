@@ -77,10 +77,6 @@ pub(crate) struct Course {
     bars: MultiProgress,
 }
 
-#[allow(
-    dead_code,
-    reason = "commands whose progress the engine tells come one after the other"
-)]
 impl Course {
     /// Whether anybody looks: what is only known with some effort need not be found out otherwise.
     pub(crate) fn is_shown(&self) -> bool {

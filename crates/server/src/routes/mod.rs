@@ -6,15 +6,18 @@ pub(crate) mod backups;
 pub(crate) mod build;
 pub(crate) mod container_mounts;
 pub(crate) mod containers;
+pub(crate) mod drills;
 pub(crate) mod exec;
 pub(crate) mod extension;
 pub(crate) mod files;
 pub(crate) mod images;
+pub(crate) mod metrics;
 pub(crate) mod networks;
 pub(crate) mod plugins;
 pub(crate) mod pools;
 pub(crate) mod registry;
 pub(crate) mod repositories;
+pub(crate) mod schedules;
 pub(crate) mod snapshots;
 pub(crate) mod streams;
 pub(crate) mod swarm;
@@ -47,6 +50,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
         pools::ROUTES,
         repositories::ROUTES,
         backups::ROUTES,
+        schedules::ROUTES,
+        drills::ROUTES,
+        metrics::ROUTES,
     ]
     .into_iter()
     .flatten()

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
+use engine::drill::Proof;
+use engine::schedules::Schedule;
 use engine::volume::users::last_use;
 use engine::volume::{Creator, Drift, LastUse, ReseedMode, Seed, VolumeUser};
 use engine::{ChownRequest, FileEntry, TrashLimit, TrashPolicy, Trashed, Volume, VolumeBackupRow};
@@ -59,6 +61,36 @@ struct Line<'a> {
     /// Bytes that it may hold.
     limit: Option<u64>,
     last_backup: Option<Value>,
+    /// When a drill last proved that it can be restored, and how the last one ended.
+    proof: Option<&'a Proof>,
+    /// Backups that are made of it by themselves.
+    backup_schedules: Vec<Value>,
+}
+
+/// A schedule, as far as one of its volumes is concerned.
+fn scheduled(schedule: &Schedule, volume: &str) -> Value {
+    let last = schedule.state.last.as_ref();
+    let own = last.and_then(|last| last.volumes.iter().find(|one| one.volume == volume));
+    json!({
+        "Name": schedule.name,
+        "Repository": schedule.plan.to,
+        "NextRun": schedule.next.map(|time| time.to_string()),
+        "Paused": schedule.state.paused,
+        "RunningSince": schedule.state.running_since,
+        "LastRun": last.map(|last| last.ended.as_str()),
+        "LastSuccess": schedule.state.last_success,
+        "Failing": last.is_some_and(|last| last.error.is_some()),
+        "Error": last.and_then(|last| last.error.as_deref()),
+        "Seconds": own.map(|own| own.seconds),
+        "Bytes": own.map(|own| own.bytes),
+        "StoredBytes": own.map(|own| own.stored_bytes),
+    })
+}
+
+/// All of [`scheduled`] for one volume.
+fn all_scheduled(schedules: &BTreeMap<String, Vec<Schedule>>, volume: &str) -> Vec<Value> {
+    let own = schedules.get(volume).into_iter().flatten();
+    own.map(|schedule| scheduled(schedule, volume)).collect()
 }
 
 /// The newest backup of a volume in a repository.
@@ -82,9 +114,15 @@ struct Usage<'a> {
 }
 
 async fn overview(request: Request) -> Answer {
-    let all = request
+    let (all, proofs, schedules) = request
         .bridge
-        .call(Class::Quick, |engine| engine.volumes.overview())
+        .call(Class::Quick, |engine| {
+            Ok::<_, Refusal>((
+                engine.volumes.overview()?,
+                engine.drills.proofs()?,
+                engine.schedules.by_volume()?,
+            ))
+        })
         .await?;
     let lines: Vec<Line<'_>> = all
         .iter()
@@ -96,6 +134,8 @@ async fn overview(request: Request) -> Answer {
             pool: one.pool.as_deref().unwrap_or("default"),
             limit: one.bytes,
             last_backup: one.backup.as_ref().map(backup),
+            proof: proofs.get(&one.volume.name),
+            backup_schedules: all_scheduled(&schedules, &one.volume.name),
             usage: one.notes.measured.as_ref().map(|measured| Usage {
                 bytes: measured.bytes,
                 files: measured.files,
@@ -160,6 +200,8 @@ struct Detail<'a> {
     /// In each repository, the newest of all first.
     backups: Vec<Value>,
     last_backup: Option<Value>,
+    proof: Option<&'a Proof>,
+    backup_schedules: Vec<Value>,
     seeded_by: Option<&'a Seed>,
     drift: &'a [Drift],
 }
@@ -182,9 +224,16 @@ async fn detail(request: Request) -> Answer {
     } else {
         Class::Foreign
     };
-    let detail = bridge
-        .call(class, move |engine| engine.volume_detail(&name))
+    let (detail, proofs, schedules) = bridge
+        .call(class, move |engine| {
+            Ok::<_, Refusal>((
+                engine.volume_detail(&name)?,
+                engine.drills.proofs()?,
+                engine.schedules.by_volume()?,
+            ))
+        })
         .await?;
+    let own = &detail.inspected.volume.name;
     let (limits, abilities) = super::pools::storage(&detail.storage);
     ok(&Detail {
         pool: &detail.storage.pool,
@@ -205,6 +254,8 @@ async fn detail(request: Request) -> Answer {
         history: events(&detail.history),
         backups: detail.backups.iter().map(backup).collect(),
         last_backup: detail.backups.first().map(backup),
+        proof: proofs.get(own),
+        backup_schedules: all_scheduled(&schedules, own),
         seeded_by: detail.seeded_by.as_ref(),
         drift: &detail.drift,
     })

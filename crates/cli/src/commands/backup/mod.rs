@@ -10,11 +10,13 @@ use crate::render::course::Course;
 use crate::render::units::human_size;
 
 mod check;
+mod drill;
 mod files;
 mod forget;
 mod key;
 mod ls;
 mod repository;
+mod schedule;
 mod secret;
 mod show;
 
@@ -28,6 +30,10 @@ pub(crate) enum Command {
     Check(Lazy<check::CheckArgs>),
     /// Let backups go to a repository when none is named, or show where they go
     Default(Lazy<repository::DefaultArgs>),
+    /// Restore a backup into a volume of its own and look at it: that proves it
+    Drill(Lazy<drill::Args>),
+    /// List drills that were done
+    Drills(Lazy<drill::LsArgs>),
     /// List files of a backup
     Files(Lazy<files::ListArgs>),
     /// Forget backups: those that no rule keeps, or one by its id
@@ -49,6 +55,9 @@ pub(crate) enum Command {
     Repos(Lazy<repository::ReposArgs>),
     /// Forget the name of a repository; its backups stay where they are
     RmRepo(Lazy<repository::RmRepoArgs>),
+    /// Backups that are made by themselves
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// Display detailed information on a backup
     Show(Lazy<show::Args>),
     /// Keep the key of a repository again
@@ -64,6 +73,8 @@ impl Command {
             Self::Cat(args) => args.run(client),
             Self::Check(args) => args.run(client),
             Self::Default(args) => args.run(client),
+            Self::Drill(args) => args.run(client),
+            Self::Drills(args) => args.run(client),
             Self::Files(args) => args.run(client),
             Self::Forget(args) => args.run(client),
             Self::Init(args) => args.run(client),
@@ -73,6 +84,7 @@ impl Command {
             Self::Prune(args) => args.run(client),
             Self::Repos(args) => args.run(client),
             Self::RmRepo(args) => args.run(client),
+            Self::Schedule(command) => command.run(client),
             Self::Show(args) => args.run(client),
             Self::Unlock(args) => args.run(client),
             Self::Verify(args) => args.run(client),

@@ -12,6 +12,7 @@ mod df;
 mod events;
 mod info;
 pub(crate) mod inspect;
+mod metrics;
 mod prune;
 mod rescue;
 mod version;
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Events(Lazy<events::Args>),
     /// Display system-wide information
     Info(Lazy<info::Args>),
+    /// Print metrics for Prometheus
+    Metrics(Lazy<metrics::Args>),
     /// Remove unused data
     Prune(Lazy<prune::Args>),
     /// Make the records of volumes anew from what lies beside their data
@@ -56,6 +59,7 @@ impl Command {
             Self::Df(args) => args.run(client),
             Self::Events(args) => args.run(client),
             Self::Info(args) => args.run(client),
+            Self::Metrics(args) => args.run(client),
             Self::Prune(args) => args.run(client),
             Self::Rescue(args) => args.run(client),
         }

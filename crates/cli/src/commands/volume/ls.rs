@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Also show sizes
     #[arg(short, long)]
     size: bool,
-    /// Also show users, sizes, last use, last backup and protection
+    /// Also show users, sizes, last use, backups, proofs and protection
     #[arg(short, long)]
     wide: bool,
 }
@@ -51,6 +51,8 @@ const HEADERS: list::Columns<'_> = &[
     ("USERS", "Users"),
     ("LAST USED", "LastUsed"),
     ("LAST BACKUP", "LastBackup"),
+    ("PROVEN", "Proven"),
+    ("NEXT BACKUP", "NextBackup"),
     ("PROTECTED", "Protected"),
     ("POOL", "Pool"),
     ("LIMIT", "Limit"),
@@ -71,6 +73,8 @@ const WIDE: list::Columns<'_> = &[
     ("MEASURED", "Measured"),
     ("LAST USED", "LastUsed"),
     ("LAST BACKUP", "LastBackup"),
+    ("PROVEN", "Proven"),
+    ("NEXT BACKUP", "NextBackup"),
     ("PROTECTED", "Protected"),
     ("POOL", "Pool"),
 ];
@@ -97,6 +101,9 @@ struct Volume {
     usage: Option<Usage>,
     last_used: Option<LastUsed>,
     last_backup: Option<LastBackup>,
+    proof: Option<Proof>,
+    #[serde(default)]
+    backup_schedules: Vec<Scheduled>,
     pool: Option<String>,
     limit: Option<f64>,
 }
@@ -123,6 +130,22 @@ struct LastBackup {
     bytes: f64,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Proof {
+    last_proven: Option<String>,
+    last_failure: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Scheduled {
+    name: String,
+    next_run: Option<String>,
+    failing: bool,
+    seconds: Option<f64>,
+}
+
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         let path = Query::new("/volumes").filters(&self.filter)?.build();
@@ -146,6 +169,7 @@ impl Args {
                 "LastUsed",
                 "LastBackup",
                 "Backup",
+                "Proven",
                 "Protected",
                 "Pool",
                 "Limit",
@@ -247,6 +271,16 @@ fn row(volume: &Volume) -> Row {
             (None, Some(_)) => "never".to_owned(),
             (None, None) => "N/A".to_owned(),
         },
+        // What failed since is more than when it last did not.
+        "Proven": match (&volume.proof, volume.users) {
+            (Some(Proof { last_failure: Some(_), .. }), _) => "FAILED".to_owned(),
+            (Some(Proof { last_proven: Some(at), .. }), _) => when(at),
+            (_, Some(_)) => "never".to_owned(),
+            (_, None) => "N/A".to_owned(),
+        },
+        "NextBackup": next(volume),
+        "BackupSchedule": volume.backup_schedules.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(","),
+        "BackupSeconds": volume.backup_schedules.iter().find_map(|one| one.seconds),
         "BackupId": volume.last_backup.as_ref().map(|last| last.id.as_str()),
         "BackupRepository": volume.last_backup.as_ref().map(|last| last.repository.as_str()),
         "BackupSize": volume.last_backup.as_ref().map(|last| human_size(last.bytes)),
@@ -263,4 +297,23 @@ fn row(volume: &Volume) -> Row {
         "Users": volume.users.map_or("N/A".to_owned(), |users| users.to_string()),
     });
     values.as_object().cloned().unwrap_or_default()
+}
+
+/// When the next scheduled backup begins, and whether the last one failed.
+fn next(volume: &Volume) -> String {
+    let schedules = &volume.backup_schedules;
+    let soonest = schedules
+        .iter()
+        .filter_map(|one| one.next_run.as_deref())
+        .min();
+    let text = match (soonest, schedules.is_empty()) {
+        (Some(time), _) => when(time),
+        (None, true) => String::new(),
+        (None, false) => "paused".to_owned(),
+    };
+    if schedules.iter().any(|one| one.failing) {
+        format!("{text} (FAILED)").trim_start().to_owned()
+    } else {
+        text
+    }
 }

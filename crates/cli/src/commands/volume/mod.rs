@@ -30,7 +30,7 @@ mod resize;
 mod restore;
 mod rm;
 mod schedule;
-mod snapshot;
+pub(crate) mod snapshot;
 mod trash;
 mod undelete;
 
@@ -135,7 +135,7 @@ impl Command {
 }
 
 /// `3 hours ago`, `in 3 hours`; what is no time is shown as it is.
-fn when(time: &str) -> String {
+pub(crate) fn when(time: &str) -> String {
     let Ok(time) = time.parse::<Timestamp>() else {
         return time.to_owned();
     };
