@@ -11,6 +11,8 @@
 //! 3. further names of files are linked; 4. directories get their attributes, from below.
 
 mod attributes;
+#[cfg(test)]
+mod hostile;
 mod plan;
 
 use std::collections::HashMap;

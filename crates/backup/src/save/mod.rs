@@ -27,7 +27,7 @@ use crate::node::{Node, Tree};
 use crate::place::Kind;
 use crate::repository::{Repository, Watch};
 use crate::snapshot::{Snapshot, Summary};
-use packs::Packs;
+pub(crate) use packs::Packs;
 use walk::{Counts, Walk};
 
 /// When a file is taken to be what it was in the parent.

@@ -28,7 +28,7 @@ const INDEX_AGE: Duration = Duration::from_secs(300);
 
 /// What was stored.
 #[derive(Debug, Default)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     pub(super) new_data: u64,
     pub(super) new_trees: u64,
     /// Sealed.
@@ -74,7 +74,7 @@ struct Unwritten {
 }
 
 /// The packs of one run.
-pub(super) struct Packs<'a> {
+pub(crate) struct Packs<'a> {
     repository: &'a Repository,
     index: &'a Index,
     /// What this run has added, by kind.
@@ -116,7 +116,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl<'a> Packs<'a> {
     /// Lets `fill` add blobs; everything is durable and in the index when this returns without error. After one, what was
     /// written is in the index too, as far as that is possible.
-    pub(super) fn run<T>(
+    pub(crate) fn run<T>(
         repository: &'a Repository,
         index: &'a Index,
         fill: impl FnOnce(&Self) -> Result<T, BackupError>,
@@ -178,7 +178,7 @@ impl<'a> Packs<'a> {
     }
 
     /// Stores a blob unless it is there.
-    pub(super) fn add(&self, kind: BlobKind, plain: &[u8]) -> Result<Id, BackupError> {
+    pub(crate) fn add(&self, kind: BlobKind, plain: &[u8]) -> Result<Id, BackupError> {
         let id = id_of(plain);
         if self.index.has(kind, &id) {
             return Ok(id);
@@ -226,7 +226,7 @@ impl<'a> Packs<'a> {
         Ok(id)
     }
 
-    pub(super) fn add_tree(&self, tree: &Tree) -> Result<Id, BackupError> {
+    pub(crate) fn add_tree(&self, tree: &Tree) -> Result<Id, BackupError> {
         let mut plain = serde_json::to_vec(tree).expect("trees have only texts as keys");
         plain.push(b'\n');
         self.add(BlobKind::Tree, &plain)
