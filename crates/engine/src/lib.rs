@@ -13,6 +13,7 @@
 //! * [`schedules`] - backups that are made by themselves; [`drill`] - restores that prove them.
 //! * [`metrics`] - all of that for Prometheus.
 //! * [`events`] - what happened, as clients of `GET /events` see it.
+//! * [`travel`] - volumes between engines.
 //! * [`volume`] - users, audit, pruning and copies of volumes.
 //! * [`system`] - version, info and disk usage.
 
@@ -40,6 +41,7 @@ pub mod network;
 pub mod schedules;
 pub mod snapshot;
 pub mod system;
+pub mod travel;
 pub mod volume;
 
 mod cancel;

@@ -34,6 +34,7 @@ pub use instance_lock::InstanceLock;
 pub use paths::{DEFAULT_ROOT, Paths};
 pub use tables::backup_repositories::RepositoryRow;
 pub use tables::backup_schedules::BackupScheduleRow;
+pub use tables::arrivals::ArrivalRow;
 pub use tables::build_cache::{BuildMountRow, BuildRecordRow};
 pub use tables::containers::{ContainerListing, ContainerRow, ContainerState};
 pub use tables::drills::DrillRow;

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0011_plugin_mounts.sql"),
     include_str!("../migrations/0012_backups.sql"),
     include_str!("../migrations/0013_backup_schedules.sql"),
+    include_str!("../migrations/0014_arrivals.sql"),
 ];
 
 /// The schema version this code knows.

@@ -23,6 +23,8 @@ pub enum TransferError {
     Unsound(RelPath),
     #[error("the other engine speaks format {0} of transfers, this one format {FORMAT}")]
     Format(u32),
+    #[error("the trees are not equal")]
+    Unchanging,
     #[error("the filesystem here cannot keep the attribute {attribute} of {path}")]
     Attribute { path: RelPath, attribute: String },
     #[error(

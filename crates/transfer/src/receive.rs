@@ -40,6 +40,7 @@ pub struct Receiver<'a, 'l, R, W: Write> {
     /// A file that is not complete yet.
     open: Option<Open>,
     received: u64,
+    unchanging: bool,
 }
 
 #[derive(Debug)]
@@ -59,7 +60,15 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
             directories: BTreeMap::new(),
             open: None,
             received: 0,
+            unchanging: false,
         }
+    }
+
+    /// Refuses every change: only whether the trees are equal is of interest.
+    #[must_use]
+    pub fn unchanging(mut self) -> Self {
+        self.unchanging = true;
+        self
     }
 
     /// Says what is there.
@@ -87,6 +96,9 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
     pub fn run(&mut self) -> Result<Ended, TransferError> {
         loop {
             match self.link.receive()? {
+                Message::Remove(_) | Message::Put { .. } if self.unchanging => {
+                    return Err(TransferError::Unchanging);
+                }
                 Message::Remove(path) => self.remove(&path)?,
                 Message::Put { entry, fresh } => self.put(entry, fresh)?,
                 Message::Block { index } => self.block(index)?,

@@ -100,6 +100,14 @@ pub enum VolumeError {
     NotOrphan(String),
     #[error("a volume named {0} exists already")]
     NameTaken(String),
+    #[error("volume {0} is arriving from elsewhere already")]
+    Arriving(String),
+    #[error("no volume {0} is arriving")]
+    NotArriving(String),
+    #[error(
+        "a part of another volume has arrived as {0}: send that to its end, or give it up with orlop volume receiving rm {0}"
+    )]
+    OtherArrival(String),
     /// `holder` is an opaque id.
     #[error("volume {name} has one writer at a time, and {holder} is writing to it")]
     Exclusive { name: String, holder: String },
@@ -190,8 +198,14 @@ impl VolumeError {
     /// What the error means to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) | Self::NotInTrash(_) | Self::NotOrphan(_) => ErrorKind::NotFound,
-            Self::Protected(_) | Self::NameTaken(_) | Self::Exclusive { .. } => ErrorKind::Conflict,
+            Self::NotFound(_) | Self::NotInTrash(_) | Self::NotOrphan(_) | Self::NotArriving(_) => {
+                ErrorKind::NotFound
+            }
+            Self::Arriving(_)
+            | Self::OtherArrival(_)
+            | Self::Protected(_)
+            | Self::NameTaken(_)
+            | Self::Exclusive { .. } => ErrorKind::Conflict,
             Self::Name { .. } | Self::PluginName { .. } | Self::Elsewhere { .. } => {
                 ErrorKind::Invalid
             }

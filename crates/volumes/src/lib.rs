@@ -17,6 +17,7 @@
 //!   which [`undelete`] brings it back;
 //! * [`pool`]s are other places for volumes, [`resize`] says how much one may hold;
 //! * [`elsewhere`] does all that for volumes whose bytes a plugin keeps;
+//! * [`arrive`] and [`depart`] are for volumes that travel between engines;
 //! * [`adopt`] makes a volume of data that lost its record;
 //! * [`recover`] completes or undoes at start what a crash has cut short.
 //!
@@ -28,21 +29,23 @@
 //!
 //! One volume is changed by one caller at a time; different volumes never wait for each other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
-use store::{Paths, Store, VolumeRow, VolumeState};
+use store::{Paths, Store, VolumeId, VolumeRow, VolumeState};
 use volume_plugins::Plugins;
 
 use crate::bell::Bell;
 
 pub mod adopt;
+pub mod arrive;
 pub mod chown;
 pub mod create;
+pub mod depart;
 pub mod driver;
 pub mod elsewhere;
 pub mod exclusive;
@@ -83,6 +86,7 @@ mod purge;
 mod rescue;
 mod volume;
 
+pub use arrive::{Arrival, ArriveVolume, Arriving, Happened, Passport};
 pub use chown::ChownRequest;
 pub use create::{CreateVolume, Created};
 pub use driver::{
@@ -121,6 +125,8 @@ pub struct Volumes {
     /// One lock for each name that is being worked on.
     names: Mutex<HashMap<String, Arc<Mutex<()>>>>,
     pruning: Mutex<()>,
+    /// Places that somebody is filling.
+    arriving: Mutex<BTreeSet<VolumeId>>,
     /// Who is about to write to what.
     claims: Mutex<exclusive::Claims>,
     /// There is news of the trash.
@@ -160,6 +166,7 @@ impl Volumes {
             plugins,
             names: Mutex::default(),
             pruning: Mutex::default(),
+            arriving: Mutex::default(),
             claims: Mutex::default(),
             bell: Bell::default(),
             limits_bell: Bell::default(),

@@ -19,6 +19,8 @@ use store::journal::{self, Recovered};
 use store::{OpId, VolumeId, VolumeState};
 
 use crate::adopt::Adopt;
+use crate::arrive::begin::Begin;
+use crate::arrive::publish::Publish;
 use crate::create::Create;
 use crate::elsewhere::withdraw::Withdraw;
 use crate::fill::{self, Fill};
@@ -70,6 +72,16 @@ impl Volumes {
         tell(
             "restore of volume",
             journal::recover::<Receive>(&self.store, &receive::Context::for_recovery(self))?,
+            &mut sentences,
+        );
+        tell(
+            "arrival of volume",
+            journal::recover::<Begin>(&self.store, &context)?,
+            &mut sentences,
+        );
+        tell(
+            "completion of volume",
+            journal::recover::<Publish>(&self.store, &context)?,
             &mut sentences,
         );
         tell(
@@ -377,6 +389,8 @@ pub fn points() -> Vec<String> {
     [
         journal::points::<Create>(),
         journal::points::<Receive>(),
+        journal::points::<Begin>(),
+        journal::points::<Publish>(),
         journal::points::<Remove>(),
         journal::points::<Withdraw>(),
         crate::elsewhere::mount::points(),

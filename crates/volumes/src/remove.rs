@@ -99,7 +99,7 @@ impl Volumes {
         if let Disposal::Trash(reason) = disposal {
             let grace = self.trash_policy()?.grace;
             if grace > 0 && self.has_data(row)? {
-                return self.put_into_trash(row, reason, grace);
+                return self.put_into_trash(row, reason, grace, &[]);
             }
         }
         let remove = Remove {
@@ -150,14 +150,15 @@ pub(crate) fn delete_tree(paths: &Paths, op: &OpId) -> Result<(), VolumeError> {
 /// Forgets what refers to a volume whose bytes are gone, its snapshots among it.
 pub(crate) fn forget(tx: &WriteTx<'_>, id: &VolumeId) -> Result<(), VolumeError> {
     tx.forget_snapshots_of(id)?;
+    tx.delete_arrival(id)?;
     Ok(tx.delete_schedule(id)?)
 }
 
 /// The journaled operation.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Remove {
-    id: VolumeId,
-    name: String,
+    pub(crate) id: VolumeId,
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@
 //! deleted outright.
 //!
 //! Steps of the journaled operation:
-//! 1. begin, the commit point: no lease, no mount, no protection; the record moves into the trash, the name is free
+//! 1. begin, the commit point: no lease, no mount, no protection; the record moves into the trash, the name is free. Of a
+//!    volume that was moved elsewhere, leases of those who are told to do without it end here
 //! 2. `unlink`: the link by name goes, the description beside the data says where the volume is
 //!
 //! How long things stay: for the grace period. Beyond the size limit the oldest go earlier; a volume that alone exceeds the
@@ -68,7 +69,7 @@ pub struct Trashed {
     pub trashed_at: String,
     /// RFC 3339; the size limit may end it earlier.
     pub expires_at: String,
-    /// `rm`, `prune` or `container`.
+    /// `rm`, `prune`, `container` or `moved`.
     pub reason: String,
     pub bytes: Option<u64>,
 }
@@ -216,18 +217,20 @@ impl Volumes {
         Ok(others || !entries(&content)?.is_empty())
     }
 
-    /// Puts a volume into the trash. The caller holds the name's lock and has looked for mounts.
+    /// Puts a volume into the trash; leases of `despite` end. The caller holds the name's lock and has looked for mounts.
     pub(crate) fn put_into_trash(
         &self,
         row: &VolumeRow,
         reason: &str,
         grace: u64,
+        despite: &[String],
     ) -> Result<(), VolumeError> {
         let trash = Trash {
             id: row.id.clone(),
             name: row.name.clone(),
             reason: reason.to_owned(),
             grace,
+            despite: despite.to_vec(),
         };
         journal::execute(&self.store, &trash, &self.context())?;
         self.publish(&row.name, &row.driver, VolumeAction::Destroy);
@@ -325,6 +328,9 @@ pub(crate) struct Trash {
     reason: String,
     /// Seconds.
     grace: u64,
+    /// Holders whose leases end with it.
+    #[serde(default)]
+    despite: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -345,6 +351,9 @@ impl Operation for Trash {
     }
 
     fn begin(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        for holder in &self.despite {
+            tx.delete_leases_on(&self.id, holder)?;
+        }
         crate::remove::may_go(tx, &self.id, &self.name)?;
         let volume = tx
             .volume(&self.id)?

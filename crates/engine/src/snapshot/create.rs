@@ -51,10 +51,10 @@ pub struct Made {
 }
 
 /// A rung with everything it needs.
-pub(super) struct Plan {
-    pub(super) rung: Rung,
-    pub(super) hook: Hook,
-    pub(super) writers: Vec<User>,
+pub(crate) struct Plan {
+    pub(crate) rung: Rung,
+    pub(crate) hook: Hook,
+    pub(crate) writers: Vec<User>,
 }
 
 impl Snapshots {
@@ -135,7 +135,7 @@ impl Snapshots {
     }
 
     /// Chooses the rung, and whom it concerns.
-    pub(super) fn plan(&self, volumes: &[String], around: &Around) -> Result<Plan, TurnBackError> {
+    pub(crate) fn plan(&self, volumes: &[String], around: &Around) -> Result<Plan, TurnBackError> {
         let mut hook = if around.hook.is_empty() {
             Hook::default()
         } else {

@@ -13,7 +13,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Commands for `sh -c` in the container; an empty one is not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hook {
+pub(crate) struct Hook {
     pub(super) before: String,
     pub(super) after: String,
     /// For each of them; what takes longer is killed.

@@ -33,7 +33,7 @@ use crate::containers::{ContainerError, Containers, Status};
 const KEY: &str = "quiesced/";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rung {
+pub(crate) enum Rung {
     None,
     Sync,
     Freeze,
@@ -70,7 +70,7 @@ struct Debt {
 
 impl Snapshots {
     /// Calls `act` on a rung of the ladder; how long containers were frozen for it.
-    pub(super) fn on_rung<T>(
+    pub(crate) fn on_rung<T>(
         &self,
         volumes: &[String],
         rung: Rung,

@@ -22,6 +22,7 @@ pub(crate) mod snapshots;
 pub(crate) mod streams;
 pub(crate) mod swarm;
 pub(crate) mod system;
+pub(crate) mod travel;
 pub(crate) mod volume_care;
 pub(crate) mod volume_files;
 pub(crate) mod volumes;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
         schedules::ROUTES,
         drills::ROUTES,
         metrics::ROUTES,
+        travel::ROUTES,
     ]
     .into_iter()
     .flatten()

@@ -126,6 +126,19 @@ impl WriteTx<'_> {
         Ok(())
     }
 
+    /// Ends all leases that a holder has of one volume.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn delete_leases_on(&self, volume: &VolumeId, holder: &str) -> Result<(), StoreError> {
+        self.execute(
+            "end leases",
+            "DELETE FROM leases WHERE volume_id = ?1 AND holder = ?2",
+            [volume.as_str(), holder],
+        )?;
+        Ok(())
+    }
+
     /// Ends all leases of a holder.
     ///
     /// # Errors

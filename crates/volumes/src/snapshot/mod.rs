@@ -253,7 +253,7 @@ impl Volumes {
             })
     }
 
-    fn sharing_of(&self, row: &VolumeRow) -> Result<Sharing, SnapshotError> {
+    pub(crate) fn sharing_of(&self, row: &VolumeRow) -> Result<Sharing, SnapshotError> {
         let none = Options::new();
         self.expose(row, &self.paths.volume_content(&row.id))?;
         let place = Place {

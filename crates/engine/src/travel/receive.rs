@@ -1,0 +1,86 @@
+//! `receive`: a volume comes.
+//!
+//! 1. the offer is heard, a place is made or found
+//! 2. the place is filled ([`transfer::Receiver`]); what breaks off leaves it for the next attempt
+//! 3. all of it is read again and compared with what the sender says
+//! 4. it is published as a volume; then the sender is told
+//!
+//! Between 3 and 4 a crash leaves a place to which the next attempt adds nothing, after 4 a volume of which the sender may not
+//! have heard: one that moves is then compared once more, and never changed.
+
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+
+use transfer::{FORMAT, Message, Receiver, TransferError};
+use volumes::{ArriveVolume, Passport};
+
+use super::{TravelError, Wire, converse};
+use crate::engine::Engine;
+
+/// How a volume shall come.
+#[derive(Debug, Clone, Default)]
+pub struct ReceiveRequest {
+    /// `None`: as it was called.
+    pub name: Option<String>,
+    /// `None`: the default pool.
+    pub pool: Option<String>,
+    /// Limits stay behind.
+    pub without_limits: bool,
+}
+
+impl Engine {
+    /// Receives one volume on `stream`, on which everything is said, failures too.
+    pub fn receive_volume(&self, request: ReceiveRequest, stream: UnixStream) {
+        converse(stream, "receive", |wire| self.receive(request, wire));
+    }
+
+    fn receive(&self, request: ReceiveRequest, wire: &mut Wire) -> Result<(), TravelError> {
+        let Message::Offer { format, about } = wire.receive()? else {
+            return Err(TransferError::Nonsense("something before the offer").into());
+        };
+        if format != FORMAT {
+            return Err(TransferError::Format(format).into());
+        }
+        let passport: Passport = serde_json::from_str(&about).map_err(TravelError::Passport)?;
+        let arrival = self.volumes.begin_arrival(&ArriveVolume {
+            passport,
+            name: request.name,
+            pool: request.pool,
+            without_limits: request.without_limits,
+        })?;
+        let about = serde_json::json!({
+            "Name": arrival.name(),
+            "Resumed": arrival.is_resumed(),
+        });
+        wire.send(&Message::Accept {
+            about: about.to_string(),
+        })?;
+        for note in arrival.notes() {
+            wire.send(&Message::Note(format!("{}: {note}", arrival.name())))?;
+        }
+        wire.flush()?;
+        let content = sys::dir::open(arrival.content()).map_err(|source| TravelError::Io {
+            action: "open the place for the volume",
+            source,
+        })?;
+        let mut receiver = Receiver::new(wire, content.as_fd());
+        if arrival.is_settled() {
+            receiver = receiver.unchanging();
+        }
+        receiver.tell()?;
+        sys::fault::step("receive:told");
+        let ended = receiver.run().map_err(|error| match error {
+            TransferError::Unchanging => TravelError::ChangedSince(arrival.name().to_owned()),
+            error => error.into(),
+        })?;
+        sys::fault::step("receive:filled");
+        receiver.verify(&ended)?;
+        sys::fault::step("receive:verified");
+        self.volumes.publish_arrival(&arrival)?;
+        sys::fault::step("receive:published");
+        wire.send(&Message::Done {
+            digest: ended.digest,
+        })?;
+        Ok(wire.flush()?)
+    }
+}

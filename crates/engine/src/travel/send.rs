@@ -1,0 +1,344 @@
+//! `send`: a volume goes, as a copy or for good.
+//!
+//! A copy:
+//! 1. where a snapshot costs next to nothing, one is made on the rung of the ladder that was asked for, sent, and removed
+//! 2. elsewhere the living volume is sent; then its writers are held as the rung says, what has changed is sent, and they go on
+//!
+//! A move:
+//! 1. while containers run, the living volume is sent
+//! 2. its containers are stopped, and nobody may start them; what has changed is sent
+//! 3. once the other side has compared, published and said so, the volume goes into the trash here
+//!
+//! If a move fails after 2, what was stopped for it is started again; a crash leaves it stopped. A snapshot that a crash leaves
+//! goes after a day by itself.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use transfer::{Digest, FORMAT, Message, Passed, Sender, TransferError};
+use volumes::driver::Sharing;
+use volumes::snapshot::parse_reference;
+
+use super::{TravelError, Wire, converse};
+use crate::containers::ContainerError;
+use crate::containers::hold::User;
+use crate::engine::Engine;
+use crate::snapshot::{Around, SnapshotRequest};
+
+/// How long a write may take while containers are held.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+const SENDING: &str = "Sending";
+const CATCHING_UP: &str = "Catching up";
+
+/// How a volume shall go.
+#[derive(Debug, Clone, Default)]
+pub struct SendRequest {
+    /// A volume as it is now, or `VOLUME@SNAPSHOT`.
+    pub volume: String,
+    /// It is let go here when it is there.
+    pub moving: bool,
+    /// Containers that use it are stopped for a move.
+    pub stop: bool,
+    /// What a copy does with containers that write.
+    pub around: Around,
+}
+
+type ToWire<'l> = Sender<'l, UnixStream, UnixStream>;
+
+impl Engine {
+    /// What forbids it from the beginning.
+    ///
+    /// # Errors
+    /// [`TravelError`].
+    pub fn check_send(&self, request: &SendRequest) -> Result<(), TravelError> {
+        let (volume, snapshot) = split(&request.volume)?;
+        self.volumes.passport(volume, snapshot)?;
+        if !request.moving {
+            if snapshot.is_none() {
+                self.snapshots
+                    .plan(std::slice::from_ref(&request.volume), &request.around)?;
+            }
+            return Ok(());
+        }
+        if snapshot.is_some() {
+            return Err(TravelError::SnapshotMoves);
+        }
+        self.volumes.may_depart(volume)?;
+        let running = self.running(volume)?;
+        if !request.stop && !running.is_empty() {
+            return Err(TravelError::Running {
+                volume: volume.to_owned(),
+                containers: running.into_iter().map(|user| user.name).collect(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Sends one volume on `stream`, on which everything is said, failures too.
+    pub fn send_volume(&self, request: &SendRequest, stream: UnixStream) {
+        converse(stream, "send", |wire| self.send(request, wire));
+    }
+
+    fn send(&self, request: &SendRequest, wire: &mut Wire) -> Result<(), TravelError> {
+        let (volume, snapshot) = split(&request.volume)?;
+        let mut passport = self.volumes.passport(volume, snapshot)?;
+        passport.moving = request.moving;
+        let origin = passport.origin.clone();
+        let about = serde_json::to_string(&passport).expect("maps have string keys");
+        wire.send(&Message::Offer {
+            format: FORMAT,
+            about,
+        })?;
+        wire.flush()?;
+        let Message::Accept { .. } = wire.receive()? else {
+            return Err(TransferError::Nonsense("something before the answer").into());
+        };
+        let mut sender = Sender::new(wire);
+        self.reading(volume, |root| Ok(sender.learn(root)?))?;
+        if request.moving {
+            return self.depart(volume, &origin, &mut sender);
+        }
+        match snapshot {
+            Some(name) => self.send_snapshot(volume, name, &mut sender)?,
+            None => self.copy(volume, &request.around, &mut sender)?,
+        }
+        sys::fault::step("send:sent");
+        let digest = sender.end()?;
+        self.tell_of("copy", volume, digest);
+        Ok(())
+    }
+
+    fn copy(
+        &self,
+        volume: &str,
+        around: &Around,
+        sender: &mut ToWire<'_>,
+    ) -> Result<(), TravelError> {
+        let sharing = self.volumes.sharing(volume)?;
+        if matches!(sharing, Some(Sharing::Instant | Sharing::Shared)) {
+            return self.copy_of_snapshot(volume, around, sender);
+        }
+        let names = [volume.to_owned()];
+        let plan = self.snapshots.plan(&names, around)?;
+        self.live_pass(volume, SENDING, sender)?;
+        if plan.writers.is_empty() {
+            return Ok(());
+        }
+        sys::fault::step("send:passed");
+        let mut passed = None;
+        let (_, frozen) =
+            self.snapshots
+                .on_rung(&names, plan.rung, &plan.hook, &plan.writers, |quiet| {
+                    passed = Some(self.held_pass(volume, quiet, sender));
+                    Ok(())
+                })?;
+        passed.expect("the pass was called")?;
+        self.say_frozen(volume, frozen, sender)
+    }
+
+    /// The pass while nobody writes; whoever is slow to read it keeps nobody frozen for long.
+    fn held_pass(
+        &self,
+        volume: &str,
+        quiet: &dyn volumes::Quiet,
+        sender: &mut ToWire<'_>,
+    ) -> Result<Passed, TravelError> {
+        let limit = |sender: &mut ToWire<'_>, time| {
+            sender
+                .link()
+                .writer()
+                .set_write_timeout(time)
+                .map_err(|source| TravelError::Io {
+                    action: "limit the time of a write",
+                    source,
+                })
+        };
+        limit(sender, Some(PATIENCE))?;
+        let passed = match quiet.hold() {
+            Ok(()) => self.reading(volume, |root| Ok(sender.pass(root, CATCHING_UP)?)),
+            Err(error) => Err(volumes::SnapshotError::Quiet(error).into()),
+        };
+        quiet.release();
+        limit(sender, None)?;
+        passed
+    }
+
+    fn copy_of_snapshot(
+        &self,
+        volume: &str,
+        around: &Around,
+        sender: &mut ToWire<'_>,
+    ) -> Result<(), TravelError> {
+        let made = self.snapshots.create(SnapshotRequest {
+            volumes: vec![volume.to_owned()],
+            reason: "copy".to_owned(),
+            // For the case that nobody comes to remove it.
+            expires_at: Timestamp::now()
+                .checked_add(SignedDuration::from_hours(24))
+                .ok(),
+            around: around.clone(),
+            ..SnapshotRequest::default()
+        })?;
+        let Some(snapshot) = made.snapshots.first() else {
+            return Err(volumes::SnapshotError::Nothing.into());
+        };
+        let name = snapshot.name.clone();
+        let sent = self
+            .say_frozen(volume, made.frozen, sender)
+            .and_then(|()| self.send_snapshot(volume, &name, sender));
+        if let Err(error) = self.volumes.remove_snapshot(volume, &name) {
+            tracing::warn!(volume, snapshot = name, %error, "a snapshot that was made for a copy stays for a day");
+        }
+        sent
+    }
+
+    fn send_snapshot(
+        &self,
+        volume: &str,
+        snapshot: &str,
+        sender: &mut ToWire<'_>,
+    ) -> Result<(), TravelError> {
+        let tree = self.volumes.readable_snapshot(volume, snapshot)?;
+        let root = sys::dir::open(&tree).map_err(|source| TravelError::Io {
+            action: "open the snapshot",
+            source,
+        })?;
+        sender.pass(root.as_fd(), SENDING)?;
+        Ok(())
+    }
+
+    fn depart(
+        &self,
+        volume: &str,
+        origin: &str,
+        sender: &mut ToWire<'_>,
+    ) -> Result<(), TravelError> {
+        if !self.running(volume)?.is_empty() {
+            self.live_pass(volume, SENDING, sender)?;
+            sys::fault::step("send:passed");
+        }
+        let holders = self.volumes.holders(volume)?;
+        let live: Vec<_> = holders.iter().map(|id| self.containers.live(id)).collect();
+        // Until the volume is gone nobody starts them.
+        let verbs: Vec<MutexGuard<'_, ()>> = live
+            .iter()
+            .map(|live| live.verb.lock().unwrap_or_else(PoisonError::into_inner))
+            .collect();
+        let mut stopped = Vec::new();
+        let gone = self
+            .stop_users(volume, &mut stopped)
+            .and_then(|()| self.finish(volume, origin, &holders, sender));
+        drop(verbs);
+        if gone.is_err() {
+            for user in &stopped {
+                match self.containers.start(&user.id) {
+                    Ok(()) | Err(ContainerError::NotModified) => {}
+                    Err(error) => {
+                        tracing::error!(container = user.name, %error, "a container that was stopped for a move stays stopped");
+                    }
+                }
+            }
+        }
+        gone
+    }
+
+    fn stop_users(&self, volume: &str, stopped: &mut Vec<User>) -> Result<(), TravelError> {
+        for user in self.running(volume)? {
+            let row = self.containers.find(&user.id)?;
+            match self.containers.stop_locked(&row, None, None) {
+                Ok(()) => stopped.push(user),
+                // It has ended by itself meanwhile.
+                Err(ContainerError::NotModified) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(
+        &self,
+        volume: &str,
+        origin: &str,
+        holders: &[String],
+        sender: &mut ToWire<'_>,
+    ) -> Result<(), TravelError> {
+        self.reading(volume, |root| Ok(sender.pass(root, CATCHING_UP)?))?;
+        sys::fault::step("send:sent");
+        let digest = sender.end()?;
+        sys::fault::step("send:done");
+        self.volumes.let_go(volume, origin, holders)?;
+        self.tell_of("move", volume, digest);
+        let about = serde_json::json!({ "Volume": volume }).to_string();
+        // The volume is gone, whether or not somebody hears of it.
+        if let Err(error) = sender.say(&Message::Released { about }) {
+            tracing::debug!(volume, %error, "a client left before it heard that a volume had moved");
+        }
+        Ok(())
+    }
+
+    /// A pass over a volume that others may write to. Pages that were written through maps are cleaned first: the next write
+    /// to one of them is then seen in the file's times.
+    fn live_pass(
+        &self,
+        volume: &str,
+        action: &str,
+        sender: &mut ToWire<'_>,
+    ) -> Result<Passed, TravelError> {
+        self.reading(volume, |root| {
+            rustix::fs::syncfs(root).map_err(|error| TravelError::Io {
+                action: "sync the volume's filesystem",
+                source: error.into(),
+            })?;
+            Ok(sender.pass(root, action)?)
+        })
+    }
+
+    fn reading<T>(
+        &self,
+        volume: &str,
+        read: impl FnOnce(BorrowedFd<'_>) -> Result<T, TravelError>,
+    ) -> Result<T, TravelError> {
+        self.volumes.while_readable(volume, read)?
+    }
+
+    fn running(&self, volume: &str) -> Result<Vec<User>, TravelError> {
+        let users = self.containers.users_of(volume)?;
+        Ok(users
+            .into_iter()
+            .filter(|user| user.status.is_active())
+            .collect())
+    }
+
+    fn say_frozen(
+        &self,
+        volume: &str,
+        frozen: Duration,
+        sender: &mut ToWire<'_>,
+    ) -> Result<(), TravelError> {
+        if frozen.is_zero() {
+            return Ok(());
+        }
+        let milliseconds = frozen.as_secs_f64() * 1e3;
+        Ok(sender.say(&Message::Note(format!(
+            "{volume}: containers were frozen for {milliseconds:.1} ms"
+        )))?)
+    }
+
+    fn tell_of(&self, action: &str, volume: &str, digest: Digest) {
+        let attributes = [("digest".to_owned(), digest.to_string())].into();
+        self.events
+            .publish("volume", action, volume.to_owned(), attributes);
+    }
+}
+
+fn split(reference: &str) -> Result<(&str, Option<&str>), TravelError> {
+    if !reference.contains('@') {
+        return Ok((reference, None));
+    }
+    let (volume, snapshot) = parse_reference(reference)?;
+    Ok((volume, Some(snapshot)))
+}
