@@ -29,6 +29,7 @@ const PAGES: [(&str, &str); 11] = [
     ("volumes", "docs/volumes.md"),
     ("health", "docs/health.md"),
     ("networks", "docs/networks.md"),
+    ("moving", "docs/moving.md"),
     ("plugins", "docs/plugins.md"),
 ];
 

@@ -1,6 +1,7 @@
 //! Which engine a command talks to, and starting one when none is there.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::failure::{Failure, Outcome};
+use crate::ssh::Ssh;
 
 const DEFAULT_ROOT: &str = "/var/lib/orlop";
 const DEFAULT_SOCKET: &str = "/run/orlop/docker.sock";
@@ -21,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EndpointArgs {
-    /// Socket of the engine (unix://PATH)
+    /// The engine (unix://PATH, ssh://[user@]host[:port])
     #[arg(
         short = 'H',
         long = "host",
@@ -43,24 +45,19 @@ pub(crate) struct EndpointArgs {
 
 /// A resolved endpoint.
 #[derive(Debug, Clone)]
-pub(crate) struct Endpoint {
-    socket: PathBuf,
-    /// The root to start an engine for; `None`: the user named an endpoint, and nothing is started.
-    root: Option<PathBuf>,
+pub(crate) enum Endpoint {
+    Socket {
+        socket: PathBuf,
+        /// The root to start an engine for; `None`: the user named an endpoint, and nothing is started.
+        root: Option<PathBuf>,
+    },
+    Ssh(Ssh),
 }
 
 impl EndpointArgs {
     pub(crate) fn resolve(&self) -> Outcome<Endpoint> {
         if let Some(host) = &self.host {
-            let Some(path) = host.strip_prefix("unix://") else {
-                return Err(Failure::new(format!(
-                    "unable to parse host '{host}': this version speaks to unix:// endpoints only"
-                )));
-            };
-            return Ok(Endpoint {
-                socket: PathBuf::from(path),
-                root: None,
-            });
+            return Endpoint::parse(host);
         }
         let root = self
             .root
@@ -71,26 +68,58 @@ impl EndpointArgs {
         } else {
             root.join("docker.sock")
         };
-        Ok(Endpoint {
+        Ok(Endpoint::Socket {
             socket,
             root: Some(root),
         })
     }
 }
 
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket { socket, .. } => write!(f, "unix://{}", socket.display()),
+            Self::Ssh(ssh) => ssh.fmt(f),
+        }
+    }
+}
+
 impl Endpoint {
+    /// What a user calls it.
+    fn parse(host: &str) -> Outcome<Self> {
+        if let Some(path) = host.strip_prefix("unix://") {
+            return Ok(Self::at(Path::new(path)));
+        }
+        let Some(rest) = host.strip_prefix("ssh://") else {
+            return Err(Failure::new(format!(
+                "unable to parse host '{host}': this version speaks to unix:// and ssh:// endpoints only"
+            )));
+        };
+        let (ssh, path) = Ssh::parse(rest)?;
+        let socket = (!path.is_empty()).then(|| format!("/{path}"));
+        Ok(Self::over(ssh.with_socket(socket)))
+    }
+
     /// A socket by its path; nothing is started there.
-    #[cfg(test)]
     pub(crate) fn at(socket: &Path) -> Self {
-        Self {
+        Self::Socket {
             socket: socket.to_owned(),
             root: None,
         }
     }
 
+    /// An engine of another host.
+    pub(crate) fn over(ssh: Ssh) -> Self {
+        Self::Ssh(ssh)
+    }
+
     /// A connection; starts an engine first where that is ours to do.
     pub(crate) fn connect(&self) -> Outcome<UnixStream> {
-        let error = match connect(&self.socket) {
+        let (socket, root) = match self {
+            Self::Socket { socket, root } => (socket, root),
+            Self::Ssh(ssh) => return ssh.connect(),
+        };
+        let error = match connect(socket) {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
@@ -98,35 +127,35 @@ impl Endpoint {
             error.kind(),
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
         );
-        match &self.root {
+        match root {
             Some(root) if absent => {
                 start_engine(root)?;
                 let start = Instant::now();
                 loop {
-                    match connect(&self.socket) {
+                    match connect(socket) {
                         Ok(stream) => return Ok(stream),
                         Err(error) if start.elapsed() > PATIENCE => {
-                            return Err(self.unreachable(&error));
+                            return Err(unreachable(socket, &error));
                         }
                         // An engine that was just leaving lets go of its socket, or another client's is coming up.
                         Err(_) => pause(),
                     }
                 }
             }
-            _ => Err(self.unreachable(&error)),
+            _ => Err(unreachable(socket, &error)),
         }
     }
+}
 
-    fn unreachable(&self, error: &io::Error) -> Failure {
-        let socket = self.socket.display();
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => Failure::new(format!(
-                "permission denied while trying to connect to the engine at unix://{socket}"
-            )),
-            _ => Failure::new(format!(
-                "Cannot connect to the engine at unix://{socket}. Is it running?"
-            )),
-        }
+fn unreachable(socket: &Path, error: &io::Error) -> Failure {
+    let socket = socket.display();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Failure::new(format!(
+            "permission denied while trying to connect to the engine at unix://{socket}"
+        )),
+        _ => Failure::new(format!(
+            "Cannot connect to the engine at unix://{socket}. Is it running?"
+        )),
     }
 }
 

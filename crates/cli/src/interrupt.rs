@@ -16,6 +16,14 @@ use crate::terminal;
 /// Files that are worth nothing before they are complete.
 static HALF_MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
+/// What to say of what is left behind on purpose.
+static LEFT: Mutex<Option<String>> = Mutex::new(None);
+
+/// A command that is stopped from now on says this.
+pub(crate) fn leaves(what: String) {
+    *LEFT.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+}
+
 /// A file that is removed if the command is stopped while this lives.
 #[derive(Debug)]
 pub(crate) struct HalfMade(PathBuf);
@@ -66,6 +74,9 @@ fn stop(signal: i32) -> ! {
         // It may not have been made yet.
         drop(std::fs::remove_file(path));
     }
-    eprintln!("\nstopped");
+    match &*LEFT.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(left) => eprintln!("\nstopped; {left}"),
+        None => eprintln!("\nstopped"),
+    }
     std::process::exit(128 + signal)
 }

@@ -33,6 +33,7 @@ mod interrupt;
 mod logins;
 mod parse;
 mod render;
+mod ssh;
 mod streams;
 mod terminal;
 

@@ -5,7 +5,7 @@ CREATE TABLE arrivals (
     -- What it is a copy of, in the words of where it comes from.
     origin     TEXT NOT NULL,
     -- What came with it, as JSON.
-    passport   TEXT NOT NULL,
+    luggage    TEXT NOT NULL,
     began_at   TEXT NOT NULL,
     -- Nothing: it is not complete, and its row in `volumes` is `creating`.
     arrived_at TEXT

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use store::VolumeId;
 
-use crate::arrive::{Happened, Passport};
+use crate::arrive::{Happened, Luggage};
 use crate::driver::Sharing;
 use crate::mount::EXPORT;
 use crate::{SnapshotError, VolumeError, Volumes, held};
@@ -18,31 +18,19 @@ impl Volumes {
     ///
     /// # Errors
     /// [`VolumeError::NotFound`]; [`SnapshotError::NotFound`].
-    pub fn passport(&self, name: &str, snapshot: Option<&str>) -> Result<Passport, SnapshotError> {
+    pub fn luggage(&self, name: &str, snapshot: Option<&str>) -> Result<Luggage, SnapshotError> {
         let row = self.row(name)?;
         let origin = match snapshot {
             None => row.id.to_string(),
             Some(snapshot) => format!("{}@{}", row.id, self.snapshot(name, snapshot)?.id),
         };
-        let (notes, storage, history) = self.store.read(|tx| {
-            Ok::<_, VolumeError>((
-                tx.volume_notes(&row.id)?,
-                tx.volume_storage(&row.id)?,
-                tx.volume_events(&row.id)?,
-            ))
+        let (notes, history) = self.store.read(|tx| {
+            Ok::<_, VolumeError>((tx.volume_notes(&row.id)?, tx.volume_events(&row.id)?))
         })?;
-        Ok(Passport {
+        Ok(Luggage {
             origin,
-            name: row.name,
-            driver: row.driver,
-            options: row.options.unwrap_or_default(),
-            labels: row.labels.unwrap_or_default(),
-            anonymous: row.anonymous,
-            created_at: row.created_at,
+            passport: self.passport(&row)?,
             protected: notes.protected,
-            bytes: storage.bytes,
-            inodes: storage.inodes,
-            soft_bytes: storage.soft_bytes,
             history: history
                 .into_iter()
                 .map(|event| Happened {
@@ -116,7 +104,7 @@ impl Volumes {
     }
 
     /// Puts a volume that is elsewhere now into the trash. `holders` do without it: their leases end, others' forbid it.
-    /// `origin` is what its passport said.
+    /// `origin` is what its luggage said.
     ///
     /// # Errors
     /// [`VolumeError::NotFound`] when it is another volume by now; [`VolumeError::InUse`], [`VolumeError::ActiveMounts`],

@@ -102,6 +102,8 @@ pub enum VolumeError {
     NameTaken(String),
     #[error("volume {0} is arriving from elsewhere already")]
     Arriving(String),
+    #[error("what comes with volume {0} cannot be understood by this version")]
+    Luggage(String),
     #[error("no volume {0} is arriving")]
     NotArriving(String),
     #[error(
@@ -206,9 +208,10 @@ impl VolumeError {
             | Self::Protected(_)
             | Self::NameTaken(_)
             | Self::Exclusive { .. } => ErrorKind::Conflict,
-            Self::Name { .. } | Self::PluginName { .. } | Self::Elsewhere { .. } => {
-                ErrorKind::Invalid
-            }
+            Self::Luggage(_)
+            | Self::Name { .. }
+            | Self::PluginName { .. }
+            | Self::Elsewhere { .. } => ErrorKind::Invalid,
             Self::Plugin { reason, .. } if reason.is_missing() => ErrorKind::NotFound,
             Self::Plugin { .. } | Self::Unchecked { .. } => ErrorKind::Internal,
             Self::NotMounted { .. } => ErrorKind::Unavailable,

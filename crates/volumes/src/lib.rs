@@ -86,7 +86,7 @@ mod purge;
 mod rescue;
 mod volume;
 
-pub use arrive::{Arrival, ArriveVolume, Arriving, Happened, Passport};
+pub use arrive::{Arrival, ArriveVolume, Arriving, Happened, Luggage};
 pub use chown::ChownRequest;
 pub use create::{CreateVolume, Created};
 pub use driver::{
@@ -99,6 +99,7 @@ pub use exclusive::{Claim, EXCLUSIVE_LABEL};
 pub use files::FileEntry;
 pub use import::Imported;
 pub use lease::Released;
+pub use passport::Passport;
 pub use pool::{CreatePool, Pool, PoolError};
 pub use prune::{PruneCandidate, PrunePlan, PruneRequest, Pruned};
 pub use receive::Filling;

@@ -1,6 +1,7 @@
-//! What an exported volume says of itself, in front of its files: what a new volume is made like by an import.
+//! What a volume that leaves says of itself: in front of the files of an export, and to the engine that it travels to. A new
+//! volume is made like it.
 //!
-//! Archives come from anywhere: of what one says only that is applied which concerns the new volume alone. Options that
+//! Passports come from anywhere: of what one says only that is applied which concerns the new volume alone. Options that
 //! name something on the host, a device, another driver or a pool, are told and left to whoever imports; passwords among
 //! the options are never written.
 
@@ -19,8 +20,9 @@ const KEY: &[u8] = b"ORLOP.volume";
 /// Raised when a reader of an older version would misunderstand.
 const FORMAT: u32 = 1;
 
+/// Opaque to others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Passport {
+pub struct Passport {
     format: u32,
     name: String,
     driver: String,
@@ -42,7 +44,21 @@ impl Passport {
     pub(crate) fn among(annotations: &Annotations) -> Option<Self> {
         let (_, text) = annotations.iter().find(|(key, _)| key == KEY)?;
         let passport: Self = serde_json::from_slice(text).ok()?;
-        (passport.format == FORMAT).then_some(passport)
+        passport.is_understood().then_some(passport)
+    }
+
+    pub(crate) fn is_understood(&self) -> bool {
+        self.format == FORMAT
+    }
+
+    /// What the volume was called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// RFC 3339, if it is what it shall be.
+    pub(crate) fn created_at(&self) -> &str {
+        &self.created_at
     }
 
     pub(crate) fn annotations(&self) -> Annotations {
@@ -56,7 +72,7 @@ impl Passport {
         let mut options = BTreeMap::new();
         if self.driver != DEFAULT {
             said.push(format!(
-                "the volume was exported from driver {}; the new one is made by the {DEFAULT} driver",
+                "the volume was of driver {}; the new one is made by the {DEFAULT} driver",
                 self.driver
             ));
         } else if self.options.contains_key("device") {

@@ -163,6 +163,11 @@ impl Client {
         }
     }
 
+    /// A connection on which nothing was said.
+    pub(crate) fn dial(&self) -> Outcome<UnixStream> {
+        self.endpoint.connect()
+    }
+
     /// The same client, which sends one header more.
     pub(crate) fn with_header(&self, name: &str, value: &str) -> Self {
         Self {

@@ -45,6 +45,10 @@ enum Manner {
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl CourseArgs {
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Begins to show; ^C ends the command cleanly from now on.
     pub(crate) fn course(&self) -> Outcome<Course> {
         let manner = match self.progress.as_str() {
@@ -194,7 +198,8 @@ impl Item {
         self.set(self.done + bytes, self.total);
     }
 
-    fn set(&mut self, done: u64, total: u64) {
+    /// So much of so much.
+    pub(crate) fn set(&mut self, done: u64, total: u64) {
         (self.done, self.total) = (done, total);
         match &mut self.shown {
             Shown::Nothing => {}

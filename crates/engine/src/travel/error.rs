@@ -21,7 +21,7 @@ pub enum TravelError {
     #[error("a snapshot cannot be moved: copy it")]
     SnapshotMoves,
     #[error("what comes with the volume cannot be read")]
-    Passport(#[source] serde_json::Error),
+    Luggage(#[source] serde_json::Error),
     #[error(
         "volume {0} arrived before, and was changed since: its source was not let go; remove it yourself"
     )]
@@ -55,7 +55,7 @@ impl Fault for TravelError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Running { .. } | Self::ChangedSince(_) => ErrorKind::Conflict,
-            Self::SnapshotMoves | Self::Passport(_) => ErrorKind::Invalid,
+            Self::SnapshotMoves | Self::Luggage(_) => ErrorKind::Invalid,
             Self::Transfer(_) => ErrorKind::Internal,
             Self::Snapshot(error) => error.kind(),
             Self::TurnBack(error) => error.kind(),

@@ -12,7 +12,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
 use transfer::{FORMAT, Message, Receiver, TransferError};
-use volumes::{ArriveVolume, Passport};
+use volumes::{ArriveVolume, Luggage};
 
 use super::{TravelError, Wire, converse};
 use crate::engine::Engine;
@@ -41,9 +41,9 @@ impl Engine {
         if format != FORMAT {
             return Err(TransferError::Format(format).into());
         }
-        let passport: Passport = serde_json::from_str(&about).map_err(TravelError::Passport)?;
+        let luggage: Luggage = serde_json::from_str(&about).map_err(TravelError::Luggage)?;
         let arrival = self.volumes.begin_arrival(&ArriveVolume {
-            passport,
+            luggage,
             name: request.name,
             pool: request.pool,
             without_limits: request.without_limits,

@@ -56,7 +56,7 @@ impl Engine {
     /// [`TravelError`].
     pub fn check_send(&self, request: &SendRequest) -> Result<(), TravelError> {
         let (volume, snapshot) = split(&request.volume)?;
-        self.volumes.passport(volume, snapshot)?;
+        self.volumes.luggage(volume, snapshot)?;
         if !request.moving {
             if snapshot.is_none() {
                 self.snapshots
@@ -85,10 +85,10 @@ impl Engine {
 
     fn send(&self, request: &SendRequest, wire: &mut Wire) -> Result<(), TravelError> {
         let (volume, snapshot) = split(&request.volume)?;
-        let mut passport = self.volumes.passport(volume, snapshot)?;
-        passport.moving = request.moving;
-        let origin = passport.origin.clone();
-        let about = serde_json::to_string(&passport).expect("maps have string keys");
+        let mut luggage = self.volumes.luggage(volume, snapshot)?;
+        luggage.moving = request.moving;
+        let origin = luggage.origin.clone();
+        let about = serde_json::to_string(&luggage).expect("maps have string keys");
         wire.send(&Message::Offer {
             format: FORMAT,
             about,

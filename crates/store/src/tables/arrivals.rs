@@ -12,14 +12,14 @@ pub struct ArrivalRow {
     /// What it is a copy of.
     pub origin: String,
     /// JSON.
-    pub passport: String,
+    pub luggage: String,
     /// RFC 3339.
     pub began_at: String,
     /// RFC 3339; `None` while it is not complete.
     pub arrived_at: Option<String>,
 }
 
-const COLUMNS: &str = "volume_id, origin, passport, began_at, arrived_at";
+const COLUMNS: &str = "volume_id, origin, luggage, began_at, arrived_at";
 
 fn read(row: &Row<'_>) -> Result<ArrivalRow, ReadError> {
     let volume: String = row.get(0)?;
@@ -30,7 +30,7 @@ fn read(row: &Row<'_>) -> Result<ArrivalRow, ReadError> {
             column: "volume_id",
         })?,
         origin: row.get(1)?,
-        passport: row.get(2)?,
+        luggage: row.get(2)?,
         began_at: row.get(3)?,
         arrived_at: row.get(4)?,
     })
@@ -68,7 +68,7 @@ impl WriteTx<'_> {
             params![
                 row.volume.as_str(),
                 row.origin,
-                row.passport,
+                row.luggage,
                 row.began_at,
                 row.arrived_at,
             ],

@@ -8,18 +8,17 @@
 //!
 //! Before 3 everything is undone.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::{ArrivalRow, OpId, PoolId, StorageRow, VolumeId, VolumeRow, VolumeState, WriteTx};
 
-use super::{Arrival, ArriveVolume, Passport, is_open};
+use super::{Arrival, ArriveVolume, Luggage, is_open};
 use crate::create::Context;
 use crate::driver::{DEFAULT, Driver, DriverError, Options, Place};
 use crate::{VolumeError, Volumes, held, place};
-
-/// Options that mean the same everywhere.
-const TAKEN_OVER: [&str; 4] = ["size", "inodes", "soft-size", "image"];
 
 impl Volumes {
     /// A place for the bytes of a volume: the one that an earlier attempt with the same origin has begun, or a new one.
@@ -28,9 +27,13 @@ impl Volumes {
     /// [`VolumeError::NameTaken`], [`VolumeError::Arriving`], [`VolumeError::OtherArrival`], [`VolumeError::Name`],
     /// [`VolumeError::Options`], [`VolumeError::Pool`].
     pub fn begin_arrival(&self, wanted: &ArriveVolume) -> Result<Arrival<'_>, VolumeError> {
-        let passport = &wanted.passport;
-        let name = wanted.name.as_ref().unwrap_or(&passport.name).clone();
+        let luggage = &wanted.luggage;
+        let passport = &luggage.passport;
+        let name = wanted.name.as_deref().unwrap_or(passport.name()).to_owned();
         VolumeError::check_name(&name)?;
+        if !passport.is_understood() {
+            return Err(VolumeError::Luggage(name));
+        }
         let lock = self.name_lock(&name);
         let _held = held(&lock);
         let found = self.store.read(|tx| {
@@ -44,17 +47,17 @@ impl Volumes {
         let (id, resumed, settled) = match found {
             None => (self.build_arrival(&name, wanted, &mut notes)?, false, false),
             Some((row, Some(arrival))) if is_open(&row, &arrival) => {
-                if arrival.origin != passport.origin {
+                if arrival.origin != luggage.origin {
                     return Err(VolumeError::OtherArrival(name));
                 }
-                self.refresh(&arrival, passport)?;
+                self.refresh(&arrival, luggage)?;
                 (row.id, true, false)
             }
             // It is here; the one who moves it has not heard of that.
             Some((row, Some(arrival)))
                 if row.state == VolumeState::Ready
-                    && passport.moving
-                    && arrival.origin == passport.origin =>
+                    && luggage.moving
+                    && arrival.origin == luggage.origin =>
             {
                 (row.id, true, true)
             }
@@ -82,9 +85,9 @@ impl Volumes {
     }
 
     /// What comes with the volume now counts, not what came with an earlier attempt.
-    fn refresh(&self, arrival: &ArrivalRow, passport: &Passport) -> Result<(), VolumeError> {
+    fn refresh(&self, arrival: &ArrivalRow, luggage: &Luggage) -> Result<(), VolumeError> {
         let new = ArrivalRow {
-            passport: text(passport),
+            luggage: text(luggage),
             ..arrival.clone()
         };
         self.store.write(|tx| {
@@ -99,32 +102,9 @@ impl Volumes {
         wanted: &ArriveVolume,
         notes: &mut Vec<String>,
     ) -> Result<VolumeId, VolumeError> {
-        let passport = &wanted.passport;
-        if passport.driver != DEFAULT {
-            notes.push(format!(
-                "driver {} stays behind: the copy is a volume of driver {DEFAULT}",
-                passport.driver
-            ));
-        }
-        let mut options = Options::new();
-        for (key, value) in &passport.options {
-            if TAKEN_OVER.contains(&key.as_str()) && passport.driver == DEFAULT {
-                options.insert(key.clone(), value.clone());
-            } else if key != "pool" {
-                notes.push(format!("option {key} stays behind"));
-            }
-        }
-        // A volume that was resized since has other limits than its options say.
-        for (key, value) in [
-            ("size", passport.bytes),
-            ("inodes", passport.inodes),
-            ("soft-size", passport.soft_bytes),
-        ] {
-            options.remove(key);
-            if let Some(value) = value {
-                options.insert(key.to_owned(), value.to_string());
-            }
-        }
+        let (request, said) = wanted.luggage.passport.clone().request(name);
+        notes.extend(said);
+        let mut options = request.options;
         if wanted.without_limits {
             options.clear();
         }
@@ -152,15 +132,16 @@ impl Volumes {
             bytes: requested.limits.bytes,
             inodes: requested.limits.inodes,
             soft_bytes: requested.soft_bytes,
-            passport: passport.clone(),
+            labels: request.labels,
+            luggage: wanted.luggage.clone(),
         };
         journal::execute(&self.store, &begin, &self.context())?;
         Ok(begin.id)
     }
 }
 
-fn text(passport: &Passport) -> String {
-    serde_json::to_string(passport).expect("maps have string keys")
+fn text(luggage: &Luggage) -> String {
+    serde_json::to_string(luggage).expect("maps have string keys")
 }
 
 /// The journaled operation.
@@ -173,7 +154,8 @@ pub(crate) struct Begin {
     bytes: Option<u64>,
     inodes: Option<u64>,
     soft_bytes: Option<u64>,
-    passport: Passport,
+    labels: BTreeMap<String, String>,
+    luggage: Luggage,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +206,6 @@ impl Operation for Begin {
     }
 
     fn begin(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
-        let passport = &self.passport;
         let storage = StorageRow {
             pool: self.pool.clone(),
             bytes: self.bytes,
@@ -236,13 +217,13 @@ impl Operation for Begin {
             tx.set_volume_storage(&self.id, &storage)?;
         }
         let now = Timestamp::now();
-        let created_at = passport.created_at.parse::<Timestamp>();
+        let created_at = self.luggage.passport.created_at().parse::<Timestamp>();
         tx.insert_volume(&VolumeRow {
             id: self.id.clone(),
             name: self.name.clone(),
             driver: DEFAULT.to_owned(),
             options: (!self.options.is_empty()).then(|| self.options.clone()),
-            labels: (!passport.labels.is_empty()).then(|| passport.labels.clone()),
+            labels: (!self.labels.is_empty()).then(|| self.labels.clone()),
             anonymous: false,
             state: VolumeState::Creating,
             // Whole seconds, as Docker shows them.
@@ -252,8 +233,8 @@ impl Operation for Begin {
         })?;
         Ok(tx.insert_arrival(&ArrivalRow {
             volume: self.id.clone(),
-            origin: passport.origin.clone(),
-            passport: text(passport),
+            origin: self.luggage.origin.clone(),
+            luggage: text(&self.luggage),
             began_at: now.to_string(),
             arrived_at: None,
         })?)

@@ -7,7 +7,6 @@
 //! A place outlives crashes and restarts, so that an attempt that was cut off can be gone on with. It goes when somebody gives
 //! it up, never by itself. What it holds was never a volume's here.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use store::journal;
 use store::{ArrivalRow, VolumeId, VolumeRow, VolumeState};
 
-use crate::driver::Options;
+use crate::passport::Passport;
 use crate::remove::Remove;
 use crate::{VolumeAction, VolumeError, Volumes, held};
 
@@ -23,22 +22,12 @@ pub(crate) mod begin;
 pub(crate) mod publish;
 
 /// What travels with the bytes of a volume.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Passport {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Luggage {
     /// What it is a copy of: the id of the volume, and of the snapshot.
     pub origin: String,
-    pub name: String,
-    pub driver: String,
-    pub options: Options,
-    pub labels: BTreeMap<String, String>,
-    pub anonymous: bool,
-    /// RFC 3339.
-    pub created_at: String,
+    pub passport: Passport,
     pub protected: bool,
-    pub bytes: Option<u64>,
-    pub inodes: Option<u64>,
-    pub soft_bytes: Option<u64>,
     pub history: Vec<Happened>,
     /// It goes from where it was once it is here.
     pub moving: bool,
@@ -55,9 +44,9 @@ pub struct Happened {
 }
 
 /// How a volume shall come.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ArriveVolume {
-    pub passport: Passport,
+    pub luggage: Luggage,
     /// `None`: as it was called where it comes from.
     pub name: Option<String>,
     /// `None`: the default one.
@@ -202,12 +191,12 @@ impl Volumes {
         }
         let lock = self.name_lock(&arrival.name);
         let _held = held(&lock);
-        let passport = self
+        let luggage = self
             .store
             .read(|tx| tx.arrival(&arrival.id))?
-            .and_then(|row| serde_json::from_str::<Passport>(&row.passport).ok())
+            .and_then(|row| serde_json::from_str::<Luggage>(&row.luggage).ok())
             .ok_or_else(|| VolumeError::NotArriving(arrival.name.clone()))?;
-        let publish = publish::Publish::new(arrival.id.clone(), arrival.name.clone(), passport);
+        let publish = publish::Publish::new(arrival.id.clone(), arrival.name.clone(), luggage);
         journal::execute(&self.store, &publish, &self.context())?;
         self.describe(&arrival.id);
         let row = self.row(&arrival.name)?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use store::journal::Operation;
 use store::{OpId, VolumeId, VolumeState, WriteTx};
 
-use super::Passport;
+use super::Luggage;
 use crate::create::Context;
 use crate::{VolumeError, link};
 
@@ -25,12 +25,12 @@ const MOST_EVENTS: usize = 200;
 pub(crate) struct Publish {
     id: VolumeId,
     name: String,
-    passport: Passport,
+    luggage: Luggage,
 }
 
 impl Publish {
-    pub(super) fn new(id: VolumeId, name: String, passport: Passport) -> Self {
-        Self { id, name, passport }
+    pub(super) fn new(id: VolumeId, name: String, luggage: Luggage) -> Self {
+        Self { id, name, luggage }
     }
 }
 
@@ -70,19 +70,17 @@ impl Operation for Publish {
     }
 
     fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
-        let passport = &self.passport;
-        let labels = (!passport.labels.is_empty()).then_some(&passport.labels);
-        tx.set_volume_labels(&self.id, labels)?;
-        if passport.protected {
+        let luggage = &self.luggage;
+        if luggage.protected {
             tx.set_volume_protected(&self.id, true)?;
         }
-        let skipped = passport.history.len().saturating_sub(MOST_EVENTS);
-        for event in passport.history.iter().skip(skipped) {
+        let skipped = luggage.history.len().saturating_sub(MOST_EVENTS);
+        for event in luggage.history.iter().skip(skipped) {
             tx.insert_volume_event(&self.id, &event.at, &event.action, &event.detail)?;
         }
         let now = Timestamp::now().to_string();
-        let action = if passport.moving { "move" } else { "copy" };
-        let detail = format!("from {}", passport.name);
+        let action = if luggage.moving { "move" } else { "copy" };
+        let detail = format!("from {}", luggage.passport.name());
         tx.insert_volume_event(&self.id, &now, action, &detail)?;
         tx.set_arrived(&self.id, &now)?;
         Ok(tx.set_volume_state(&self.id, VolumeState::Ready)?)

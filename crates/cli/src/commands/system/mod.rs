@@ -9,6 +9,7 @@ use crate::grammar::Lazy;
 use crate::http::Client;
 
 mod df;
+mod dial_stdio;
 mod events;
 mod info;
 pub(crate) mod inspect;
@@ -31,6 +32,9 @@ pub(crate) enum Verb {
 pub(crate) enum Command {
     /// Show disk usage
     Df(Lazy<df::Args>),
+    /// Proxy the stdio stream to the daemon connection
+    #[command(hide = true)]
+    DialStdio(Lazy<dial_stdio::Args>),
     /// Get real time events from the server
     Events(Lazy<events::Args>),
     /// Display system-wide information
@@ -57,6 +61,7 @@ impl Command {
     pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Df(args) => args.run(client),
+            Self::DialStdio(args) => args.run(client),
             Self::Events(args) => args.run(client),
             Self::Info(args) => args.run(client),
             Self::Metrics(args) => args.run(client),

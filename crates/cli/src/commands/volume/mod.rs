@@ -32,6 +32,7 @@ mod rm;
 mod schedule;
 pub(crate) mod snapshot;
 mod trash;
+mod travel;
 mod undelete;
 
 pub(crate) use files::line as file_line;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Chown(Lazy<chown::Args>),
     /// Make a volume out of another one, or out of a snapshot
     Clone(Lazy<clone::Args>),
+    /// Copy a volume to another engine
+    Copy(Lazy<travel::CopyArgs>),
     /// Copy files into, out of and between volumes
     Cp(Lazy<cp::Args>),
     /// Create a volume
@@ -70,10 +73,15 @@ pub(crate) enum Command {
     Ls(Lazy<ls::Args>),
     /// List files of a volume
     LsFiles(Lazy<files::ListArgs>),
+    /// Move a volume to another engine; here it goes into the trash when it is there
+    Move(Lazy<travel::MoveArgs>),
     /// Keep volumes from being removed
     Protect(Lazy<protect::Args>),
     /// Remove unused local volumes
     Prune(Lazy<prune::Args>),
+    /// Volumes of which only a part has arrived
+    #[command(subcommand)]
+    Receiving(travel::receiving::Command),
     /// Rename a volume, in use or not
     Rename(Lazy<rename::Args>),
     /// Bring what an image filled a volume with up to date
@@ -109,6 +117,7 @@ impl Command {
             Self::Cat(args) => args.run(client),
             Self::Chown(args) => args.run(client),
             Self::Clone(args) => args.run(client),
+            Self::Copy(args) => args.run(client),
             Self::Cp(args) => args.run(client),
             Self::Create(args) => args.run(client),
             Self::Export(args) => args.run(client),
@@ -118,8 +127,10 @@ impl Command {
             Self::Label(args) => args.run(client),
             Self::Ls(args) => args.run(client),
             Self::LsFiles(args) => args.run(client),
+            Self::Move(args) => args.run(client),
             Self::Protect(args) => args.run(client, "protect"),
             Self::Prune(args) => args.run(client),
+            Self::Receiving(command) => command.run(client),
             Self::Rename(args) => args.run(client),
             Self::Reseed(args) => args.run(client),
             Self::Resize(args) => args.run(client),
