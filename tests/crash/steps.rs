@@ -43,6 +43,9 @@ fn without_backup(scene: &Scene) {
     scene.run("backup rm-repo repo").ok();
     fs::remove_dir_all(scene.engine.root.with_extension("repository")).unwrap();
 }
+/// To the same engine: both ends die at once.
+const COPY: &str = "volume copy made SOCKET/copied";
+const MOVE: &str = "volume move --stop made SOCKET/gone";
 
 const OPERATIONS: &[Operation] = &[
     Operation {
@@ -366,6 +369,51 @@ const OPERATIONS: &[Operation] = &[
             scene.run("start -a it").ok();
             scene.run("rm it").ok();
             scene.run("volume rm --now other").ok();
+        },
+    },
+    Operation {
+        prefix: "volume-arrive",
+        prepare: with_data,
+        run: COPY,
+        check: copied,
+    },
+    Operation {
+        prefix: "volume-publish",
+        prepare: with_data,
+        run: COPY,
+        check: copied,
+    },
+    Operation {
+        prefix: "receive",
+        prepare: with_data,
+        run: COPY,
+        check: copied,
+    },
+    Operation {
+        prefix: "send",
+        prepare: |scene| {
+            with_data(scene);
+            scene
+                .run("run -d --name it -v made:/data busybox sleep 1000")
+                .ok();
+        },
+        run: MOVE,
+        check: |scene| {
+            // Here or there, and never in both places for good.
+            if scene.run("volume inspect made").code == 0 {
+                scene.run(&with_socket(scene, MOVE)).ok();
+            }
+            scene
+                .run("inspect it --format {{.State.Status}}")
+                .ok()
+                .contains("exited")
+                .then_some(())
+                .unwrap();
+            scene.run("run --rm -v gone:/data busybox ls /data/x").ok();
+            scene.run("rm it").ok();
+            scene.run("volume rm --now gone").ok();
+            scene.run("volume undelete made").ok();
+            scene.run("volume rm --now made").ok();
         },
     },
     Operation {
@@ -958,6 +1006,26 @@ fn other_image(scene: &Scene) -> PathBuf {
     path
 }
 
+/// A command line in which `SOCKET` stands for the engine's own.
+fn with_socket(scene: &Scene, line: &str) -> String {
+    let socket = format!("unix://{}", scene.engine.socket().display());
+    line.replace("SOCKET", &socket)
+}
+
+/// A copy that was cut off is absent or complete, and comes to its end.
+fn copied(scene: &Scene) {
+    if scene.run("volume inspect copied").code != 0 {
+        scene.run(&with_socket(scene, COPY)).ok();
+    }
+    scene
+        .run("volume receiving rm copied")
+        .fails(1, "no volume");
+    scene
+        .run("run --rm -v copied:/data busybox ls /data/x")
+        .ok();
+    scene.run("volume rm --now copied made").ok();
+}
+
 fn with_data(scene: &Scene) {
     scene
         .run("run --rm -v made:/data busybox touch /data/x")
@@ -1021,7 +1089,7 @@ fn die_at(step: &str, operation: &Operation, tags: &Arc<Mutex<Vec<String>>>) {
     let line = if operation.run.contains("REGISTRY") {
         operation.run.replace("REGISTRY", &scene.registry().address)
     } else {
-        operation.run.to_owned()
+        with_socket(&scene, operation.run)
     };
     for word in line.split_whitespace() {
         match word {

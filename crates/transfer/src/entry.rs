@@ -128,12 +128,14 @@ impl Entry {
     }
 }
 
-/// Extended attributes that go along: labels of security modules belong to the machine, an overlay's to its mount.
+/// Extended attributes that go along: labels of security modules belong to the machine, an overlay's to its mount; XFS shows
+/// ACLs a second time under names of its own.
 pub(crate) fn is_kept(name: &[u8]) -> bool {
     !name.contains(&0)
         && name.len() <= 255
         && ((name.starts_with(b"user.") || name.starts_with(b"trusted."))
             && !name.starts_with(b"trusted.overlay.")
+            && !name.starts_with(b"trusted.SGI_")
             || matches!(
                 name,
                 b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default"

@@ -56,6 +56,11 @@ impl Passport {
         &self.name
     }
 
+    /// What it was labelled with.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
     /// RFC 3339, if it is what it shall be.
     pub(crate) fn created_at(&self) -> &str {
         &self.created_at

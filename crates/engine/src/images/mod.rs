@@ -56,7 +56,7 @@ pub struct Images {
     pub(crate) events: Events,
     /// Read-held while an image is put together, so that no layer it counts on is swept.
     building: RwLock<()>,
-    registries: ::registry::Client,
+    pub(crate) registries: ::registry::Client,
     /// Layers that are being fetched, so that nobody fetches them a second time.
     fetching: pull::Claims,
     downloads: downloads::Downloads,

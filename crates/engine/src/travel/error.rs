@@ -1,11 +1,13 @@
 //! Why a volume did not travel.
 
-use store::ErrorKind;
+use std::io::ErrorKind;
+
 use transfer::TransferError;
 use volumes::{SnapshotError, VolumeError};
 
 use crate::containers::ContainerError;
 use crate::error::Fault;
+use crate::images::ImageError;
 use crate::snapshot::TurnBackError;
 
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,12 @@ pub enum TravelError {
     },
     #[error("a snapshot cannot be moved: copy it")]
     SnapshotMoves,
+    #[error("{0} is no volume: images are pulled with orlop pull")]
+    NoVolume(String),
+    #[error("a layer cannot be read")]
+    Compression(#[source] archive::CompressionError),
+    #[error("a layer cannot be unpacked")]
+    Unpack(#[source] archive::UnpackError),
     #[error("what comes with the volume cannot be read")]
     Luggage(#[source] serde_json::Error),
     #[error(
@@ -35,6 +43,8 @@ pub enum TravelError {
     #[error(transparent)]
     Volume(#[from] VolumeError),
     #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
     Container(#[from] ContainerError),
     #[error("cannot {action}")]
     Io {
@@ -45,23 +55,35 @@ pub enum TravelError {
 }
 
 impl TravelError {
-    /// Whether the other side knows already, because it said so itself.
+    /// Whether the other side knows already: it said so itself, or it is what hung up.
     pub(super) fn is_told(&self) -> bool {
-        matches!(self, Self::Transfer(TransferError::Peer(_)))
+        match self {
+            Self::Transfer(TransferError::Peer(_)) => true,
+            Self::Transfer(TransferError::Broken(error)) => matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+            ),
+            _ => false,
+        }
     }
 }
 
 impl Fault for TravelError {
-    fn kind(&self) -> ErrorKind {
+    fn kind(&self) -> store::ErrorKind {
         match self {
-            Self::Running { .. } | Self::ChangedSince(_) => ErrorKind::Conflict,
-            Self::SnapshotMoves | Self::Luggage(_) => ErrorKind::Invalid,
-            Self::Transfer(_) => ErrorKind::Internal,
+            Self::Running { .. } | Self::ChangedSince(_) => store::ErrorKind::Conflict,
+            Self::SnapshotMoves
+            | Self::Luggage(_)
+            | Self::NoVolume(_)
+            | Self::Compression(_)
+            | Self::Unpack(_) => store::ErrorKind::Invalid,
+            Self::Image(error) => error.kind(),
+            Self::Transfer(_) => store::ErrorKind::Internal,
             Self::Snapshot(error) => error.kind(),
             Self::TurnBack(error) => error.kind(),
             Self::Volume(error) => error.kind(),
             Self::Container(error) => error.kind(),
-            Self::Io { source, .. } => ErrorKind::from(source),
+            Self::Io { source, .. } => store::ErrorKind::from(source),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! containers, and the order of things:
 //!
 //! * [`send`] - offers a volume, sends it once or twice, the last time while it holds still, and lets it go if it moves;
-//! * [`receive`] - makes a place, fills it, compares, publishes.
+//! * [`receive`] - makes a place, fills it, compares, publishes;
+//! * [`artifact`] - by way of a registry instead of a connection.
 //!
 //! Errors of a transfer that has begun are said on its connection, which the client reads along.
 
@@ -12,10 +13,12 @@ use std::os::unix::net::UnixStream;
 
 use transfer::Link;
 
+mod artifact;
 mod error;
 mod receive;
 mod send;
 
+pub use artifact::{PullVolume, PushVolume};
 pub use error::TravelError;
 pub use receive::ReceiveRequest;
 pub use send::SendRequest;

@@ -335,7 +335,7 @@ impl Engine {
     }
 }
 
-fn split(reference: &str) -> Result<(&str, Option<&str>), TravelError> {
+pub(super) fn split(reference: &str) -> Result<(&str, Option<&str>), TravelError> {
     if !reference.contains('@') {
         return Ok((reference, None));
     }

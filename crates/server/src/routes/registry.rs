@@ -69,7 +69,7 @@ fn peer(request: &Request) -> Option<Peer> {
 }
 
 /// Gives up what was asked for when whoever asked goes away, for as long as what it returns lives.
-fn watch(peer: Option<Peer>, cancel: &Arc<Cancel>) -> Option<Watched> {
+pub(super) fn watch(peer: Option<Peer>, cancel: &Arc<Cancel>) -> Option<Watched> {
     let cancel = Arc::clone(cancel);
     peer?
         .watch(move || cancel.give_up())
@@ -199,7 +199,7 @@ async fn distribution(request: Request) -> Answer {
 }
 
 /// The header `X-Registry-Auth`. One that says nothing that can be understood is none, as with Docker.
-fn credentials(request: &Request) -> Option<Credentials> {
+pub(super) fn credentials(request: &Request) -> Option<Credentials> {
     let header = request.inner.headers().get("X-Registry-Auth")?;
     decode(header.as_bytes())
 }

@@ -2,26 +2,32 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Engine;
-use engine::Fault as _;
 use engine::snapshot::Around;
-use engine::travel::{ReceiveRequest, SendRequest, TravelError};
+use engine::travel::{PullVolume, PushVolume, ReceiveRequest, SendRequest, TravelError};
+use engine::{Fault as _, Progress as _};
 use hyper::header;
 use serde_json::{Value, json};
 
+use super::registry::{credentials, watch};
 use super::{no_content, ok};
 use crate::bridge::Class;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
+use crate::hangup::Peer;
 use crate::hijack;
 use crate::request::Request;
+use crate::stream::{Lines, respond};
 
 route_table! {
     ["our own: [moving.md](moving.md)"]
     POST "/orlop/v1/volumes/{}/send" => send,
     POST "/orlop/v1/receive" => receive,
+    POST "/orlop/v1/volumes/{}/push" => push,
+    POST "/orlop/v1/pull-volume" => pull,
     GET "/orlop/v1/receiving" => receiving,
     DELETE "/orlop/v1/receiving/{}" => give_up,
 }
@@ -37,13 +43,7 @@ async fn send(request: Request) -> Answer {
         volume: request.name(),
         moving: request.flag("move"),
         stop: request.flag("stop"),
-        around: Around {
-            consistency: request.text("consistency").unwrap_or_default(),
-            hook: request.text("hook").unwrap_or_default(),
-            before: request.text("pre").unwrap_or_default(),
-            after: request.text("post").unwrap_or_default(),
-            patience: request.number("hookTimeout")?.map(Duration::from_secs),
-        },
+        around: around(&request)?,
     };
     let asked = wanted.clone();
     request
@@ -53,6 +53,62 @@ async fn send(request: Request) -> Answer {
     converse(request, move |engine, stream| {
         engine.send_volume(&wanted, stream);
     })
+}
+
+/// What is done to containers that write, as the query says it.
+fn around(request: &Request) -> Result<Around, Refusal> {
+    Ok(Around {
+        consistency: request.text("consistency").unwrap_or_default(),
+        hook: request.text("hook").unwrap_or_default(),
+        before: request.text("pre").unwrap_or_default(),
+        after: request.text("post").unwrap_or_default(),
+        patience: request.number("hookTimeout")?.map(Duration::from_secs),
+    })
+}
+
+fn reference(request: &Request) -> Result<String, Refusal> {
+    request
+        .text("reference")
+        .ok_or_else(|| Refusal::invalid("missing parameter: reference"))
+}
+
+async fn push(request: Request) -> Answer {
+    let push = PushVolume {
+        volume: request.name(),
+        reference: reference(&request)?,
+        around: around(&request)?,
+        credentials: credentials(&request),
+        cancel: Arc::default(),
+    };
+    let peer = request.inner.extensions().get::<Peer>().cloned();
+    let pieces = request.bridge.produce(Class::Long, move |engine, pieces| {
+        let _watched = watch(peer, &push.cancel);
+        let lines = Lines::new(pieces, true);
+        let result = engine.push_volume(&push, &lines).map_err(Into::into);
+        lines.finish(result);
+    });
+    respond("application/json", pieces).await
+}
+
+async fn pull(request: Request) -> Answer {
+    let pull = PullVolume {
+        reference: reference(&request)?,
+        name: request.text("name"),
+        pool: request.text("pool"),
+        without_limits: request.flag("withoutLimits"),
+        credentials: credentials(&request),
+        cancel: Arc::default(),
+    };
+    let peer = request.inner.extensions().get::<Peer>().cloned();
+    let pieces = request.bridge.produce(Class::Long, move |engine, pieces| {
+        let _watched = watch(peer, &pull.cancel);
+        let lines = Lines::new(pieces, true);
+        let result = engine.pull_volume(&pull, &lines).map(|name| {
+            lines.result(&json!({ "Name": name }));
+        });
+        lines.finish(result.map_err(Into::into));
+    });
+    respond("application/json", pieces).await
 }
 
 async fn receive(request: Request) -> Answer {

@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use sys::fault::{Action, at_step, fail_nth};
 use volumes::snapshot::Unheld;
 use volumes::{
-    CloneVolume, CreatePool, CreateSnapshots, CreateVolume, PoolError, PruneRequest, ResizeVolume,
-    RestoreFrom, SnapshotError, VolumeError,
+    ArriveVolume, CloneVolume, CreatePool, CreateSnapshots, CreateVolume, PoolError, PruneRequest,
+    ResizeVolume, RestoreFrom, SnapshotError, VolumeError,
 };
 
 use crate::scratch::{Opened, Scratch, named, open_dir, trash_for, write_files};
@@ -71,6 +71,43 @@ const CASES: &[Case] = &[
             } else {
                 Ok(())
             }
+        },
+    },
+    Case {
+        name: "arrive",
+        kinds: &["volume-arrive", "volume-publish"],
+        prepare: |_| {},
+        act: |opened, _| {
+            let luggage = opened
+                .volumes
+                .luggage("old", None)
+                .map_err(as_volume_error)?;
+            let arrival = opened.volumes.begin_arrival(&ArriveVolume {
+                luggage,
+                name: Some("arrived".to_owned()),
+                pool: None,
+                without_limits: false,
+            })?;
+            write_files(arrival.content(), &[("file", "from afar")]);
+            opened.volumes.publish_arrival(&arrival)
+        },
+    },
+    Case {
+        name: "let go",
+        kinds: &["volume-trash"],
+        prepare: |opened| {
+            opened
+                .volumes
+                .lease("old", "stopped", "/data", false)
+                .unwrap();
+        },
+        act: |opened, _| {
+            let luggage = opened
+                .volumes
+                .luggage("old", None)
+                .map_err(as_volume_error)?;
+            let holders = ["stopped".to_owned()];
+            opened.volumes.let_go("old", &luggage.origin, &holders)
         },
     },
     Case {

@@ -79,6 +79,10 @@ pub(crate) enum Command {
     Protect(Lazy<protect::Args>),
     /// Remove unused local volumes
     Prune(Lazy<prune::Args>),
+    /// Make a volume out of one that was pushed to a registry
+    Pull(Lazy<travel::registry::PullArgs>),
+    /// Push a volume to a registry
+    Push(Lazy<travel::registry::PushArgs>),
     /// Volumes of which only a part has arrived
     #[command(subcommand)]
     Receiving(travel::receiving::Command),
@@ -130,6 +134,8 @@ impl Command {
             Self::Move(args) => args.run(client),
             Self::Protect(args) => args.run(client, "protect"),
             Self::Prune(args) => args.run(client),
+            Self::Pull(args) => args.run(client),
+            Self::Push(args) => args.run(client),
             Self::Receiving(command) => command.run(client),
             Self::Rename(args) => args.run(client),
             Self::Reseed(args) => args.run(client),

@@ -1,4 +1,5 @@
-//! `volume copy` and `volume move`: a volume to another engine, which this client joins with the one it speaks to.
+//! `volume copy` and `volume move`: a volume to another engine, which this client joins with the one it speaks to; and what
+//! else volumes travel by.
 
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use crate::render::units::human_size;
 mod destination;
 mod join;
 pub(super) mod receiving;
+pub(super) mod registry;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CopyArgs {
@@ -61,20 +63,7 @@ struct ThereArgs {
 
 impl CopyArgs {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
-        let mut around = json!({});
-        self.around.add_to(&mut around)?;
-        let text = |key: &str| match &around[key] {
-            Value::Null => None,
-            Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        };
-        let path = Query::new(send_path(&self.volume))
-            .option("consistency", text("Consistency"))
-            .option("hook", text("Hook"))
-            .option("pre", text("Pre"))
-            .option("post", text("Post"))
-            .option("hookTimeout", text("HookTimeoutSeconds"))
-            .build();
+        let path = with_around(Query::new(send_path(&self.volume)), &self.around)?.build();
         let trip = Trip {
             volume: &self.volume,
             destination: &self.destination,
@@ -107,6 +96,31 @@ impl MoveArgs {
     }
 }
 
+/// A query that says what is done to containers that write.
+fn with_around(query: Query, args: &AroundArgs) -> Outcome<Query> {
+    let mut around = json!({});
+    args.add_to(&mut around)?;
+    let text = |key: &str| match &around[key] {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    Ok(query
+        .option("consistency", text("Consistency"))
+        .option("hook", text("Hook"))
+        .option("pre", text("Pre"))
+        .option("post", text("Post"))
+        .option("hookTimeout", text("HookTimeoutSeconds")))
+}
+
+impl ThereArgs {
+    fn add_to(&self, query: Query) -> Query {
+        query
+            .option("pool", self.pool.as_ref())
+            .flag("withoutLimits", self.without_limits)
+    }
+}
+
 fn send_path(volume: &str) -> String {
     format!("/orlop/v1/volumes/{}/send", encode(volume))
 }
@@ -124,10 +138,10 @@ impl Trip<'_> {
         let destination = Destination::parse(self.destination)?;
         let course = self.course.course()?;
         let source = client.upgrade(path, Body::Empty)?;
-        let receive = Query::new("/orlop/v1/receive")
+        let receive = self
+            .there
+            .add_to(Query::new("/orlop/v1/receive"))
             .option("name", destination.name.as_ref())
-            .option("pool", self.there.pool.as_ref())
-            .flag("withoutLimits", self.there.without_limits)
             .build();
         let target = Client::new(destination.endpoint.clone())
             .upgrade(&receive, Body::Empty)
