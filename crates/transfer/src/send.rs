@@ -298,7 +298,6 @@ impl<R: Read, W: Write> Pass<'_, '_, R, W> {
 
     fn changed(&mut self, found: &Found, first: Option<RelPath>) -> Result<(), TransferError> {
         let failed = || TransferError::io("read", &found.path);
-        let stamp = Stamp::of(&found.stat);
         let dir = self.places.parent(&found.path).map_err(failed())?;
         let node = match first {
             Some(first) => Node::Link(first),
@@ -328,6 +327,8 @@ impl<R: Read, W: Write> Pass<'_, '_, R, W> {
                 fresh: false,
             })?;
         }
+        // Cheap to look at again.
+        let stamp = None;
         self.model
             .insert(entry.path.clone(), Known { entry, stamp });
         Ok(())

@@ -122,13 +122,11 @@ impl Engine {
         if matches!(sharing, Some(Sharing::Instant | Sharing::Shared)) {
             return self.copy_of_snapshot(volume, around, sender);
         }
-        let names = [volume.to_owned()];
-        let plan = self.snapshots.plan(&names, around)?;
         self.live_pass(volume, SENDING, sender)?;
-        if plan.writers.is_empty() {
-            return Ok(());
-        }
         sys::fault::step("send:passed");
+        let names = [volume.to_owned()];
+        // Of those who write now.
+        let plan = self.snapshots.plan(&names, around)?;
         let mut passed = None;
         let (_, frozen) =
             self.snapshots

@@ -71,7 +71,7 @@ impl Ear<'_> {
                     item.set(done, total);
                 }
             }
-            Message::Note(text) => eprintln!("{}", text.escape_debug()),
+            Message::Note(text) => eprintln!("{}", plain(&text)),
             Message::End { entries, .. } => self.joined.entries = entries,
             Message::Done { digest } => self.joined.done = Some(digest),
             Message::Released { .. } => self.joined.released = true,
@@ -82,11 +82,16 @@ impl Ear<'_> {
                 };
                 self.joined
                     .failed
-                    .get_or_insert(format!("{who}: {}", why.escape_debug()));
+                    .get_or_insert(format!("{who}: {}", plain(&why)));
             }
             _ => {}
         }
     }
+}
+
+/// What an engine says, without what would move a terminal's cursor.
+fn plain(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).collect()
 }
 
 /// Hands everything on until both have hung up.
