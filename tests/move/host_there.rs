@@ -148,10 +148,7 @@ impl There {
             if line.split('\0').any(|part| part == word) {
                 let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
                 // It may have ended by itself.
-                drop(rustix::process::kill_process(
-                    pid,
-                    rustix::process::Signal::KILL,
-                ));
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
             }
         }
     }
