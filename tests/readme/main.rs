@@ -19,6 +19,7 @@ use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Engine, Host, binary, images_dir};
 
 const PAGES: [(&str, &str); 11] = [
+const PAGES: [(&str, &str); 10] = [
     ("the_tour", "README.md"),
     ("pictures", "docs/pictures.md"),
     ("pools", "docs/pools.md"),

@@ -35,6 +35,7 @@ pub use paths::{DEFAULT_ROOT, Paths};
 pub use tables::backup_repositories::RepositoryRow;
 pub use tables::backup_schedules::BackupScheduleRow;
 pub use tables::arrivals::ArrivalRow;
+pub use tables::backup_repositories::RepositoryRow;
 pub use tables::build_cache::{BuildMountRow, BuildRecordRow};
 pub use tables::containers::{ContainerListing, ContainerRow, ContainerState};
 pub use tables::drills::DrillRow;

@@ -6,6 +6,7 @@
 pub(crate) mod backup_repositories;
 pub(crate) mod backup_schedules;
 pub(crate) mod arrivals;
+pub(crate) mod backup_repositories;
 pub(crate) mod build_cache;
 pub(crate) mod containers;
 pub(crate) mod drills;
