@@ -18,8 +18,7 @@ use std::process::{Command, Stdio};
 use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Engine, Host, binary, images_dir};
 
-const PAGES: [(&str, &str); 11] = [
-const PAGES: [(&str, &str); 10] = [
+const PAGES: [(&str, &str); 12] = [
     ("the_tour", "README.md"),
     ("pictures", "docs/pictures.md"),
     ("pools", "docs/pools.md"),

@@ -3,10 +3,9 @@
 //! A method is one statement, or a few that only make sense together. Rules that span tables belong to the crates that
 //! own the subject.
 
-pub(crate) mod backup_repositories;
-pub(crate) mod backup_schedules;
 pub(crate) mod arrivals;
 pub(crate) mod backup_repositories;
+pub(crate) mod backup_schedules;
 pub(crate) mod build_cache;
 pub(crate) mod containers;
 pub(crate) mod drills;
