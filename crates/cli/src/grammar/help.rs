@@ -1,6 +1,6 @@
 //! Help in docker's layout: usage, aliases, commands in groups, flags with their types, wrapped to the terminal.
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, Command};
 
 use super::Typed;
 
@@ -264,10 +264,7 @@ fn description(argument: &Arg, is_switch: bool) -> String {
         .get_default_values()
         .first()
         .and_then(|value| value.to_str())
-        .filter(|default| {
-            !matches!(argument.get_action(), ArgAction::SetTrue)
-                && !(is_switch && *default == "false")
-        });
+        .filter(|default| !(is_switch && *default == "false"));
     if let Some(default) = default {
         text.push_str(&if is_switch {
             format!(" (default {default})")
