@@ -39,6 +39,15 @@ impl Pair {
         }
     }
 
+    /// Both on this host.
+    fn near(name: &str, host: &Arc<There>) -> Self {
+        Self {
+            here: Engine::start(&format!("move-{name}-a")),
+            there: Engine::start(&format!("move-{name}-b")),
+            host: Arc::clone(host),
+        }
+    }
+
     fn run(&self, line: &str) -> Output {
         let words: Vec<&str> = line.split_whitespace().collect();
         Client::Orlop.run(&self.here, &words)
