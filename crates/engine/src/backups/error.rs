@@ -58,14 +58,14 @@ pub enum BackupError {
     Repository {
         name: String,
         #[source]
-        source: backup::BackupError,
+        source: Box<backup::BackupError>,
     },
     #[error("volume {volume} was not backed up to repository {repository}")]
     Save {
         volume: String,
         repository: String,
         #[source]
-        source: backup::BackupError,
+        source: Box<backup::BackupError>,
     },
     #[error("volume {volume} was not restored from backup {id} in repository {repository}")]
     Restore {
@@ -73,7 +73,7 @@ pub enum BackupError {
         repository: String,
         id: String,
         #[source]
-        source: backup::BackupError,
+        source: Box<backup::BackupError>,
     },
     /// It is made by a restore of a part, which would take the rest away.
     #[error("a part of a backup is restored to a volume of its own: say its name with --as")]

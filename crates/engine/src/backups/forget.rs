@@ -155,7 +155,7 @@ fn sorted_out(all: Vec<Backup>, keep: &Keep) -> (Vec<Backup>, Vec<Backup>) {
     }
     let (mut going, mut staying) = (Vec::new(), Vec::new());
     for mut backups in groups.into_values() {
-        backups.sort_by(|a, b| b.time.cmp(&a.time));
+        backups.sort_by_key(|backup| std::cmp::Reverse(backup.time));
         let candidates: Vec<Candidate<'_>> = backups
             .iter()
             .map(|backup| Candidate {

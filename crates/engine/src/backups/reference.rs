@@ -134,7 +134,7 @@ impl Backups {
             };
             of_volume && which
         });
-        all.sort_by(|a, b| a.time.cmp(&b.time));
+        all.sort_by_key(|backup| backup.time);
         Ok(all)
     }
 }

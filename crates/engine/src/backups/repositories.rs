@@ -103,7 +103,7 @@ impl Backups {
         };
         let opened = opened.map_err(|source| BackupError::Repository {
             name: name.clone(),
-            source,
+            source: Box::new(source),
         });
         // A cache may have been begun.
         let opened = opened.inspect_err(|_| self.drop_or_warn(&id))?;
@@ -326,7 +326,10 @@ pub(super) fn of(row: &RepositoryRow) -> impl FnOnce(backup::BackupError) -> Bac
     let name = row.name.clone();
     move |source| match source {
         backup::BackupError::Stopped => BackupError::Cancelled,
-        source => BackupError::Repository { name, source },
+        source => BackupError::Repository {
+            name,
+            source: Box::new(source),
+        },
     }
 }
 

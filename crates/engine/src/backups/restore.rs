@@ -326,7 +326,7 @@ fn failed(found: &Found<'_>, name: &str, error: Box<dyn Error + Send + Sync>) ->
                 volume: name.to_owned(),
                 repository: found.row.name.clone(),
                 id: found.backup.id.to_string(),
-                source,
+                source: Box::new(source),
             },
         },
         Err(error) => BackupError::Volume(VolumeError::Received {

@@ -41,14 +41,13 @@ impl Keep {
 
     /// Whether each is kept; the candidates are those of one host and volume, newest first.
     pub(super) fn kept(&self, candidates: &[Candidate<'_>]) -> Vec<bool> {
-        let mut rules: Vec<(u32, BTreeSet<String>, fn(Timestamp) -> String)> = vec![
-            (self.hourly, BTreeSet::new(), |time| {
-                period(time, "%Y-%m-%dT%H")
-            }),
-            (self.daily, BTreeSet::new(), |time| period(time, "%Y-%m-%d")),
-            (self.weekly, BTreeSet::new(), |time| period(time, "%G-%V")),
-            (self.monthly, BTreeSet::new(), |time| period(time, "%Y-%m")),
-            (self.yearly, BTreeSet::new(), |time| period(time, "%Y")),
+        // How many periods, which were seen, and what tells one from the next.
+        let mut rules = [
+            (self.hourly, BTreeSet::new(), "%Y-%m-%dT%H"),
+            (self.daily, BTreeSet::new(), "%Y-%m-%d"),
+            (self.weekly, BTreeSet::new(), "%G-%V"),
+            (self.monthly, BTreeSet::new(), "%Y-%m"),
+            (self.yearly, BTreeSet::new(), "%Y"),
         ];
         let newest = candidates.first().map(|candidate| candidate.time);
         let within = i64::try_from(self.within_seconds).unwrap_or(i64::MAX);
@@ -63,9 +62,9 @@ impl Keep {
                 && newest.is_some_and(|newest| {
                     newest.duration_since(candidate.time) <= SignedDuration::from_secs(within)
                 });
-            for (count, seen, name) in &mut rules {
+            for (count, seen, format) in &mut rules {
                 let room = u32::try_from(seen.len()).is_ok_and(|seen| seen < *count);
-                if room && seen.insert(name(candidate.time)) {
+                if room && seen.insert(period(candidate.time, format)) {
                     keep = true;
                 }
             }

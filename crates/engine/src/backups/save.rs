@@ -308,7 +308,7 @@ impl Backups {
                 source => BackupError::Save {
                     volume: name.to_owned(),
                     repository: run.row.name.clone(),
-                    source,
+                    source: Box::new(source),
                 },
             })?;
         sys::fault::step("volume-backup:saved");

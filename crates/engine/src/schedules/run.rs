@@ -12,7 +12,7 @@
 //! next engine.
 
 use std::collections::BTreeMap;
-use std::error::Error;
+use std::error::Error as _;
 use std::sync::{Arc, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
