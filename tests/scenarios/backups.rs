@@ -22,14 +22,14 @@ pub(crate) const OWN: &[Scenario] = &[
 const PASSWORD: &str = "correct horse";
 
 /// A repository of this scenario, made by the engine.
-struct Repository {
+pub(super) struct Repository {
     directory: PathBuf,
     password: PathBuf,
     name: String,
 }
 
 impl Repository {
-    fn new(scene: &Scene) -> Self {
+    pub(super) fn new(scene: &Scene) -> Self {
         let directory = scene.directory("repository").join("of restic");
         let password = scene.directory("password").join("file");
         fs::write(&password, format!("{PASSWORD}\nnot this line\n")).unwrap();
@@ -43,7 +43,8 @@ impl Repository {
         repository
     }
 
-    fn add(&self, scene: &Scene, verb: &str) -> Output {
+    /// `backup init` or `backup add`, by any engine.
+    pub(super) fn add(&self, scene: &Scene, verb: &str) -> Output {
         let password = self.password.to_str().unwrap();
         let directory = self.directory.to_str().unwrap();
         scene.run_and(

@@ -44,6 +44,7 @@ mod registry;
 mod registry_logins;
 mod restarts;
 mod schedules;
+mod server_backups;
 mod servers;
 mod snapshots;
 mod streams;
@@ -252,6 +253,7 @@ fn main() {
         snapshots::OWN,
         backups::OWN,
         consistency::OWN,
+        server_backups::OWN,
         schedules::OWN,
         volume_commands::OWN,
         pools::OWN,
