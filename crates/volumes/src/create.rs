@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Label of volumes whose name nobody chose; `prune` looks for it, as Docker's does.
-pub(crate) const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+pub const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 
 /// What a new volume shall be.
 #[derive(Debug, Clone, Default)]

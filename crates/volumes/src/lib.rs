@@ -88,7 +88,7 @@ mod volume;
 
 pub use arrive::{Arrival, ArriveVolume, Arriving, Happened, Luggage};
 pub use chown::ChownRequest;
-pub use create::{CreateVolume, Created};
+pub use create::{ANONYMOUS_LABEL, CreateVolume, Created};
 pub use driver::{
     Abilities, Capabilities, Driver, DriverError, Drivers, Held, Limits, Scope, parse_size,
 };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::containers::list::Filters;
+use engine::volume::LastUse;
 use engine::{CreateVolume, Disposal, Engine, PruneRequest, Volume, VolumeError};
 use hyper::StatusCode;
 use regex::Regex;
@@ -185,28 +186,48 @@ async fn dry_run(request: Request, prune: PruneRequest) -> Answer {
         .iter()
         .filter_map(|one| Some(one.measured.as_ref()?.bytes))
         .sum();
-    let details: Vec<_> = candidates
+    let last_uses = planned.last_uses();
+    let volumes = candidates
         .iter()
-        .zip(planned.last_uses())
-        .map(|(one, last_use)| {
-            let size = one.measured.as_ref();
-            json!({
-                "Name": one.name,
-                "Anonymous": one.anonymous,
-                "CreatedAt": one.created_at,
-                "LastUsed": last_use,
-                "Size": size.map(|size| size.bytes),
-                "MeasuredAt": size.map(|size| size.at.as_str()),
-            })
+        .zip(&last_uses)
+        .map(|(one, last_used)| Candidate {
+            name: &one.name,
+            anonymous: one.anonymous,
+            created_at: &one.created_at,
+            last_used: last_used.as_ref(),
+            size: one.measured.as_ref().map(|size| size.bytes),
+            measured_at: one.measured.as_ref().map(|size| size.at.as_str()),
         })
         .collect();
-    ok(&json!({
-        "VolumesDeleted": (!names.is_empty()).then_some(&names),
-        "SpaceReclaimed": known,
-        "DryRun": true,
-        "Token": planned.token,
-        "Volumes": details,
-    }))
+    ok(&DryRun {
+        volumes_deleted: (!names.is_empty()).then_some(names),
+        space_reclaimed: known,
+        dry_run: true,
+        token: &planned.token,
+        volumes,
+    })
+}
+
+/// Written as it is, without a tree of values: there may be thousands.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DryRun<'a> {
+    volumes_deleted: Option<Vec<&'a str>>,
+    space_reclaimed: u64,
+    dry_run: bool,
+    token: &'a str,
+    volumes: Vec<Candidate<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Candidate<'a> {
+    name: &'a str,
+    anonymous: bool,
+    created_at: &'a str,
+    last_used: Option<&'a LastUse>,
+    size: Option<u64>,
+    measured_at: Option<&'a str>,
 }
 
 async fn inspect(request: Request) -> Answer {

@@ -102,6 +102,42 @@ impl Tx<'_> {
         self.rows("list volumes", &sql, [], read)
     }
 
+    /// Id, name and state of the volumes in every state: for who compares them with what is on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn volume_identities(&self) -> Result<Vec<(VolumeId, String, VolumeState)>, StoreError> {
+        let sql = "SELECT id, name, state FROM volumes ORDER BY name, id";
+        self.rows("list volumes", sql, [], |row| {
+            let (id, state): (String, String) = (row.get(0)?, row.get(2)?);
+            let unreadable = |column| ReadError::Unreadable {
+                table: "volume",
+                id: id.clone(),
+                column,
+            };
+            Ok((
+                VolumeId::parse(&id).ok_or_else(|| unreadable("id"))?,
+                row.get(1)?,
+                VolumeState::parse(&state).ok_or_else(|| unreadable("state"))?,
+            ))
+        })
+    }
+
+    /// Complete volumes with this label, whatever its value, or that an image filled; by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn volumes_labelled_or_seeded(&self, label: &str) -> Result<Vec<VolumeRow>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM volumes WHERE state = 'ready' AND (
+                 labels IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(labels) WHERE json_each.key = ?1)
+                 OR EXISTS (SELECT 1 FROM volume_notes
+                            WHERE volume_id = volumes.id AND seeded_by IS NOT NULL)
+             ) ORDER BY name"
+        );
+        self.rows("list volumes", &sql, [label], read)
+    }
+
     /// Volumes in every state.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `volume prune`.
 
 use clap::Args as ClapArgs;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::when;
@@ -67,25 +68,27 @@ impl Args {
     }
 
     fn show(&self, client: &Client) -> Outcome<i32> {
-        let report = client.get(&query(OWN, self.all, &self.filter)?.build())?;
+        let path = query(OWN, self.all, &self.filter)?.build();
         if self.json {
-            println!("{}", pretty(&report));
+            println!("{}", pretty(&client.get(&path)?));
             return Ok(0);
         }
-        let volumes = report["Volumes"].as_array().map_or(&[][..], Vec::as_slice);
-        if volumes.is_empty() {
+        let report: DryRun = client.send("GET", &path, Body::Empty)?.read()?;
+        if report.volumes.is_empty() {
             println!("Nothing would be removed.");
             return Ok(0);
         }
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let lines = volumes.iter().map(|volume| {
-            let last = &volume["LastUsed"];
+        let lines = report.volumes.into_iter().map(|volume| {
+            let (used, by) = match volume.last_used {
+                Some(last) => (when(&last.at), last.name),
+                None => ("never".to_owned(), String::new()),
+            };
             vec![
-                text(&volume["Name"]),
-                volume["Size"].as_f64().map_or("-".to_owned(), human_size),
-                when(&text(&volume["CreatedAt"])),
-                last["At"].as_str().map_or("never".to_owned(), when),
-                text(&last["Name"]),
+                volume.name,
+                volume.size.map_or("-".to_owned(), human_size),
+                when(&volume.created_at),
+                used,
+                by,
             ]
         });
         print_table(
@@ -101,10 +104,34 @@ impl Args {
         println!(
             "\nExactly these: orlop volume prune{} --exactly {}",
             if self.all { " --all" } else { "" },
-            text(&report["Token"])
+            report.token
         );
         Ok(0)
     }
+}
+
+/// Read as it is, without a tree of values: there may be thousands.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DryRun {
+    token: String,
+    volumes: Vec<Candidate>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Candidate {
+    name: String,
+    created_at: String,
+    last_used: Option<LastUse>,
+    size: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct LastUse {
+    at: String,
+    name: String,
 }
 
 const DOCKERS: &str = "/volumes/prune";

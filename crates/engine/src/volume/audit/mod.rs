@@ -3,13 +3,14 @@
 //! It looks and changes nothing. A repair ([`Engine::audit_fix`]) does only what can lose nothing: it removes links that
 //! lead nowhere, and directories in which nobody has ever put anything.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use store::VolumeId;
+use volumes::ANONYMOUS_LABEL;
 
 use super::Creator;
 use super::reseed::Seed;
@@ -59,6 +60,8 @@ pub struct Audit {
     pub volumes: usize,
 }
 
+type Identity = (VolumeId, String, store::VolumeState);
+
 struct Look<'a> {
     engine: &'a Engine,
     findings: Vec<Finding>,
@@ -74,9 +77,8 @@ impl Engine {
             engine: self,
             findings: Vec::new(),
         };
-        look.directories()?;
-        look.links()?;
-        let volumes = look.volumes()?;
+        let volumes = look.places()?;
+        look.volumes()?;
         look.containers(fast)?;
         look.trash()?;
         let mut findings = look.findings;
@@ -143,18 +145,33 @@ impl Look<'_> {
         });
     }
 
-    /// `data/` against the records.
-    fn directories(&mut self) -> Result<(), ContainerError> {
+    /// `data/` and `volumes/` against the records; how many volumes there are.
+    fn places(&mut self) -> Result<usize, ContainerError> {
         let paths = &self.engine.paths;
-        // The directory first: a volume that is made meanwhile has its record before its directory.
-        let found = names(&paths.data())?;
+        // The directories first: a volume that is made meanwhile has its record before them.
+        let (directories, links) = (names(&paths.data())?, names(&paths.volumes())?);
         let (rows, trash, ops) = self.engine.store.read(|tx| {
-            Ok::<_, store::StoreError>((tx.volumes_in_any_state()?, tx.trash()?, tx.ops()?))
+            Ok::<_, store::StoreError>((tx.volume_identities()?, tx.trash()?, tx.ops()?))
         })?;
-        let known: BTreeSet<&str> = rows
+        self.directories(&directories, &rows, &trash, &ops)?;
+        self.links(&links, &rows);
+        let ready = |state| state == store::VolumeState::Ready;
+        Ok(rows.iter().filter(|(_, _, state)| ready(*state)).count())
+    }
+
+    fn directories(
+        &mut self,
+        found: &[String],
+        rows: &[Identity],
+        trash: &[store::TrashRow],
+        ops: &[store::OpRow],
+    ) -> Result<(), ContainerError> {
+        let paths = &self.engine.paths;
+        let known: HashSet<&str> = rows
             .iter()
-            .chain(trash.iter().map(|row| &row.volume))
-            .map(|row| row.id.as_str())
+            .map(|(id, _, _)| id)
+            .chain(trash.iter().map(|row| &row.volume.id))
+            .map(VolumeId::as_str)
             .collect();
         for name in found.iter().filter(|name| !known.contains(name.as_str())) {
             // What an operation is deleting has no record any more.
@@ -207,20 +224,16 @@ impl Look<'_> {
                 );
             }
         }
-        let found: BTreeSet<String> = found.into_iter().collect();
-        for row in rows
-            .iter()
-            .filter(|row| row.state == store::VolumeState::Ready)
-        {
-            if !found.contains(row.id.as_str()) {
+        let found: HashSet<&str> = found.iter().map(String::as_str).collect();
+        for (id, name, state) in rows {
+            if *state == store::VolumeState::Ready && !found.contains(id.as_str()) {
                 self.found(
                     "missing-data",
                     Weight::High,
-                    &row.name,
-                    format!("its directory {} is missing", paths.volume(&row.id).display()),
+                    name,
+                    format!("its directory {} is missing", paths.volume(id).display()),
                     format!(
-                        "put the directory back from a backup, or give the volume up: orlop volume rm {}",
-                        row.name
+                        "put the directory back from a backup, or give the volume up: orlop volume rm {name}"
                     ),
                 );
             }
@@ -228,12 +241,9 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// `volumes/` against the records.
-    fn links(&mut self) -> Result<(), ContainerError> {
+    fn links(&mut self, found: &[String], rows: &[Identity]) {
         let paths = &self.engine.paths;
-        let found = names(&paths.volumes())?;
-        let rows = self.engine.store.read(|tx| tx.volumes_in_any_state())?;
-        let known: BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+        let known: HashSet<&str> = rows.iter().map(|(_, name, _)| name.as_str()).collect();
         for name in found.iter().filter(|name| !known.contains(name.as_str())) {
             let path = paths.volume_link(name);
             let shown = path.to_string_lossy().into_owned();
@@ -255,26 +265,26 @@ impl Look<'_> {
                 );
             }
         }
-        Ok(())
     }
 
-    /// Anonymous volumes that nobody uses.
-    fn volumes(&mut self) -> Result<usize, ContainerError> {
-        let all = self.engine.volumes.overview()?;
-        for volumes::history::Overview {
-            volume,
-            notes,
-            users,
-            ..
-        } in &all
-        {
+    /// Anonymous volumes that nobody uses, and those whose image has moved on.
+    fn volumes(&mut self) -> Result<(), ContainerError> {
+        let (rows, used) = self.engine.store.read(|tx| {
+            let rows = tx.volumes_labelled_or_seeded(ANONYMOUS_LABEL)?;
+            let rows = rows.into_iter().map(|row| {
+                let notes = tx.volume_notes(&row.id)?;
+                Ok::<_, store::StoreError>((row, notes))
+            });
+            Ok::<_, store::StoreError>((rows.collect::<Result<Vec<_>, _>>()?, tx.lease_counts()?))
+        })?;
+        let used: HashSet<&str> = used.iter().map(|(name, _)| name.as_str()).collect();
+        for (volume, notes) in &rows {
             self.seed(&volume.name, notes.seeded_by.as_deref())?;
             let anonymous = volume
                 .labels
-                .iter()
-                .flatten()
-                .any(|(key, _)| key == "com.docker.volume.anonymous");
-            if !anonymous || *users > 0 || notes.protected {
+                .as_ref()
+                .is_some_and(|labels| labels.contains_key(ANONYMOUS_LABEL));
+            if !anonymous || used.contains(volume.name.as_str()) || notes.protected {
                 continue;
             }
             let creator: Option<Creator> = notes.created_by.as_deref().and_then(parse);
@@ -293,7 +303,7 @@ impl Look<'_> {
                 "orlop volume prune removes it; a name (-v NAME:PATH) or --image-volumes tmpfs avoids the next one",
             );
         }
-        Ok(all.len())
+        Ok(())
     }
 
     /// Whether what an image put into a volume is that of the image that is used now.
