@@ -18,6 +18,7 @@ use crate::errors::Refusal;
 use crate::request::Request;
 
 route_table! {
+    ["our own: [pools.md](pools.md)"]
     GET "/orlop/v1/pools" => list,
     POST "/orlop/v1/pools" => create,
     GET "/orlop/v1/pools/{}" => inspect,
