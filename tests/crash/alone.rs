@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -44,6 +44,7 @@ const TESTS: &[Test] = &[
     ("a_killed_client", killed_client),
     ("killed_again_and_again", killed_again_and_again),
     ("one_engine_for_each_root", one_engine),
+    ("a_socket_that_another_engine_has", socket_of_another),
     ("an_engine_that_ends_by_signal", terminated),
     ("a_socket_of_the_service_managers", activated),
 ];
@@ -584,6 +585,40 @@ fn one_engine(scene: &mut Scene) {
     let other = Engine::start("crash-other-root");
     assert_ne!(other.tag(), scene.engine.tag());
     assert_eq!(Client::Orlop.run(&other, &["ps", "-aq"]).ok(), "");
+}
+
+/// Neither by a slip on the command line nor by what the environment says of another one.
+fn socket_of_another(scene: &mut Scene) {
+    let engine = &scene.engine;
+    let theirs = format!("unix://{}", engine.socket().display());
+    let other = engine.root.with_extension("scratch");
+    let serve = |more: &[&str]| {
+        Command::new(binary())
+            .arg("serve")
+            .arg("--root")
+            .arg(&other)
+            .args(more)
+            .env("ORLOP_HOST", &theirs)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let refused = serve(&["-H", &theirs]).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("another engine answers at"),
+        "{said}"
+    );
+    let mut beside = serve(&[]);
+    until("it listens on a socket of its own", || {
+        UnixStream::connect(other.join("docker.sock")).ok()
+    });
+    rustix::process::kill_process(Pid::from_child(&beside), Signal::TERM).unwrap();
+    assert!(beside.wait().unwrap().success());
+    fs::remove_dir_all(&other).unwrap();
+    Client::Orlop.run(engine, &["ps"]).ok();
 }
 
 fn terminated(scene: &mut Scene) {

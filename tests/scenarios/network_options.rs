@@ -168,9 +168,10 @@ fn n21(scene: &Scene) {
     assert_eq!(endpoint(scene, "web", "in", "IPv6Gateway"), "");
     let routes = scene.sh("web", "ip -6 route; ip route").ok();
     assert!(!routes.contains("default"), "{routes}");
+    // With an init, or `timeout` cannot end what is the first process.
     let reach = |network: &str| {
         let line = format!(
-            "run --rm --network %{network} busybox timeout 2 wget -qO- http://[{address}]/name"
+            "run --rm --init --network %{network} busybox timeout 2 wget -qO- http://[{address}]/name"
         );
         scene.run(&line).code == 0
     };

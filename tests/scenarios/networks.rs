@@ -599,9 +599,10 @@ fn n14(scene: &Scene) {
             &[WEB],
         )
         .ok();
+    // A first process takes no signal that it does not ask for: `timeout` needs an init above it.
     let reach = |network: &str, address: &str| {
         let line = format!(
-            "run --rm --network %{network} busybox timeout 2 wget -qO- http://{address}/name"
+            "run --rm --init --network %{network} busybox timeout 2 wget -qO- http://{address}/name"
         );
         scene.run(&line).code == 0
     };

@@ -53,7 +53,8 @@ fn serve_arguments(
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     let mut root = std::env::var_os("ORLOP_ROOT").map(PathBuf::from);
-    let mut host = std::env::var("ORLOP_HOST").ok();
+    let mut host = None;
+    let mut own_root = false;
     let (mut serve, mut embedded, mut ready, mut idle, mut socket) =
         (false, false, None, IDLE, None);
     let (mut mirrors, mut insecure) = (Vec::new(), Vec::new());
@@ -77,7 +78,10 @@ fn serve_arguments(
             "serve" => serve = true,
             "--embedded" => embedded = true,
             "--root" => match value() {
-                Some(text) => root = Some(PathBuf::from(text)),
+                Some(text) => {
+                    root = Some(PathBuf::from(text));
+                    own_root = true;
+                }
                 None => return missing(),
             },
             "-H" | "--host" => match value() {
@@ -124,6 +128,10 @@ fn serve_arguments(
     }
     if !serve {
         return None;
+    }
+    // A directory that was named here has a socket of its own: the environment's is where clients look for another engine.
+    if !own_root {
+        host = host.or_else(|| std::env::var("ORLOP_HOST").ok());
     }
     let root = root.unwrap_or_else(|| PathBuf::from("/var/lib/orlop"));
     let socket = match (socket, host) {

@@ -1,6 +1,6 @@
 //! The socket: made when nobody else serves, given up when there is nothing left to do.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdListener;
@@ -54,7 +54,13 @@ fn listen(socket: &Path) -> io::Result<StdListener> {
     if let Some(parent) = socket.parent() {
         std::fs::DirBuilder::new().recursive(true).create(parent)?;
     }
-    // Whoever made it is gone: the instance lock is ours.
+    // Whoever made it for this state directory is gone: the instance lock is ours. One of another directory may live.
+    if is_answered(socket) {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            format!("another engine answers at {}", socket.display()),
+        ));
+    }
     sys_unlink(socket);
     let listener = rustix::net::socket_with(
         AddressFamily::UNIX,
@@ -68,6 +74,23 @@ fn listen(socket: &Path) -> io::Result<StdListener> {
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(MODE))?;
     rustix::net::listen(&listener, 1024)?;
     Ok(StdListener::from(listener))
+}
+
+/// Whether an engine answers there. A connection alone says little: what a killed engine was about to start holds its listening
+/// socket for a moment.
+fn is_answered(socket: &Path) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let Ok(mut stream) = std::os::unix::net::UnixStream::connect(socket) else {
+        return false;
+    };
+    let mut first = [0];
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| {
+            stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        })
+        .and_then(|()| stream.read_exact(&mut first))
+        .is_ok()
 }
 
 /// Serves until SIGTERM or SIGINT, or until idle for `idle`. Containers live on.
