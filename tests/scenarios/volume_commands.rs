@@ -537,9 +537,14 @@ fn s23b(scene: &Scene) {
         assert_eq!(shown["Labels"]["team"], "b", "{shown}");
         scene.run("volume rm %travelled").ok();
     }
+    let unmade = archives.join("unmade.tar");
     scene
-        .run("volume export --compress lzma %labelled -o /dev/null")
+        .run(&format!(
+            "volume export --compress lzma %labelled -o {}",
+            unmade.display()
+        ))
         .fails(1, "it is none, gzip, xz or zstd");
+    assert!(!unmade.exists());
     // Lines for programs, and nothing unless somebody looks.
     let tar = archives.join("told.tar");
     let told = scene.run(&format!(
