@@ -6,3 +6,18 @@ pub use store::ErrorKind;
 pub trait Fault: std::error::Error + Send + Sync + 'static {
     fn kind(&self) -> ErrorKind;
 }
+
+/// An error's sentence and those of its causes, `: ` between them; a cause that its parent already tells is left out.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let sentence = error.to_string();
+        if !text.ends_with(&sentence) {
+            text.push_str(": ");
+            text.push_str(&sentence);
+        }
+        cause = error.source();
+    }
+    text
+}

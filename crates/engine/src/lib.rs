@@ -45,6 +45,7 @@ pub mod travel;
 pub mod volume;
 
 mod cancel;
+mod clock;
 mod engine;
 mod progress;
 
@@ -52,7 +53,7 @@ pub use archive::Compressed;
 pub use cancel::Cancel;
 pub use config::{BindMissing, CareSettings, EngineConfig};
 pub use engine::{Engine, OpenError};
-pub use error::{ErrorKind, Fault};
+pub use error::{ErrorKind, Fault, chain};
 pub use progress::{Progress, Silent};
 pub use registry::{Credentials, Found as FoundRepository, Settings as RegistrySettings};
 pub use store::{DEFAULT_ROOT, Paths, VolumeBackupRow, VolumeEventRow};

@@ -6,7 +6,7 @@ use std::error::Error;
 
 use engine::containers::ContainerError;
 use engine::images::ImageError;
-use engine::{ErrorKind, Fault as _};
+use engine::{ErrorKind, Fault as _, chain};
 use hyper::{Response, StatusCode, header};
 use serde_json::json;
 
@@ -61,21 +61,6 @@ impl Refusal {
         *response.status_mut() = self.status;
         response
     }
-}
-
-/// An error's sentence and those of its causes, `: ` between them; a cause that its parent already tells is left out.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let sentence = error.to_string();
-        if !text.ends_with(&sentence) {
-            text.push_str(": ");
-            text.push_str(&sentence);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 fn status(kind: ErrorKind) -> StatusCode {

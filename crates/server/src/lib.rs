@@ -104,7 +104,7 @@ pub fn serve(options: ServeOptions) -> i32 {
     let settings = match daemon_file::settings(&options.root, options.mirrors, options.insecure) {
         Ok(settings) => settings,
         Err(error) => {
-            let text = errors::chain(&error);
+            let text = engine::chain(&error);
             tracing::error!("{text}");
             tell(&text);
             return 1;
@@ -143,7 +143,7 @@ pub fn serve(options: ServeOptions) -> i32 {
             return 0;
         }
         Err(error) => {
-            let text = errors::chain(&error);
+            let text = engine::chain(&error);
             tracing::error!("{text}");
             tell(&text);
             return 1;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::bridge::Bridge;
 use crate::errors::Refusal;
-use crate::stream::BodyReader;
+use crate::stream::{BodyReader, read_out};
 use crate::versions::Gates;
 
 /// Larger JSON bodies are refused.
@@ -130,12 +130,9 @@ impl Request {
         Ok(value)
     }
 
-    /// Reads a body that nobody needs, within reason: a client that is still sending when the answer comes and the
-    /// connection ends takes that for a broken connection, and does not read the answer.
+    /// As [`read_out`], of the whole body.
     pub(crate) async fn read_out(self) {
-        const REASON: usize = 64 << 20;
-        // What cannot be read was not needed.
-        drop(Limited::new(self.inner.into_body(), REASON).collect().await);
+        read_out(self.inner.into_body()).await;
     }
 
     pub(crate) fn reader(self) -> BodyReader {

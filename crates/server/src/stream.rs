@@ -375,7 +375,7 @@ impl BodyReader {
 
 /// Reads on, within reason, what nobody wants any more (the padding behind an archive's end): a client that is still sending
 /// when the connection ends takes that for a failure, and does not read the answer.
-async fn read_out(mut body: Incoming) {
+pub(crate) async fn read_out(mut body: Incoming) {
     const REASON: usize = 64 << 20;
     let mut left = REASON;
     while let Some(Ok(frame)) = body.frame().await {

@@ -112,7 +112,7 @@ pub use snapshot::{
     Snapshot, SnapshotError,
 };
 pub use trash::{Emptied, TrashLimit, TrashPolicy, Trashed};
-pub use volume::Volume;
+pub use volume::{Volume, has_label};
 pub use volume_plugins::Settings as PluginSettings;
 
 type Hook = Box<dyn Fn(VolumeEvent) + Send + Sync>;

@@ -6,7 +6,7 @@ use std::sync::TryLockError;
 use store::{Measured, VolumeId};
 
 use crate::create::ANONYMOUS_LABEL;
-use crate::{Disposal, VolumeAction, VolumeError, Volumes, held};
+use crate::{Disposal, VolumeAction, VolumeError, Volumes, has_label, held};
 
 /// Which unused volumes may go.
 #[derive(Debug, Clone, Default)]
@@ -73,12 +73,12 @@ impl Volumes {
                 && !noted.protected
                 && row.options.as_ref().is_none_or(BTreeMap::is_empty)
                 && (request.all || labels.contains_key(ANONYMOUS_LABEL))
-                && request.labels.iter().all(|label| has(&labels, label))
+                && request.labels.iter().all(|label| has_label(&labels, label))
                 && (request.without_labels.is_empty()
                     || !request
                         .without_labels
                         .iter()
-                        .all(|label| has(&labels, label)));
+                        .all(|label| has_label(&labels, label)));
             if wanted {
                 plan.candidates.push(PruneCandidate {
                     anonymous: labels.contains_key(ANONYMOUS_LABEL),
@@ -157,12 +157,5 @@ impl Volumes {
             },
         );
         Ok(pruned)
-    }
-}
-
-fn has(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
-    match wanted.split_once('=') {
-        Some((key, value)) => labels.get(key).is_some_and(|known| known == value),
-        None => labels.contains_key(wanted),
     }
 }

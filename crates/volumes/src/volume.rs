@@ -27,7 +27,22 @@ pub struct Volume {
     pub anonymous: bool,
 }
 
+/// Whether there is the label `wanted`: `key`, or `key=value` with that value.
+pub fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((key, value)) => labels.get(key).is_some_and(|known| known == value),
+        None => labels.contains_key(wanted),
+    }
+}
+
 impl Volume {
+    /// As [`has_label`]; a volume may have no labels at all.
+    pub fn has_label(&self, wanted: &str) -> bool {
+        self.labels
+            .as_ref()
+            .is_some_and(|labels| has_label(labels, wanted))
+    }
+
     pub(crate) fn new(row: VolumeRow, paths: &Paths, drivers: &Drivers, plugins: &Plugins) -> Self {
         let (mountpoint, scope) = match drivers.find(&row.driver) {
             Some(driver) => (paths.mountpoint(&row.name), driver.capabilities().scope),

@@ -167,7 +167,7 @@ impl Backups {
                 let here = !self.volumes.is_elsewhere(&volume.driver);
                 (request.labels.is_empty() && here)
                     || (!request.labels.is_empty()
-                        && request.labels.iter().all(|label| has_label(volume, label)))
+                        && request.labels.iter().all(|label| volume.has_label(label)))
             });
             names.extend(fitting.map(|volume| volume.name));
             if names.is_empty() && !request.labels.is_empty() {
@@ -423,16 +423,5 @@ impl Backups {
                 })
             })
             .collect())
-    }
-}
-
-/// `key` or `key=value`.
-fn has_label(volume: &Volume, label: &str) -> bool {
-    let Some(labels) = &volume.labels else {
-        return false;
-    };
-    match label.split_once('=') {
-        Some((key, value)) => labels.get(key).is_some_and(|known| known == value),
-        None => labels.contains_key(label),
     }
 }

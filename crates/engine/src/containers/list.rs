@@ -75,10 +75,7 @@ impl Filters {
 
     /// `label`: all of them (`key` or `key=value`); `label!`: not all of them.
     pub fn labels_match(&self, labels: &BTreeMap<String, String>) -> bool {
-        let has = |wanted: &String| match wanted.split_once('=') {
-            Some((key, value)) => labels.get(key).is_some_and(|known| known == value),
-            None => labels.contains_key(wanted),
-        };
+        let has = |wanted: &String| volumes::has_label(labels, wanted);
         let excluded = self.values("label!");
         self.values("label").iter().all(has) && (excluded.is_empty() || !excluded.iter().all(has))
     }

@@ -23,6 +23,7 @@ use volumes::{Disposal, Volume, VolumeError, Volumes};
 use crate::backups::{BackupDetail, Backups, RestoreRequest};
 use crate::cancel::Cancel;
 use crate::containers::{ContainerError, Containers, RemoveRequest};
+use crate::error::chain;
 use crate::events::Events;
 use crate::progress::Progress;
 
@@ -363,7 +364,7 @@ impl Drills {
         drilled: &Drilled,
         failure: Option<&DrillError>,
     ) -> Result<(), DrillError> {
-        let failure = failure.map(chain).unwrap_or_default();
+        let failure = failure.map(|error| chain(error)).unwrap_or_default();
         let volume_id = match self.volumes.get(&drilled.volume) {
             Ok(volume) => volume.id,
             Err(_) => None,
@@ -409,15 +410,4 @@ impl Drills {
             .publish("volume", action, drilled.volume.clone(), attributes);
         Ok(())
     }
-}
-
-/// An error with its causes.
-fn chain(error: &DrillError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@
 
 use store::Tx;
 
+use super::tag::labels;
 use super::{ImageError, Images, Reference, Removed};
 
 impl Images {
@@ -27,7 +28,7 @@ impl Images {
     ) -> Result<(Vec<Removed>, u64), ImageError> {
         let found = self.find(reference)?;
         let id = &found.row.id;
-        let labels = self.labels(id).unwrap_or_default();
+        let labels = labels(&found.row).unwrap_or_default();
         // What goes is decided where it goes: a name that the image is given meanwhile keeps it.
         let gone = self.store.write(|tx| {
             let gone = match &found.by_tag {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use store::ImageRow;
+
 use super::{ImageError, Images, Reference};
 
 impl Images {
@@ -30,7 +32,8 @@ impl Images {
     /// An image event; its name is the reference, where there is one. What the image's labels say is told, too, while there
     /// is the image.
     pub(super) fn publish(&self, id: &str, action: &str, name: Option<&Reference>) {
-        let labels = self.labels(id).unwrap_or_default();
+        let row = self.store.read(|tx| tx.image(id)).ok().flatten();
+        let labels = row.as_ref().and_then(labels).unwrap_or_default();
         self.publish_labelled(id, action, name, labels);
     }
 
@@ -48,10 +51,10 @@ impl Images {
         attributes.insert("name".to_owned(), name);
         self.events.publish("image", action, id, attributes);
     }
+}
 
-    pub(super) fn labels(&self, id: &str) -> Option<BTreeMap<String, String>> {
-        let row = self.store.read(|tx| tx.image(id)).ok().flatten()?;
-        let config: serde_json::Value = serde_json::from_slice(&row.config).ok()?;
-        serde_json::from_value(config["config"]["Labels"].clone()).ok()
-    }
+/// What the image's labels say.
+pub(super) fn labels(row: &ImageRow) -> Option<BTreeMap<String, String>> {
+    let config: serde_json::Value = serde_json::from_slice(&row.config).ok()?;
+    serde_json::from_value(config["config"]["Labels"].clone()).ok()
 }

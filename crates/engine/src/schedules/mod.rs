@@ -17,6 +17,7 @@ use volumes::Volumes;
 
 use crate::backups::{BackupError, Backups, Keep};
 use crate::cancel::Cancel;
+use crate::clock::Clock;
 use crate::drill::{Drills, Exercise};
 use crate::events::Events;
 use crate::snapshot::Around;
@@ -119,7 +120,7 @@ pub struct Schedules {
     volumes: Arc<Volumes>,
     store: Arc<Store>,
     events: Events,
-    clock: clock::Clock,
+    clock: Clock,
     /// Repositories that a run is under way to, the schedule, and what ends it.
     busy: Mutex<BTreeMap<String, (String, Arc<Cancel>)>>,
 }
@@ -142,7 +143,7 @@ impl Schedules {
             volumes: Arc::clone(volumes),
             store: Arc::clone(store),
             events,
-            clock: clock::Clock::default(),
+            clock: Clock::default(),
             busy: Mutex::default(),
         });
         let mut sentences = Vec::new();

@@ -12,7 +12,6 @@
 //! next engine.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::sync::{Arc, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,6 +22,7 @@ use super::{Outcome, Plan, ScheduleError, Schedules, VolumeOutcome};
 use crate::backups::{BackupRequest, ForgetRequest, How, VerifyRequest};
 use crate::cancel::Cancel;
 use crate::drill::{self, DrillRequest};
+use crate::error::chain;
 use crate::progress::Progress;
 
 /// How the tag of a schedule's backups begins.
@@ -100,7 +100,7 @@ impl Schedules {
                 return false;
             }
             let labelled =
-                !plan.labels.is_empty() && plan.labels.iter().all(|label| has_label(volume, label));
+                !plan.labels.is_empty() && plan.labels.iter().all(|label| volume.has_label(label));
             plan.volumes.contains(&volume.name)
                 || labelled
                 || (plan.all && !self.volumes.is_elsewhere(&volume.driver))
@@ -144,7 +144,7 @@ impl Slot {
         );
         sys::fault::step("backup-schedule:done");
         outcome.ended = Timestamp::now().to_string();
-        outcome.error = done.as_ref().err().map(chain);
+        outcome.error = done.as_ref().err().map(|error| chain(error));
         // What was changed meanwhile stays as it is now.
         if let Ok(mut now) = self.schedules.get(&self.name).map(|known| known.state) {
             now.last_prune = state.last_prune;
@@ -328,27 +328,5 @@ impl Slot {
                 .events
                 .publish("volume", "backup_failed", name, attributes.clone());
         }
-    }
-}
-
-/// An error with its causes.
-fn chain(error: &ScheduleError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-/// `key` or `key=value`.
-fn has_label(volume: &Volume, label: &str) -> bool {
-    let Some(labels) = &volume.labels else {
-        return false;
-    };
-    match label.split_once('=') {
-        Some((key, value)) => labels.get(key).is_some_and(|known| known == value),
-        None => labels.contains_key(label),
     }
 }

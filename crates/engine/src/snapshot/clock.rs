@@ -4,8 +4,7 @@
 //! fails is tried again some minutes later; one that somebody reads is removed when it is free.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,78 +13,23 @@ use volumes::snapshot::Policy;
 use volumes::snapshot::schedule::{CLASSES, REASON, is_expired};
 
 use super::{Around, SnapshotRequest, Snapshots, TurnBackError};
+use crate::clock::{IDLE, LOOK};
 
-/// How long it sleeps at most while there are schedules: clocks are set, machines are suspended.
-const LOOK: Duration = Duration::from_secs(30);
-/// How long it sleeps when nothing will ever be due.
-const IDLE: Duration = Duration::from_secs(3600);
 /// After a failure of one volume.
 const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
-/// What wakes the thread.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Clock(Arc<(Mutex<Bell>, Condvar)>);
-
-#[derive(Debug, Default)]
-struct Bell {
-    rung: bool,
-    over: bool,
-}
-
-impl Clock {
-    /// Something may be due sooner than the thread knows.
-    pub(super) fn ring(&self) {
-        self.set(|bell| bell.rung = true);
-    }
-
-    pub(super) fn stop(&self) {
-        self.set(|bell| bell.over = true);
-    }
-
-    fn set(&self, change: impl FnOnce(&mut Bell)) {
-        let (bell, woken) = &*self.0;
-        change(&mut bell.lock().unwrap_or_else(PoisonError::into_inner));
-        woken.notify_all();
-    }
-
-    /// Until it rings or the time is over; false: for ever.
-    fn sleep(&self, time: Duration) -> bool {
-        let (bell, woken) = &*self.0;
-        let bell = bell.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut bell, _) = woken
-            .wait_timeout_while(bell, time, |bell| !bell.rung && !bell.over)
-            .unwrap_or_else(PoisonError::into_inner);
-        bell.rung = false;
-        !bell.over
-    }
-}
-
 /// Starts the thread, which ends with the value.
 pub(super) fn start(snapshots: &Arc<Snapshots>) -> Result<(), TurnBackError> {
-    let clock = snapshots.clock.clone();
-    let snapshots = Arc::downgrade(snapshots);
-    thread::Builder::new()
-        .name("snapshots".to_owned())
-        .spawn(move || run(&clock, &snapshots))
-        .map(drop)
-        .map_err(TurnBackError::Thread)
-}
-
-fn run(clock: &Clock, snapshots: &Weak<Snapshots>) {
     let mut failed = BTreeMap::new();
-    loop {
-        let Some(alive) = snapshots.upgrade() else {
-            return;
-        };
-        let time = alive.look(&mut failed).unwrap_or_else(|error| {
-            tracing::error!(%error, "schedules cannot be kept");
-            LOOK
-        });
-        drop(alive);
-        if !clock.sleep(time) {
-            return;
-        }
-    }
+    snapshots
+        .clock
+        .start("snapshots", snapshots, move |snapshots| {
+            snapshots.look(&mut failed).unwrap_or_else(|error| {
+                tracing::error!(%error, "schedules cannot be kept");
+                LOOK
+            })
+        })
+        .map_err(TurnBackError::Thread)
 }
 
 impl Snapshots {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use store::Store;
 use volumes::Volumes;
 
+use crate::clock::Clock;
 use crate::containers::Containers;
 use crate::events::Events;
 
@@ -37,7 +38,7 @@ pub struct Snapshots {
     pub(crate) volumes: Arc<Volumes>,
     pub(crate) store: Arc<Store>,
     pub(crate) events: Events,
-    clock: clock::Clock,
+    clock: Clock,
 }
 
 impl Snapshots {
@@ -54,7 +55,7 @@ impl Snapshots {
             volumes: Arc::clone(&containers.volumes),
             store: Arc::clone(&containers.store),
             events: containers.events.clone(),
-            clock: clock::Clock::default(),
+            clock: Clock::default(),
         });
         clock::start(&snapshots)?;
         Ok((snapshots, sentences))

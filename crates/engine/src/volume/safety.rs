@@ -10,7 +10,6 @@
 //! A restore keeps what was there by itself. The first three happen when the request or the engine's configuration says
 //! so, the last one unless the request says no.
 
-use std::error::Error;
 use std::io::Read;
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,6 +19,7 @@ use super::users::last_use;
 use crate::containers::mounts::ResolvedMount;
 use crate::containers::{ContainerError, CreateRequest, Created, RemoveRequest};
 use crate::engine::Engine;
+use crate::error::chain;
 use crate::snapshot::{SnapshotRequest, TurnBackError};
 
 /// For how long what was kept stays.
@@ -52,7 +52,7 @@ impl Engine {
         }
         match self.keep_before_upgrade(&created.id) {
             Ok(said) => created.warnings.extend(said),
-            Err(error) if asked.is_none() => created.warnings.push(text(&error)),
+            Err(error) if asked.is_none() => created.warnings.push(chain(&error)),
             Err(error) => {
                 let request = RemoveRequest {
                     volumes: true,
@@ -177,16 +177,6 @@ pub(super) fn as_container(error: TurnBackError) -> ContainerError {
         TurnBackError::Container(error) => error,
         TurnBackError::Volume(error) => ContainerError::Volume(error),
         TurnBackError::Store(error) => ContainerError::Store(error),
-        other => ContainerError::Conflict(format!("no safety snapshot: {}", text(&other))),
+        other => ContainerError::Conflict(format!("no safety snapshot: {}", chain(&other))),
     }
-}
-
-fn text(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -4,25 +4,23 @@
 //! as JSON lines, the last of which has the result in `aux`; a client that goes away ends it.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
+use engine::Fault as _;
 use engine::backups::{
     BackupEntry, BackupEntryKind, BackupError, BackupInfo, BackupRequest, ForgetRequest, How, Keep,
     RestoreRequest, RestoredVolume, SavedVolume, StackRequest, VerifyRequest,
 };
-use engine::{Cancel, Engine, Fault as _, Progress as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ok;
 use super::repositories::read;
 use super::snapshots::{AroundBody, milliseconds};
+use super::{long, ok};
 use crate::bridge::Class;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
-use crate::hangup::Peer;
 use crate::request::Request;
-use crate::stream::{Lines, respond};
+use crate::stream::respond;
 
 route_table! {
     ["our own: [backups.md](backups.md)"]
@@ -42,30 +40,6 @@ impl From<BackupError> for Refusal {
     fn from(error: BackupError) -> Self {
         Self::of(error.kind(), &error)
     }
-}
-
-/// Runs what may take long, says how far it is, and ends it when its client leaves; its result comes last.
-pub(super) async fn long(
-    request: Request,
-    work: impl FnOnce(&Engine, &Lines, &Cancel) -> Result<Value, BackupError> + Send + 'static,
-) -> Answer {
-    let peer = request.inner.extensions().get::<Peer>().cloned();
-    let pieces = request.bridge.produce(Class::Long, move |engine, pieces| {
-        let cancel = Arc::new(Cancel::default());
-        let _watched = peer.and_then(|peer| {
-            let cancel = Arc::clone(&cancel);
-            let watched = peer.watch(move || cancel.cancel());
-            watched
-                .inspect_err(
-                    |error| tracing::warn!(%error, "a backup goes on if its client leaves"),
-                )
-                .ok()
-        });
-        let lines = Lines::new(pieces, true);
-        let done = work(engine, &lines, &cancel).map(|result| lines.result(&result));
-        lines.finish(done.map_err(Into::into));
-    });
-    respond("application/json", pieces).await
 }
 
 fn shown(backup: &BackupInfo) -> Value {

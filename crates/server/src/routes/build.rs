@@ -13,10 +13,10 @@ use engine::containers::config::UlimitRequest;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::ok;
+use super::{ended_with, ok};
 use crate::bridge::Class;
 use crate::dispatch::{Answer, route_table};
-use crate::errors::{Refusal, chain};
+use crate::errors::Refusal;
 use crate::filters;
 use crate::hangup::Peer;
 use crate::request::Request;
@@ -44,13 +44,7 @@ async fn build(request: Request) -> Answer {
     let mut reader = request.reader();
     let pieces = bridge.produce(Class::Long, move |engine, pieces| {
         let cancel = Arc::new(Cancel::default());
-        let _watched = peer.and_then(|peer| {
-            let cancel = Arc::clone(&cancel);
-            let watched = peer.watch(move || cancel.cancel());
-            watched
-                .inspect_err(|error| tracing::warn!(%error, "a build goes on if its client leaves"))
-                .ok()
-        });
+        let _watched = ended_with(peer, &cancel);
         let lines = Lines::new(pieces, true);
         let built = engine
             .builder
@@ -68,7 +62,7 @@ async fn build(request: Request) -> Answer {
 }
 
 fn told(lines: &Lines, error: &BuildError) {
-    let message = chain(error);
+    let message = engine::chain(error);
     lines.send(&json!({
         "errorDetail": { "code": error.code(), "message": message },
         "error": message,

@@ -1,21 +1,16 @@
 //! `/orlop/v1/drills`: restores that prove backups.
 
-use std::sync::Arc;
-
+use engine::Fault as _;
 use engine::drill::{DrillError, DrillRequest, Drilled, Exercise};
-use engine::{Cancel, Fault as _, Progress as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ok;
 use super::repositories::read;
-use super::schedules::ended_with;
+use super::{long, ok};
 use crate::bridge::Class;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
-use crate::hangup::Peer;
 use crate::request::Request;
-use crate::stream::{Lines, respond};
 
 route_table! {
     ["our own: [drills.md](drills.md)"]
@@ -87,16 +82,9 @@ async fn drill(mut request: Request) -> Answer {
         from: body.backup,
         exercise: body.exercise,
     };
-    let peer = request.inner.extensions().get::<Peer>().cloned();
-    let pieces = request.bridge.produce(Class::Long, move |engine, pieces| {
-        let cancel = Arc::new(Cancel::default());
-        let _watched = ended_with(peer, &cancel);
-        let lines = Lines::new(pieces, true);
-        let done = engine
-            .drills
-            .drill(&wanted, &lines, &cancel)
-            .map(|drilled| lines.result(&shown(&drilled)));
-        lines.finish(done.map_err(Into::into));
-    });
-    respond("application/json", pieces).await
+    long(request, move |engine, lines, cancel| {
+        let drilled = engine.drills.drill(&wanted, lines, cancel)?;
+        Ok(shown(&drilled))
+    })
+    .await
 }

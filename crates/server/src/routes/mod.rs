@@ -11,6 +11,7 @@ pub(crate) mod exec;
 pub(crate) mod extension;
 pub(crate) mod files;
 pub(crate) mod images;
+mod long;
 pub(crate) mod metrics;
 pub(crate) mod networks;
 pub(crate) mod plugins;
@@ -65,6 +66,7 @@ use serde::Serialize;
 
 use crate::dispatch::Answer;
 use crate::stream::Body;
+use long::{ended_with, long};
 
 /// A JSON answer.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {

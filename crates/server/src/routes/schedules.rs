@@ -1,19 +1,15 @@
 //! `/orlop/v1/backup-schedules`: backups that are made by themselves.
 
-use std::sync::Arc;
-
+use engine::Fault as _;
 use engine::schedules::{Outcome, Plan, Schedule, ScheduleError};
-use engine::{Cancel, Fault as _, Progress as _};
 use serde_json::{Value, json};
 
 use super::repositories::read;
-use super::{no_content, ok};
+use super::{long, no_content, ok};
 use crate::bridge::Class;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
-use crate::hangup::Peer;
 use crate::request::Request;
-use crate::stream::{Lines, respond};
 
 route_table! {
     ["our own: [schedules.md](schedules.md)"]
@@ -93,30 +89,9 @@ async fn pause(request: Request) -> Answer {
 /// Runs a schedule now; a client that goes away ends the run.
 async fn run(request: Request) -> Answer {
     let name = request.name();
-    let peer = request.inner.extensions().get::<Peer>().cloned();
-    let pieces = request.bridge.produce(Class::Long, move |engine, pieces| {
-        let cancel = Arc::new(Cancel::default());
-        let _watched = ended_with(peer, &cancel);
-        let lines = Lines::new(pieces, true);
-        let done = engine
-            .schedules
-            .run(&name, &lines, &cancel)
-            .map(|outcome| lines.result(&json!(outcome)));
-        lines.finish(done.map_err(Into::into));
-    });
-    respond("application/json", pieces).await
-}
-
-/// Gives up what was asked for when whoever asked goes away, for as long as what it returns lives.
-pub(super) fn ended_with(
-    peer: Option<Peer>,
-    cancel: &Arc<Cancel>,
-) -> Option<crate::hangup::Watched> {
-    let cancel = Arc::clone(cancel);
-    peer?
-        .watch(move || cancel.cancel())
-        .inspect_err(
-            |error| tracing::warn!(%error, "what was asked for goes on if its client leaves"),
-        )
-        .ok()
+    long(request, move |engine, lines, cancel| {
+        let outcome = engine.schedules.run(&name, lines, cancel)?;
+        Ok(json!(outcome))
+    })
+    .await
 }

@@ -7,6 +7,14 @@
 //!
 //! What archives cannot hold, sockets, stays behind.
 
+use std::sync::Arc;
+
+use registry::{Access, Cancel, Credentials, Repository, Session};
+
+use super::TravelError;
+use crate::engine::Engine;
+use crate::images::{ImageError, Reference};
+
 mod plan;
 mod pull;
 mod push;
@@ -18,3 +26,21 @@ const ARTIFACT_TYPE: &str = "application/vnd.orlop.volume.v1";
 const CONFIG_TYPE: &str = "application/vnd.orlop.volume.config.v1+json";
 /// A label of the volume's, its key behind this.
 const LABEL: &str = "vnd.orlop.volume.label.";
+
+impl Engine {
+    /// Opens the repository that a reference names.
+    fn session<'a>(
+        &'a self,
+        name: &Reference,
+        credentials: Option<&Credentials>,
+        access: &Access,
+        cancel: &Arc<Cancel>,
+    ) -> Result<Session<'a>, TravelError> {
+        let repository = Repository::parse(&name.repository);
+        let registries = &self.images.registries;
+        let endpoint = registries.registry(&repository.host);
+        Ok(registries
+            .open(&endpoint, &repository, credentials, access, cancel)
+            .map_err(ImageError::from)?)
+    }
+}

@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 
-use registry::{Access, Cancel, Credentials, Descriptor, MAX_LAYERS, Repository, Session};
+use registry::{Access, Cancel, Credentials, Descriptor, MAX_LAYERS, Session};
 use serde::Deserialize;
 use volumes::{Arrival, ArriveVolume, Luggage};
 
@@ -53,18 +53,12 @@ impl Engine {
         progress: &dyn Progress,
     ) -> Result<String, TravelError> {
         let name = Reference::parse(&request.reference)?;
-        let repository = Repository::parse(&name.repository);
-        let session = self
-            .images
-            .registries
-            .open(
-                &self.images.registries.registry(&repository.host),
-                &repository,
-                request.credentials.as_ref(),
-                &Access::Pull,
-                &request.cancel,
-            )
-            .map_err(ImageError::from)?;
+        let session = self.session(
+            &name,
+            request.credentials.as_ref(),
+            &Access::Pull,
+            &request.cancel,
+        )?;
         let wanted = name.digest.as_deref().or(name.tag.as_deref());
         let fetched = session
             .manifest(wanted.unwrap_or("latest"), &request.reference)

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use registry::{Access, Begun, Cancel, Credentials, Repository, Session, types};
+use registry::{Access, Begun, Cancel, Credentials, Session, types};
 use serde_json::{Value, json};
 use volumes::Luggage;
 
@@ -85,18 +85,12 @@ impl Engine {
         luggage: &Luggage,
         progress: &dyn Progress,
     ) -> Result<(), TravelError> {
-        let repository = Repository::parse(&name.repository);
-        let session = self
-            .images
-            .registries
-            .open(
-                &self.images.registries.registry(&repository.host),
-                &repository,
-                request.credentials.as_ref(),
-                &Access::Push { from: Vec::new() },
-                &request.cancel,
-            )
-            .map_err(ImageError::from)?;
+        let session = self.session(
+            name,
+            request.credentials.as_ref(),
+            &Access::Push { from: Vec::new() },
+            &request.cancel,
+        )?;
         let tree = self.volumes.readable_snapshot(volume, snapshot)?;
         let read = |source| TravelError::Io {
             action: "read the snapshot",
