@@ -20,6 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("d04_nobody_goes_on", d04),
     ("d05_registries_that_say_nothing", d05),
     ("d06_a_push_ends_with_its_client", d06),
+    ("d07_layers_of_a_removed_image_go_after_a_pull", d07),
 ];
 
 /// Bytes of the upper layer that come before the registry does what it is told.
@@ -149,17 +150,19 @@ fn of_manner(manner: usize, asked: &Asked, layer: &[u8]) -> Reply {
 const REST: &str = "bytes=50000-";
 
 fn d01(scene: &Scene) {
+    // Of its own: what others build keeps layers of a removed image until they are done.
+    let engine = Engine::start(&scene.name("leaves"));
     let stack = Stack::new(scene, "left");
-    drop(stack.pull_until_it_stalls(scene, &scene.engine));
+    drop(stack.pull_until_it_stalls(scene, &engine));
     stack.behave(HONEST);
-    stack.pull_the_rest(scene, &scene.engine, "left");
+    stack.pull_the_rest(scene, &engine, "left");
     assert_eq!(stack.asked(&stack.lower), [""], "it was complete");
     assert_eq!(stack.asked(&stack.upper), ["", REST], "each byte once");
     // A registry that does not know parts sends all of it.
     stack.behave(HOLDS);
-    drop(stack.pull_until_it_stalls(scene, &scene.engine));
+    drop(stack.pull_until_it_stalls(scene, &engine));
     stack.behave(WITHOUT_RANGES);
-    stack.pull_the_rest(scene, &scene.engine, "left");
+    stack.pull_the_rest(scene, &engine, "left");
     assert_eq!(stack.asked(&stack.upper)[2..], ["", REST]);
 }
 
@@ -380,4 +383,21 @@ fn d06(scene: &Scene) {
     assert!(!*silence.ended.lock().unwrap());
     silence.end();
     scene.run(&format!("rmi {ours}")).ok();
+}
+
+fn d07(scene: &Scene) {
+    let engine = Engine::start(&scene.name("sweeps"));
+    let layers = || fs::read_dir(engine.root.join("layers")).unwrap().count();
+    let none = layers();
+    let stack = Stack::new(scene, "sweeps");
+    let pull = stack.pull_until_it_stalls(scene, &engine);
+    let pulled = layers();
+    let archive = scene.directory("sweeps").join("image.tar");
+    fs::write(&archive, tar(scene, "sweeps-other")).unwrap();
+    let run = |words: &[&str]| scene.client.run(&engine, words);
+    run(&["import", archive.to_str().unwrap(), "other"]).ok();
+    run(&["rmi", "other"]).ok();
+    assert_eq!(layers(), pulled + 1, "the pull may count on any layer");
+    drop(pull);
+    testkit::until("no layer is left", || (layers() == none).then_some(()));
 }

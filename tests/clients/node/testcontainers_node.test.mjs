@@ -58,7 +58,10 @@ test('exec, logs, files', async () => {
     assert.deepEqual([ran.exitCode, ran.output], [0, 'b\ncopied']);
     assert.equal((await container.exec(['false'])).exitCode, 1);
     const stream = await container.logs();
+    // The library takes its reference to the stream's socket away: node itself would end before the first line comes.
+    const awake = setInterval(() => {}, 1000);
     const line = await new Promise((resolve) => stream.once('data', resolve));
+    clearInterval(awake);
     assert.match(String(line), /up/);
     await container.restart();
   } finally {

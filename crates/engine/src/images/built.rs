@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLockReadGuard};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use store::LayerId;
@@ -173,11 +173,6 @@ pub(crate) fn chain(blocks: &[Block]) -> Result<String, Arc<ImageError>> {
 }
 
 impl Images {
-    /// No layer is swept as long as this is held.
-    pub(crate) fn hold(&self) -> RwLockReadGuard<'_, ()> {
-        self.building.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn base(&self, reference: &str) -> Result<Base, ImageError> {
         let row = self.find(reference)?.row;
         let document = ImageConfig::parse(&row.config)?;

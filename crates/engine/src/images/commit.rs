@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use std::sync::PoisonError;
-
 use jiff::Timestamp;
 
 use super::config::{History, ImageConfig, host_architecture};
@@ -31,7 +29,7 @@ impl Images {
         commit: &CommitLayer<'_>,
         write_layer: &mut (dyn FnMut(&mut (dyn Write + Send)) -> std::io::Result<()> + Send),
     ) -> Result<String, ImageError> {
-        let _building = self.building.read().unwrap_or_else(PoisonError::into_inner);
+        let _building = self.hold();
         let (row, layers) = self.with_layers(commit.parent)?;
         let mut document = ImageConfig::parse(&row.config)?;
         let failed = |source| ImageError::Io {

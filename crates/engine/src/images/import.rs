@@ -2,8 +2,6 @@
 
 use std::io::Read;
 
-use std::sync::PoisonError;
-
 use jiff::Timestamp;
 
 use super::config::{History, ImageConfig, RootFs, host_architecture};
@@ -52,7 +50,7 @@ impl Images {
             }
             None => ("linux".to_owned(), host_architecture().to_owned()),
         };
-        let _building = self.building.read().unwrap_or_else(PoisonError::into_inner);
+        let _building = self.hold();
         let counted = CountingReader::new(tar, "", "Importing", progress);
         let mut plain =
             archive::decompress(counted).map_err(|error| ImageError::Invalid(error.to_string()))?;

@@ -265,27 +265,6 @@ impl Images {
             .write(|tx| Ok::<_, ImageError>(tx.delete_layer(id)?))
     }
 
-    /// Removes ready layers that no image holds, topmost first; returns the bytes that became free.
-    pub(super) fn sweep_layers(&self) -> Result<u64, ImageError> {
-        // Whoever builds an image right now may count on layers that no image holds yet; the next sweep will see.
-        let Ok(_alone) = self.building.try_write() else {
-            return Ok(0);
-        };
-        let mut freed = 0;
-        loop {
-            let unused = self
-                .store
-                .read(|tx| Ok::<_, ImageError>(tx.unused_layers()?))?;
-            if unused.is_empty() {
-                return Ok(freed);
-            }
-            for row in unused {
-                self.drop_layer(row.id)?;
-                freed += row.size;
-            }
-        }
-    }
-
     /// Undoes what an engine left unfinished.
     pub(super) fn recover_layers(&self) -> Result<Vec<String>, ImageError> {
         let rows = self.store.read(|tx| Ok::<_, ImageError>(tx.layers()?))?;

@@ -7,8 +7,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use std::sync::PoisonError;
-
 use registry::{Descriptor, Document, Fetched};
 use rustix::fs::OFlags;
 use serde::Deserialize;
@@ -70,7 +68,7 @@ impl Images {
         tar: &mut (dyn Read + Send),
         progress: &dyn Progress,
     ) -> Result<Vec<String>, ImageError> {
-        let _building = self.building.read().unwrap_or_else(PoisonError::into_inner);
+        let _building = self.hold();
         let staged = self.stage(tar, progress)?;
         let planned = staged.plan()?;
         if planned.is_empty() {

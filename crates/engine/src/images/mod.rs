@@ -3,7 +3,7 @@
 //! Layers are a cache: an image can be loaded again, so unlike volumes they may be removed when nothing refers to them.
 
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use store::{Paths, Store};
 
@@ -31,6 +31,7 @@ mod reference;
 mod remove;
 mod room;
 mod save;
+mod sweep;
 mod tag;
 
 pub use changes::apply_changes;
@@ -55,7 +56,7 @@ pub struct Images {
     pub(crate) paths: Arc<Paths>,
     pub(crate) events: Events,
     /// Read-held while an image is put together, so that no layer it counts on is swept.
-    building: RwLock<()>,
+    building: sweep::Building,
     pub(crate) registries: ::registry::Client,
     /// Layers that are being fetched, so that nobody fetches them a second time.
     fetching: pull::Claims,
@@ -162,7 +163,7 @@ impl Images {
             store,
             paths,
             events,
-            building: RwLock::new(()),
+            building: sweep::Building::default(),
             registries: ::registry::Client::new(registries)?,
             fetching: pull::Claims::default(),
             downloads: downloads::Downloads::default(),

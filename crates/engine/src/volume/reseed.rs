@@ -193,7 +193,12 @@ impl Containers {
             if user.destination != seed.path || !user.rw {
                 continue;
             }
-            let row = self.find(&user.container)?;
+            let row = match self.find(&user.container) {
+                Ok(row) => row,
+                // It was removed meanwhile.
+                Err(ContainerError::NoSuch(_)) => continue,
+                Err(error) => return Err(error),
+            };
             if row.image_id != seed.image_id && row.status().is_ok() {
                 found.push(Drift {
                     container: row.id,

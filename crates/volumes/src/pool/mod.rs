@@ -170,7 +170,11 @@ impl Volumes {
         let rows = self.store.read(|tx| tx.pools())?;
         let mut pools = vec![self.state_directory()?];
         for row in rows.into_iter().filter(|row| row.state == PoolState::Ready) {
-            pools.push(self.shown_pool(row)?);
+            let pool = self.shown_pool(row)?;
+            // It may have been removed meanwhile.
+            if pool.down.is_none() || self.pool_row(&pool.name).is_ok() {
+                pools.push(pool);
+            }
         }
         Ok(pools)
     }
@@ -233,15 +237,6 @@ impl Volumes {
                 "the description of a pool is not up to date"
             );
         }
-    }
-
-    /// Names of pools by id.
-    ///
-    /// # Errors
-    /// [`PoolError::Store`].
-    pub fn pool_names(&self) -> Result<BTreeMap<PoolId, String>, PoolError> {
-        let rows = self.store.read(|tx| tx.pools())?;
-        Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
     }
 
     /// The pool for a new volume: the one that was asked for, or the default one; `None`: the state directory.
@@ -333,11 +328,13 @@ impl Volumes {
     fn shown_pool(&self, row: PoolRow) -> Result<Pool, PoolError> {
         let path = self.paths.pool_volumes(&row.id);
         let volumes = self.store.read(|tx| tx.volumes_in_pool(&row.id))?;
-        let down = self.must_be_up(&row).err().map(|error| error.to_string());
-        let (room, abilities) = if down.is_none() {
-            (Some(room(&path)?), Local.abilities_in(&path)?)
-        } else {
-            (None, None)
+        let seen = self.must_be_up(&row).and_then(|()| {
+            let abilities = Local.abilities_in(&path)?;
+            Ok((room(&path)?, abilities))
+        });
+        let (down, room, abilities) = match seen {
+            Ok((room, abilities)) => (None, Some(room), abilities),
+            Err(error) => (Some(error.to_string()), None, None),
         };
         Ok(Pool {
             is_default: self.default_pool()?.as_ref() == Some(&row.id),

@@ -9,7 +9,7 @@
 //! which the next pull goes on with.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use registry::{
     Access, Cancel, Credentials, Document, Fetched, Manifest, Platform, RegistryError, Repository,
@@ -165,10 +165,7 @@ impl Pull<'_> {
         let path = Repository::parse(&name.repository).path;
         self.progress
             .status(reference, &format!("Pulling from {path}"));
-        let _building = images
-            .building
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _building = images.hold();
         let (fetched, manifest) = self.image_behind(&found, &shown)?;
         let config = self.session.document(&manifest.config)?;
         let document = ImageConfig::parse(&config)?;

@@ -211,9 +211,7 @@ impl Look<'_> {
                 );
             }
         }
-        // The state directory is there.
-        for name in self.engine.volumes.pool_names()?.into_values() {
-            let pool = self.engine.volumes.pool(&name)?;
+        for pool in self.engine.volumes.pools()? {
             if let Some(why) = pool.down {
                 self.found(
                     "missing-pool",
