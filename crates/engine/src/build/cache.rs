@@ -169,27 +169,30 @@ impl Builder {
             }
             chosen.push(entry);
         }
-        let mut pruned = PrunedBuilds::default();
-        let layers: Vec<LayerId> = chosen
-            .iter()
-            .filter_map(|entry| match entry.source {
-                Source::Step(layer) => layer,
-                Source::Directory(_) => None,
-            })
-            .collect();
-        self.store.write(|tx| {
-            for entry in &chosen {
-                if let Source::Step(_) = entry.source {
+        let chosen = self.store.write(|tx| {
+            let (mut forgotten, mut layers) = (Vec::new(), Vec::new());
+            for entry in chosen {
+                if let Source::Step(layer) = entry.source {
+                    // A build that ended since may have given it to an image.
+                    if !request.all
+                        && let Some(layer) = layer
+                        && tx.images_with_layer(layer)? > 0
+                    {
+                        continue;
+                    }
                     tx.delete_build_record(&entry.key)?;
+                    layers.extend(layer);
                 }
+                forgotten.push(entry);
             }
             for record in tx.build_records()? {
                 if record.alias && record.layer.is_none_or(|layer| layers.contains(&layer)) {
                     tx.delete_build_record(&record.key)?;
                 }
             }
-            Ok::<_, BuildError>(())
+            Ok::<_, BuildError>(forgotten)
         })?;
+        let mut pruned = PrunedBuilds::default();
         sys::fault::step("build-prune:forgotten");
         for entry in &chosen {
             if let Source::Directory(id) = entry.source
