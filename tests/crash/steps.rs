@@ -42,7 +42,9 @@ fn without_backup(scene: &Scene) {
     scene.run("volume rm --now made").ok();
     scene.run("backup rm-repo repo").ok();
     fs::remove_dir_all(scene.engine.root.with_extension("repository")).unwrap();
+    fs::remove_file(scene.engine.root.with_extension("password")).unwrap();
 }
+
 /// To the same engine: both ends die at once.
 const COPY: &str = "volume copy made SOCKET/copied";
 const MOVE: &str = "volume move --stop made SOCKET/gone";
