@@ -4,6 +4,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 
 use super::drill::ExerciseArgs;
+use super::forget::KeepArgs;
 use super::{long, short, size, text, warn};
 use crate::commands::volume::snapshot::{AroundArgs, seconds};
 use crate::commands::volume::when;
@@ -75,24 +76,8 @@ pub(crate) struct SetArgs {
     /// Begin up to so much later, at a time of its own
     #[arg(long, value_name = "duration")]
     jitter: Option<String>,
-    /// Keep the newest of each of so many days
-    #[arg(long, value_name = "number", default_value_t = 0)]
-    keep_daily: u32,
-    /// Keep the newest of each of so many hours
-    #[arg(long, value_name = "number", default_value_t = 0)]
-    keep_hourly: u32,
-    /// Keep so many of the newest
-    #[arg(long, value_name = "number", default_value_t = 0)]
-    keep_last: u32,
-    /// Keep the newest of each of so many months
-    #[arg(long, value_name = "number", default_value_t = 0)]
-    keep_monthly: u32,
-    /// Keep the newest of each of so many weeks
-    #[arg(long, value_name = "number", default_value_t = 0)]
-    keep_weekly: u32,
-    /// Keep the newest of each of so many years
-    #[arg(long, value_name = "number", default_value_t = 0)]
-    keep_yearly: u32,
+    #[command(flatten)]
+    keep: KeepArgs,
     /// Volumes that have all of these labels ("key" or "key=value")
     #[arg(long, value_name = "list")]
     label: Vec<String>,
@@ -124,14 +109,7 @@ impl SetArgs {
             "To": self.to.as_deref().unwrap_or_default(),
             "Zone": self.zone.as_deref().unwrap_or_default(),
             "Tags": self.tag,
-            "Keep": {
-                "Last": self.keep_last,
-                "Hourly": self.keep_hourly,
-                "Daily": self.keep_daily,
-                "Weekly": self.keep_weekly,
-                "Monthly": self.keep_monthly,
-                "Yearly": self.keep_yearly,
-            },
+            "Keep": self.keep.json()?,
         });
         if let Some(cron) = &self.cron {
             plan["Cron"] = json!(cron);
