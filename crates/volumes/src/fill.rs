@@ -217,15 +217,7 @@ impl Fill {
                     "set the attributes of",
                     volumes.paths.volume_content(&row.id),
                 ))?;
-                let progress = |unpacked: archive::Unpacked| made(unpacked.entries);
-                let options = archive::UnpackOptions {
-                    progress: Some(&progress),
-                    ..archive::UnpackOptions::default()
-                };
-                archive::unpack(tar, root, &options).map_err(|source| VolumeError::Import {
-                    name: self.name.clone(),
-                    source,
-                })?;
+                unpack_telling(tar, root, &self.name, made)?;
             }
         }
         Ok(())
@@ -329,6 +321,33 @@ impl Operation for Fill {
     fn abandon(&self, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {
         Ok(())
     }
+}
+
+/// Unpacks a plain archive into the directory `root` of a volume called `name`, writing back while it does.
+pub(crate) fn unpack(tar: impl Read + Send, root: &OwnedFd, name: &str) -> Result<(), VolumeError> {
+    sys::writeback::during(root.as_fd(), |made| {
+        unpack_telling(tar, root.as_fd(), name, made)
+    })
+    .map_err(VolumeError::io("write", name))?
+}
+
+fn unpack_telling(
+    tar: impl Read,
+    root: BorrowedFd<'_>,
+    name: &str,
+    made: &(dyn Fn(u64) + Sync),
+) -> Result<(), VolumeError> {
+    let progress = |unpacked: archive::Unpacked| made(unpacked.entries);
+    let options = archive::UnpackOptions {
+        progress: Some(&progress),
+        ..archive::UnpackOptions::default()
+    };
+    archive::unpack(tar, root, &options)
+        .map(drop)
+        .map_err(|source| VolumeError::Import {
+            name: name.to_owned(),
+            source,
+        })
 }
 
 /// Takes everything out of the staged directory `path` that is not chosen. Directories that only lead to something look

@@ -3,19 +3,22 @@
 //! As with `tar -x`, files of the archive replace those of the same name and others stay; the volume's root changes
 //! only if the archive has an entry for it. The steps are those of [`crate::fill`].
 //!
-//! A volume that is not there is made first if the archive says of itself what it was exported from
-//! ([`crate::passport`]); one that is there keeps its own labels, driver and limits. If the archive then turns out to be
-//! broken the new volume goes again; a crash at that moment can leave it, empty.
+//! A volume that is not there is made if the archive says of itself what it was exported from ([`crate::passport`]): it is
+//! seen once it has all of the contents, and the steps are those of [`crate::receive`]. One that is there keeps its own
+//! labels, driver and limits.
 
+use std::error::Error;
 use std::io::{self, Read};
+use std::path::Path;
 
 use archive::CompressionError;
 
-use crate::fill::{Source, Wish};
+use crate::fill::{Source, Wish, unpack};
 use crate::merge::Existing;
 use crate::mount::IMPORT;
 use crate::passport::Passport;
-use crate::{Disposal, VolumeError, Volumes, held};
+use crate::receive::Received;
+use crate::{VolumeError, Volumes, held, open_directory};
 
 /// What an import did beside its contents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,10 +58,21 @@ impl Volumes {
                 let (annotations, whole) = archive::annotations(plain).map_err(broken)?;
                 let passport = Passport::among(&annotations).ok_or(absent)?;
                 let (request, warnings) = passport.request(name);
-                let created = self.create(request)?.fresh;
-                self.unpack_into(name, Box::new(whole))
-                    .inspect_err(|error| self.take_back(name, created, error))?;
-                Ok(Imported { created, warnings })
+                let received = Received {
+                    event: Some(("import".to_owned(), String::new())),
+                    ..Received::default()
+                };
+                let mut whole = Some(whole);
+                let mut filling = |content: &Path| -> Result<(), Box<dyn Error + Send + Sync>> {
+                    let whole = whole.take().expect("a volume is filled once");
+                    let root = open_directory(content).map_err(VolumeError::io("open", content))?;
+                    Ok(unpack(whole, &root, name)?)
+                };
+                self.receive(request, received, &mut filling).map_err(own)?;
+                Ok(Imported {
+                    created: true,
+                    warnings,
+                })
             }
             Err(other) => Err(other),
         }
@@ -82,14 +96,14 @@ impl Volumes {
         let detached = self.detach(&row, IMPORT);
         imported.and(detached)
     }
+}
 
-    /// Removes the volume that an import has made in vain, unless a part of the archive is in it.
-    fn take_back(&self, name: &str, created: bool, why: &VolumeError) {
-        if created
-            && !matches!(why, VolumeError::Merge { .. })
-            && let Err(error) = self.dispose(name, true, Disposal::Now)
-        {
-            tracing::warn!(volume = name, %error, "the volume that a failed import has made stays");
-        }
+/// What the filling above returned is one of ours.
+fn own(error: VolumeError) -> VolumeError {
+    match error {
+        VolumeError::Received { name, source } => source
+            .downcast::<VolumeError>()
+            .map_or_else(|source| VolumeError::Received { name, source }, |own| *own),
+        other => other,
     }
 }

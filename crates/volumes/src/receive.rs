@@ -3,8 +3,8 @@
 //! Steps of the journaled operation:
 //! 1. begin: row `creating`; the name is taken
 //! 2. `build`: as `create` does it
-//! 3. `fill`: the caller writes the content; it is synced
-//! 4. commit, with step 3's record: row `ready`
+//! 3. `fill`: the caller writes the content, bound by the volume's limits; it is synced
+//! 4. commit, with step 3's record: row `ready`, and with it what else the caller wants to be so from the beginning
 //!
 //! Before 4 everything is undone: nobody has seen the volume, and what was written is a copy of something.
 
@@ -23,6 +23,15 @@ use crate::{
     CreateVolume, Volume, VolumeAction, VolumeError, Volumes, description, held, link, place,
 };
 
+/// What a received volume is from the moment at which it is seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Received {
+    pub protected: bool,
+    /// What its history says beside its creation: action and detail.
+    pub event: Option<(String, String)>,
+}
+
 /// Writes a content into an empty directory that it is given. The error is handed back as it is.
 pub type Filling<'a> = dyn FnMut(&Path) -> Result<(), Box<dyn Error + Send + Sync>> + 'a;
 
@@ -36,6 +45,7 @@ impl Volumes {
     pub fn receive(
         &self,
         request: CreateVolume,
+        received: Received,
         filling: &mut Filling<'_>,
     ) -> Result<Volume, VolumeError> {
         let name = request.name.unwrap_or_default();
@@ -48,7 +58,7 @@ impl Volumes {
             request.labels,
             false,
         )?;
-        let receive = Receive { create };
+        let receive = Receive { create, received };
         let context = Context {
             volumes: self,
             filling: Some(RefCell::new(filling)),
@@ -83,9 +93,11 @@ impl<'a> Context<'a> {
 
 /// The journaled operation.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(transparent)]
 pub(crate) struct Receive {
+    #[serde(flatten)]
     create: Create,
+    #[serde(default)]
+    received: Received,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +113,17 @@ impl Receive {
         let Some(filling) = &context.filling else {
             return Ok(());
         };
+        // With it, ext4 would let us write beyond the volume's limit.
+        let bounded = sys::capability::bit("CAP_SYS_RESOURCE").unwrap_or_default();
+        let bounded = sys::capability::without(bounded).map_err(VolumeError::io(
+            "be bound by the limit of",
+            &self.create.name,
+        ))?;
         (filling.borrow_mut())(&content).map_err(|source| VolumeError::Received {
             name: self.create.name.clone(),
             source,
         })?;
+        drop(bounded);
         self.with_driver(volumes, |driver| {
             driver.settle(&content, Access::Writable, Replica::Files { bytes: 0 })
         })
@@ -159,7 +178,18 @@ impl Operation for Receive {
     fn record(&self, step: Step, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
         match step {
             Step::Build => Ok(()),
-            Step::Fill => self.create.record(create::Step::Build, tx),
+            Step::Fill => {
+                self.create.record(create::Step::Build, tx)?;
+                let id = self.create.id();
+                if self.received.protected {
+                    tx.set_volume_protected(id, true)?;
+                }
+                if let Some((action, detail)) = &self.received.event {
+                    let now = jiff::Timestamp::now().to_string();
+                    tx.insert_volume_event(id, &now, action, detail)?;
+                }
+                Ok(())
+            }
         }
     }
 

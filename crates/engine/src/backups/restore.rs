@@ -11,6 +11,7 @@ use std::path::Path;
 use backup::{Backup, Repository, Restored};
 use jiff::Timestamp;
 use store::RepositoryRow;
+use volumes::receive::Received;
 use volumes::{CreateVolume, RestoreFrom, SnapshotError, VolumeError};
 
 use super::manifest::{DATA, VOLUME, VolumeManifest, parse};
@@ -20,6 +21,9 @@ use super::watch::Watching;
 use super::{BackupError, Backups, hex};
 use crate::cancel::Cancel;
 use crate::progress::Progress;
+
+/// What events and histories call it.
+const RESTORE: &str = "restore";
 
 /// What shall be restored, and to where.
 #[derive(Debug, Clone, Default)]
@@ -157,7 +161,11 @@ impl Backups {
             ..CreateVolume::default()
         };
         let mut written = None;
-        let received = self.volumes.receive(create, &mut |tree: &Path| {
+        let as_was = Received {
+            protected: manifest.protected,
+            event: Some((RESTORE.to_owned(), Self::told(found))),
+        };
+        let received = self.volumes.receive(create, as_was, &mut |tree: &Path| {
             written = Some(Self::write(found, name, tree, progress, cancel)?);
             Ok(())
         });
@@ -166,10 +174,7 @@ impl Backups {
             VolumeError::NameTaken(name) => BackupError::VolumeExists(name),
             error => error.into(),
         })?;
-        if manifest.protected {
-            self.volumes.protect(name, true)?;
-        }
-        self.restored(found, name, written, None, warnings)
+        Ok(self.restored(found, name, written, None, warnings))
     }
 
     fn restore_over(
@@ -209,7 +214,18 @@ impl Backups {
                 return Err(error.into());
             }
         };
-        self.restored(found, name, written, turned.kept, turned.warnings)
+        let volume = self.volumes.get(name)?;
+        if let Some(volume) = &volume.id {
+            let now = Timestamp::now().to_string();
+            self.store
+                .write(|tx| tx.insert_volume_event(volume, &now, RESTORE, &Self::told(found)))?;
+        }
+        Ok(self.restored(found, name, written, turned.kept, turned.warnings))
+    }
+
+    /// What the history of the volume says of it.
+    fn told(found: &Found<'_>) -> String {
+        format!("{:.8} from {}", hex(found.backup.id), found.row.name)
     }
 
     fn write(
@@ -232,17 +248,10 @@ impl Backups {
         written: Option<Restored>,
         kept: Option<String>,
         mut warnings: Vec<String>,
-    ) -> Result<RestoredVolume, BackupError> {
+    ) -> RestoredVolume {
         let id = hex(found.backup.id);
-        let volume = self.volumes.get(name)?;
-        if let Some(volume) = &volume.id {
-            let detail = format!("{id:.8} from {}", found.row.name);
-            let now = Timestamp::now().to_string();
-            self.store
-                .write(|tx| tx.insert_volume_event(volume, &now, "restore", &detail))?;
-        }
         self.tell(
-            "restore",
+            RESTORE,
             name,
             &[("repository", &found.row.name), ("backup", &id)],
         );
@@ -250,7 +259,7 @@ impl Backups {
             .as_ref()
             .map_or((0, 0), |written| (written.files, written.bytes));
         warnings.extend(written.iter().flat_map(|written| losses(name, written)));
-        Ok(RestoredVolume {
+        RestoredVolume {
             volume: name.to_owned(),
             repository: found.row.name.clone(),
             backup: id,
@@ -259,7 +268,7 @@ impl Backups {
             bytes,
             kept,
             warnings,
-        })
+        }
     }
 
     /// The options that a volume like the one in the backup has here, where its bytes lie on this host.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use sys::fault::{Action, at_step, fail_nth};
+use volumes::receive::Received;
 use volumes::snapshot::Unheld;
 use volumes::{
     ArriveVolume, CloneVolume, CreatePool, CreateSnapshots, CreateVolume, PoolError, PruneRequest,
@@ -175,6 +176,21 @@ const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "import into a new volume",
+        kinds: &["volume-receive"],
+        prepare: |_| {},
+        act: |opened, _| {
+            let mut tar = Vec::new();
+            opened
+                .volumes
+                .export("old", archive::Compressed::Not, &mut tar)?;
+            opened
+                .volumes
+                .import("new", &mut Cursor::new(tar))
+                .map(drop)
+        },
+    },
+    Case {
         name: "snapshot",
         kinds: &["snapshot-create"],
         prepare: |_| {},
@@ -232,7 +248,10 @@ const CASES: &[Case] = &[
         prepare: |_| {},
         act: |opened, _| {
             let mut filling = received;
-            opened.volumes.receive(named("new"), &mut filling).map(drop)
+            opened
+                .volumes
+                .receive(named("new"), Received::default(), &mut filling)
+                .map(drop)
         },
     },
     Case {
@@ -245,7 +264,10 @@ const CASES: &[Case] = &[
                 ..named("new")
             };
             let mut filling = received;
-            opened.volumes.receive(create, &mut filling).map(drop)
+            opened
+                .volumes
+                .receive(create, Received::default(), &mut filling)
+                .map(drop)
         },
     },
     Case {
