@@ -19,10 +19,7 @@ pub(super) fn start(schedules: &Arc<Schedules>) -> Result<(), ScheduleError> {
     schedules
         .clock
         .start("schedules", schedules, |schedules| {
-            look(schedules, Timestamp::now()).unwrap_or_else(|error| {
-                tracing::error!(%error, "schedules of backups cannot be kept");
-                LOOK
-            })
+            look(schedules, Timestamp::now())
         })
         .map_err(ScheduleError::Thread)
 }
@@ -31,7 +28,12 @@ pub(super) fn start(schedules: &Arc<Schedules>) -> Result<(), ScheduleError> {
 fn look(schedules: &Arc<Schedules>, now: Timestamp) -> Result<Duration, ScheduleError> {
     let all = schedules.list()?;
     let mut sleep = if all.is_empty() { IDLE } else { LOOK };
-    for schedule in all {
+    for mut schedule in all {
+        if schedule.state.running_since.is_some()
+            && let Some(ended) = schedules.ended_unrecorded(&schedule.name)?
+        {
+            schedule.state = ended;
+        }
         let when = When::of(&schedule.plan)?;
         match schedule.state.decide(&schedule.name, &when, now) {
             Decision::Run { due } => begin(schedules, &schedule.name, &schedule.plan.to, due)?,

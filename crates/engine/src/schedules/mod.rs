@@ -34,6 +34,10 @@ pub use state::{Outcome, State, VolumeOutcome};
 use state::Decision;
 use when::When;
 
+/// Why a run was cut off.
+const ENGINE_ENDED: &str = "the engine ended while the backup was made";
+const UNRECORDED: &str = "how the backup ended could not be recorded";
+
 /// What a schedule does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -149,7 +153,7 @@ impl Schedules {
         let mut sentences = Vec::new();
         for schedule in schedules.list()? {
             let mut state = schedule.state;
-            if state.cut_off(Timestamp::now()) {
+            if state.cut_off(ENGINE_ENDED, Timestamp::now()) {
                 schedules.record(&schedule.name, &state)?;
                 sentences.push(format!(
                     "a run of backup schedule {} was cut off and is made up for",
@@ -284,6 +288,21 @@ impl Schedules {
                     text => BackupError::NoSuchRepository(text.to_owned()),
                 })
             })
+    }
+
+    /// A run that is under way by its record, and that nobody is busy with: its end could not be recorded, as on a full
+    /// disk. It counts as failed; what the schedule is now.
+    fn ended_unrecorded(&self, name: &str) -> Result<Option<State>, ScheduleError> {
+        // Held, so that a run neither begins nor ends: it is recorded while it is busy.
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if busy.values().any(|(schedule, _)| schedule == name) {
+            return Ok(None);
+        }
+        let mut state = self.get(name)?.state;
+        if state.cut_off(UNRECORDED, Timestamp::now()) {
+            self.record(name, &state)?;
+        }
+        Ok(Some(state))
     }
 
     fn record(&self, name: &str, state: &State) -> Result<(), ScheduleError> {

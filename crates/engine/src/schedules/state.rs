@@ -1,8 +1,8 @@
 //! What became of a schedule, and what follows from it for now.
 //!
 //! A time that is due is dealt with once: whatever was missed meanwhile is one run. A run that failed is tried again after
-//! a pause that doubles, until it succeeds or the next time is due. A run that an engine's end cut off counts as failed
-//! and is tried again at once.
+//! a pause that doubles, until it succeeds or the next time is due. A run that an engine's end cut off, or whose end could
+//! not be recorded, counts as failed and is tried again at once.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -148,15 +148,15 @@ impl State {
         self.last = Some(outcome);
     }
 
-    /// An engine has ended while a run was under way; whether one was.
-    pub(super) fn cut_off(&mut self, now: Timestamp) -> bool {
+    /// A run that the record says is under way is not: `why`. It is made up for at once. Whether the record says so.
+    pub(super) fn cut_off(&mut self, why: &str, now: Timestamp) -> bool {
         let Some(began) = self.running_since.clone() else {
             return false;
         };
         let outcome = Outcome {
             began,
             ended: now.to_string(),
-            error: Some("the engine ended while the backup was made".to_owned()),
+            error: Some(why.to_owned()),
             ..Outcome::default()
         };
         self.end(outcome, now);
@@ -266,12 +266,12 @@ mod tests {
         let when = daily();
         let due = time("2026-11-02T03:00:00Z");
         let mut state = since("2026-11-01T12:00:00Z");
-        assert!(!state.clone().cut_off(due));
+        assert!(!state.clone().cut_off("x", due));
         state.begin(Some(due), due);
         let text = serde_json::to_string(&state).expect("plain data");
         let mut state: State = serde_json::from_str(&text).expect("reads back");
         let later = time("2026-11-02T09:00:00Z");
-        assert!(state.cut_off(later));
+        assert!(state.cut_off("x", later));
         assert!(state.last.as_ref().is_some_and(|last| last.error.is_some()));
         assert_eq!(state.decide(NAME, &when, later), Decision::Run { due });
     }

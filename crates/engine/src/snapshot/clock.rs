@@ -24,10 +24,7 @@ pub(super) fn start(snapshots: &Arc<Snapshots>) -> Result<(), TurnBackError> {
     snapshots
         .clock
         .start("snapshots", snapshots, move |snapshots| {
-            snapshots.look(&mut failed).unwrap_or_else(|error| {
-                tracing::error!(%error, "schedules cannot be kept");
-                LOOK
-            })
+            snapshots.look(&mut failed)
         })
         .map_err(TurnBackError::Thread)
 }
