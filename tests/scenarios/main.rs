@@ -20,6 +20,7 @@ use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Client, Engine, Host, Output, Running, Terminal};
 
 mod backup;
+mod backup_care;
 mod backups;
 mod build;
 mod build_sources;
@@ -252,6 +253,7 @@ fn main() {
     let own = [
         snapshots::OWN,
         backups::OWN,
+        backup_care::OWN,
         consistency::OWN,
         server_backups::OWN,
         schedules::OWN,

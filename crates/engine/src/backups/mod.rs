@@ -3,7 +3,7 @@
 //! The crate [`backup`] knows repositories and nothing of volumes; here they meet:
 //!
 //! * [`repositories`] - repositories by name, and what opens them ([`secret`]);
-//! * [`save`] - volumes, at one instant, with what is known of them ([`manifest`]);
+//! * [`save`] - volumes, at one instant, with what is known of them ([`manifest`]), one at a time ([`turn`]);
 //! * [`restore`] and [`stack`] - a volume, or all of a group with their containers, from a backup;
 //! * [`reference`] - `REPOSITORY:VOLUME@…`, and the backup that it names;
 //! * [`read`] - lists, single files; [`forget`] by the rules of [`retention`]; [`verify`].
@@ -37,6 +37,7 @@ mod retention;
 mod save;
 mod secret;
 mod stack;
+mod turn;
 mod verify;
 mod watch;
 
@@ -64,6 +65,7 @@ pub struct Backups {
     events: Events,
     /// Shared by who reads a repository or adds to it, alone with who takes away.
     busy: Mutex<HashMap<RepositoryId, Arc<RwLock<()>>>>,
+    turns: turn::Turns,
 }
 
 impl Backups {
@@ -85,6 +87,7 @@ impl Backups {
             paths: Arc::clone(&containers.paths),
             events: containers.events.clone(),
             busy: Mutex::default(),
+            turns: turn::Turns::default(),
         });
         let mut sentences = backups.recover_saves()?;
         sentences.extend(backups.sweep_secrets()?);

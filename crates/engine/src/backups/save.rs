@@ -1,7 +1,8 @@
 //! `backup`: volumes, all as they were at one instant, into a repository.
 //!
 //! Steps:
-//! 1. the repository is opened: what keeps it from being reached holds up nobody who writes
+//! 1. the turn of these volumes at the repository is waited for, and the repository is opened: what keeps it from being
+//!    reached holds up nobody who writes
 //! 2. snapshots of all volumes at one instant, on a rung of the ladder of [`crate::snapshot`]; writers go on
 //! 3. each snapshot is leased and saved; what becomes a backup is listed and noted at once
 //! 4. leases and snapshots go
@@ -21,6 +22,7 @@ use volumes::{Snapshot, Volume};
 use super::manifest::{CONTAINERS, VOLUME, text};
 use super::reference::path_of;
 use super::repositories::host_name;
+use super::turn::Turn;
 use super::watch::Watching;
 use super::{BackupError, Backups, hex};
 use crate::cancel::Cancel;
@@ -124,6 +126,7 @@ impl Backups {
         let names = self.chosen(request)?;
         let row = self.pick(request.to.as_deref())?;
         let (snapshots, live) = self.divided(&names, &request.around)?;
+        let _turn = self.turn(&row, &names, progress, cancel)?;
         let lock = self.lock_of(&row);
         let _shared = lock
             .read()
@@ -156,6 +159,28 @@ impl Backups {
         saved?;
         done.warnings.extend(tidied);
         Ok(done)
+    }
+
+    /// Two backups of a volume to one repository would store what is new in it twice, and either might be the parent of the
+    /// other.
+    fn turn(
+        &self,
+        row: &RepositoryRow,
+        names: &[String],
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Turn, BackupError> {
+        let mut keys = Vec::new();
+        for name in names {
+            let volume = self.volumes.get(name)?;
+            // A volume that is renamed meanwhile is the same; one whose bytes are elsewhere has its name alone.
+            keys.push(volume.id.map_or(volume.name, |id| id.as_str().to_owned()));
+        }
+        self.turns
+            .take(&row.id, &keys, cancel, |which| {
+                progress.status(&names[which], "Waiting for another backup");
+            })
+            .ok_or(BackupError::Cancelled)
     }
 
     /// Names of the volumes that a request means, in order.
