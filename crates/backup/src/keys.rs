@@ -25,7 +25,7 @@ pub struct Key {
 }
 
 #[derive(Deserialize)]
-struct About {
+pub(crate) struct About {
     #[serde(default)]
     username: Option<String>,
     #[serde(default)]
@@ -42,9 +42,7 @@ pub(crate) fn with_password(
     let mut damaged = None;
     for (id, _) in storage.list(Kind::Key)? {
         let name = Name::new(Kind::Key, id);
-        let file = checked(name, storage.read(name)?)
-            .and_then(|bytes| serde_json::from_slice::<KeyFile>(&bytes).ok())
-            .filter(can_be_derived);
+        let file = checked(name, storage.read(name)?).and_then(|bytes| readable(&bytes));
         let Some(file) = file else {
             damaged = Some(name);
             continue;
@@ -66,6 +64,11 @@ pub(crate) fn with_password(
         },
         None => BackupError::WrongPassword { place },
     })
+}
+
+/// A key file that a password may be tried on.
+pub(crate) fn readable(bytes: &[u8]) -> Option<KeyFile> {
+    serde_json::from_slice(bytes).ok().filter(can_be_derived)
 }
 
 fn can_be_derived(file: &KeyFile) -> bool {

@@ -18,6 +18,8 @@ mod check;
 mod crypt;
 mod error;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 mod keys;
 mod location;

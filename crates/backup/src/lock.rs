@@ -32,7 +32,7 @@ const STALE: SignedDuration = SignedDuration::from_mins(30);
 const LOST: Duration = Duration::from_secs(20 * 60);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct LockFile {
+pub(crate) struct LockFile {
     time: Timestamp,
     exclusive: bool,
     hostname: String,
@@ -57,7 +57,7 @@ impl LockFile {
         }
     }
 
-    fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         if Timestamp::now().duration_since(self.time) > STALE {
             return true;
         }

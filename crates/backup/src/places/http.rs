@@ -13,8 +13,8 @@ use crate::place::{Name, PlaceError};
 const CONNECT: Duration = Duration::from_secs(20);
 /// No file of a repository is longer than what is allowed here, nor a list of them.
 const LONGEST: u64 = 1 << 30;
-/// What is shown of an error's explanation.
-const EXPLANATION: usize = 200;
+/// What is shown of an error's explanation, in characters.
+pub(crate) const EXPLANATION: usize = 200;
 /// Where systems keep the authorities they trust.
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -176,7 +176,7 @@ pub(super) fn range(offset: u64, length: u64) -> String {
 }
 
 /// The server's words, in one short line.
-fn explanation(body: &[u8]) -> String {
+pub(crate) fn explanation(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     // XML of object stores says it in one element.
     let text = text

@@ -1,9 +1,9 @@
 //! The kinds of places. A new one is a file here and a line in [`open`]; the conformance tests run over all.
 
 mod directory;
-mod http;
-mod object_store;
-mod rest;
+pub(crate) mod http;
+pub(crate) mod object_store;
+pub(crate) mod rest;
 mod sftp;
 
 use std::sync::Arc;

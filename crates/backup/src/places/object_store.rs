@@ -117,12 +117,13 @@ impl ObjectStore {
     }
 }
 
-fn understand(body: &[u8]) -> Result<ListObjectsV2Response, String> {
+/// A page of a list.
+pub(crate) fn understand(body: &[u8]) -> Result<ListObjectsV2Response, String> {
     ListObjectsV2::parse_response(body).map_err(|error| error.to_string())
 }
 
 /// The id that a key ends with.
-fn id(key: &str) -> Option<Id> {
+pub(crate) fn id(key: &str) -> Option<Id> {
     let name = key.rsplit('/').next()?;
     (name.len() == 64).then(|| name.parse().ok())?
 }

@@ -43,6 +43,21 @@ enum Listed {
     Name(String),
 }
 
+/// What a list says: ids, and how long the files are if it knows. Names that are no ids are not of the repository.
+pub(crate) fn understand(body: &[u8]) -> Result<Vec<(Id, Option<u64>)>, String> {
+    let listed: Option<Vec<Listed>> =
+        serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let files = listed.into_iter().flatten().filter_map(|entry| {
+        let (name, size) = match entry {
+            Listed::Sized { name, size } => (name, Some(size)),
+            Listed::Name(name) => (name, None),
+        };
+        let id = (name.len() == 64).then(|| name.parse().ok())??;
+        Some((id, size))
+    });
+    Ok(files.collect())
+}
+
 impl Rest {
     pub(crate) fn new(
         place: String,
@@ -132,24 +147,13 @@ impl Storage for Rest {
             return Ok(Vec::new());
         }
         let answer = self.server.expect(answer, &what)?;
-        let listed: Option<Vec<Listed>> =
-            serde_json::from_slice(&answer.body).map_err(|error| PlaceError::Nonsense {
-                place: self.shown(),
-                file: what,
-                detail: error.to_string(),
-            })?;
+        let listed = understand(&answer.body).map_err(|detail| PlaceError::Nonsense {
+            place: self.shown(),
+            file: what,
+            detail,
+        })?;
         let mut files = Vec::new();
-        for entry in listed.unwrap_or_default() {
-            let (name, size) = match entry {
-                Listed::Sized { name, size } => (name, Some(size)),
-                Listed::Name(name) => (name, None),
-            };
-            let Some(id) = Some(name)
-                .filter(|name| name.len() == 64)
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
+        for (id, size) in listed {
             let size = match size {
                 Some(size) => Some(size),
                 None => self.size(Name::new(kind, id))?,
