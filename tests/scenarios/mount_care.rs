@@ -19,6 +19,7 @@ pub(super) const OWN: &[Scenario] = &[
     ("s160b_temporary", s160b),
     ("s160c_detach_what_is_busy", s160c),
     ("s160d_symlinked_targets", s160d),
+    ("s160e_detach_with_what_is_below", s160e),
     ("s161a_idmap_forms", s161a),
     ("s162a_missing_sources_by_policy", s162a),
     ("s163_exclude", s163),
@@ -269,6 +270,66 @@ fn s160d(scene: &Scene) {
         .ok();
     scene.run("rm -f %c").ok();
     scene.run("volume rm %data").ok();
+}
+
+/// What came along with a mount goes with it, or all stays; what others have put there is never taken along unasked.
+fn s160e(scene: &Scene) {
+    let source = scene.directory("source");
+    let inner = source.join("sub");
+    let innermost = inner.join("deep");
+    for place in [&inner, &innermost] {
+        fs::create_dir(place).unwrap();
+        let place = place.to_str().unwrap();
+        host("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs", place]);
+    }
+    fs::write(innermost.join("file"), "of the host").unwrap();
+    scene
+        .run_and(
+            &format!(
+                "run -d --name %c --cap-add SYS_ADMIN --security-opt seccomp=unconfined \
+                 -v {}:/tree -v %data:/data -v %inside:/data/inside busybox sh -c",
+                source.display()
+            ),
+            &["cd /tree/sub; until [ -e /leave ]; do sleep 0.1; done; cd /; touch /left; exec sleep 1000"],
+        )
+        .ok();
+    // Who is in use keeps all: what is below it comes back.
+    scene
+        .run("container unmount %c /tree")
+        .fails(1, "/tree/sub is busy");
+    assert_eq!(scene.sh("c", "cat /tree/sub/deep/file").ok(), "of the host");
+    scene
+        .sh("c", "touch /leave; until [ -e /left ]; do sleep 0.1; done")
+        .ok();
+    // What a process has mounted may be nowhere else.
+    scene
+        .sh(
+            "c",
+            "mkdir /tree/own; mount -t tmpfs tmpfs /tree/own; echo kept > /tree/own/x",
+        )
+        .ok();
+    scene.run("container unmount %c /tree").fails(
+        1,
+        "a process of the container has mounted something at /tree/own",
+    );
+    assert_eq!(scene.sh("c", "cat /tree/own/x").ok(), "kept");
+    scene.sh("c", "umount /tree/own").ok();
+    scene.run("container unmount %c /tree").ok();
+    scene.sh("c", "! grep ' /tree' /proc/self/mountinfo").ok();
+    assert_eq!(fs::read(innermost.join("file")).unwrap(), b"of the host");
+    // A mount that somebody asked for is not part of another one.
+    scene
+        .run("container unmount %c /data")
+        .fails(1, "cannot unmount /data: /data/inside is mounted below it");
+    assert_eq!(destinations(scene, "c"), ["/data", "/data/inside"]);
+    scene.run("container unmount %c /data/inside").ok();
+    scene.run("container unmount %c /data").ok();
+    assert!(destinations(scene, "c").is_empty());
+    scene.run("rm -f %c").ok();
+    scene.run("volume rm --now %data %inside").ok();
+    for place in [&innermost, &inner] {
+        host("umount", &[place.to_str().unwrap()]);
+    }
 }
 
 fn owned(directory: &Path, uid: u32) {

@@ -25,10 +25,12 @@ pub fn add_mount(pid: i32, user: &str, mount: &Mount) -> Result<(), StartError> 
     in_helper(pid, user, |container| graft::add(container, mount))
 }
 
-/// Takes out what is mounted at `target`, a clean absolute path. `lazy` takes out what is in use as well, and all below it.
+/// Takes out what is mounted at `target`, a clean absolute path, with the mounts below it that came with it. `lazy` takes out what is
+/// in use as well, and all below it.
 ///
 /// # Errors
-/// When nothing is mounted there, it is in use, or other mounts are below it; then everything stays.
+/// When nothing is mounted there, it is in use, or a process of the container has mounted something below it; then everything
+/// stays.
 pub fn take_mount(pid: i32, target: &str, lazy: bool) -> Result<(), StartError> {
     in_helper(pid, "", |container| graft::take(container, target, lazy))
 }

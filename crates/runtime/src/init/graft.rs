@@ -9,13 +9,12 @@
 //!  1. join;
 //!  2. find the mount at the target, by its number, and where it is, by the kernel's own table: the path that was named may
 //!     lead through links that the container has changed since;
-//!  3. unmount it in the directory that holds it.
+//!  3. unmount it in the directory that holds it; before it the mounts below it that came with it, the innermost first. Who is in use
+//!     keeps all of them: what was unmounted already is mounted again.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
@@ -25,7 +24,7 @@ use shim_protocol::StartError;
 use shim_protocol::spec::Mount;
 use sys::namespace::Kinds;
 
-use super::{attach, idmap, mounts, sources, target};
+use super::{attach, idmap, mounts, sources, submounts, target};
 use crate::failure::{During as _, failed};
 
 /// A container that runs.
@@ -76,6 +75,7 @@ pub(crate) fn add(container: &Container<'_>, mount: &Mount) -> Result<(), StartE
 /// Takes out the mount at `path`.
 pub(crate) fn take(container: &Container<'_>, path: &str, lazy: bool) -> Result<(), StartError> {
     let table = table(container)?;
+    let outside = table_of("self")?;
     join(container)?;
     let root = open("/")?;
     let nothing = || failed("mount", format!("nothing is mounted at {path}"));
@@ -86,7 +86,7 @@ pub(crate) fn take(container: &Container<'_>, path: &str, lazy: bool) -> Result<
     let number = number(place.as_fd()).ok_or_else(nothing)?;
     // An open place is a use.
     drop(place);
-    let table = read(table)?;
+    let (table, outside) = (read(table)?, read(outside)?);
     let mounted = place_of(&table, &number)
         .ok_or_else(|| failed("mount", format!("the mount at {path} cannot be seen")))?;
     // A link inside must not lead to what hides and protects the host.
@@ -96,31 +96,67 @@ pub(crate) fn take(container: &Container<'_>, path: &str, lazy: bool) -> Result<
     if of_the_kernel && mounted != Path::new(path) {
         return Err(nothing());
     }
-    let below = |line: &str| line.split(' ').nth(1) == Some(&number);
-    if !lazy && table.lines().any(below) {
-        return Err(failed(
-            "mount",
-            format!("other mounts are below {path}: only a lazy unmount takes it away with them"),
-        ));
-    }
-    let flags = if lazy {
-        UnmountFlags::DETACH
-    } else {
-        UnmountFlags::empty()
-    };
-    unmount(root.as_fd(), &mounted, flags).map_err(|error| match error {
+    let said = |place: &Path, error: Errno| match error {
         Errno::BUSY => failed(
             "mount",
             format!(
-                "{path} is busy: a process of the container uses it. A lazy unmount takes it away when \
-                 the last one leaves it"
+                "{} is busy: a process of the container uses it. A lazy unmount takes it away when the last one leaves it",
+                place.display()
             ),
         ),
         error => failed(
             "mount",
-            format!("cannot unmount {path}: {}", crate::failure::text(&error.into())),
+            format!(
+                "cannot unmount {}: {}",
+                place.display(),
+                crate::failure::text(&error.into())
+            ),
         ),
-    })
+    };
+    let named = Path::new(path);
+    if lazy {
+        return unmount(root.as_fd(), &mounted, UnmountFlags::DETACH)
+            .map_err(|error| said(named, error));
+    }
+    let below = submounts::of(&table, &number);
+    if let Some(own) = below
+        .iter()
+        .find(|line| !submounts::came_along(line, &outside))
+    {
+        return Err(failed(
+            "mount",
+            format!(
+                "a process of the container has mounted something at {}: only a lazy unmount takes {path} away with it",
+                own.place.display()
+            ),
+        ));
+    }
+    let mut taken: Vec<(OwnedFd, &Path)> = Vec::new();
+    let outcome = below
+        .iter()
+        .map(|line| line.place.as_path())
+        .chain(std::iter::once(mounted.as_path()))
+        .try_for_each(|place| {
+            let shown = if place == mounted { named } else { place };
+            let copy = open_at(root.as_fd(), place)
+                .and_then(|open| attach::copy(open.as_fd(), false))
+                .map_err(|error| said(shown, error))?;
+            unmount(root.as_fd(), place, UnmountFlags::empty())
+                .map_err(|error| said(shown, error))?;
+            taken.push((copy, place));
+            Ok(())
+        });
+    if outcome.is_err() {
+        // All or nothing: those above come back first.
+        for (copy, place) in taken.iter().rev() {
+            open_at(root.as_fd(), place)
+                .and_then(|open| attach::attach(copy.as_fd(), open.as_fd()))
+                .during("mount", || {
+                    format!("cannot mount {} again", place.display())
+                })?;
+        }
+    }
+    outcome
 }
 
 fn join(container: &Container<'_>) -> Result<(), StartError> {
@@ -146,7 +182,11 @@ fn number(place: BorrowedFd<'_>) -> Option<String> {
 
 /// The container's table of mounts, opened out here and read when it is asked: inside, /proc may be anything.
 fn table(container: &Container<'_>) -> Result<File, StartError> {
-    let path = format!("/proc/{}/mountinfo", container.pid);
+    table_of(&container.pid.to_string())
+}
+
+fn table_of(process: &str) -> Result<File, StartError> {
+    let path = format!("/proc/{process}/mountinfo");
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
         .during("mount", || {
@@ -168,40 +208,26 @@ fn place_of(table: &str, number: &str) -> Option<PathBuf> {
     let line = table
         .lines()
         .find(|line| line.split(' ').next() == Some(number))?;
-    Some(unescape(line.split(' ').nth(4)?))
+    Some(submounts::unescape(line.split(' ').nth(4)?))
 }
 
-/// Blanks, tabs, line ends and backslashes are octal in the table.
-fn unescape(text: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let octal = after
-            .get(..3)
-            .filter(|_| byte == b'\\')
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        match octal {
-            Some(value) => {
-                bytes.push(value);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    PathBuf::from(OsString::from_vec(bytes))
+const AS_IT_IS: ResolveFlags = ResolveFlags::IN_ROOT
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
+/// What is at `place`, a path of the kernel's own that leads through no link.
+fn open_at(root: BorrowedFd<'_>, place: &Path) -> rustix::io::Result<OwnedFd> {
+    let open = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::openat2(root, place, open, Mode::empty(), AS_IT_IS)
 }
 
-/// Unmounts what is at `place`, a path of the kernel's own that leads through no link.
+/// Unmounts what is at `place`, as [`open_at`] finds it.
 fn unmount(root: BorrowedFd<'_>, place: &Path, flags: UnmountFlags) -> rustix::io::Result<()> {
     let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
         return Err(Errno::INVAL);
     };
-    let as_it_is = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let open = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent = rustix::fs::openat2(root, parent, open, Mode::empty(), as_it_is)?;
+    let parent = rustix::fs::openat2(root, parent, open, Mode::empty(), AS_IT_IS)?;
     rustix::process::fchdir(&parent)?;
     rustix::mount::unmount(name, flags | UnmountFlags::NOFOLLOW)
 }

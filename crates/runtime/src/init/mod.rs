@@ -20,6 +20,7 @@ mod rlimits;
 mod root;
 pub(crate) mod sources;
 mod streams;
+mod submounts;
 mod target;
 mod terminal;
 mod tmpfs;

@@ -159,6 +159,14 @@ impl Containers {
                         row.name
                     ))
                 })?;
+            if live
+                && !lazy
+                && let Some(below) = self.mounted_below(row, &host, &target)?
+            {
+                return Err(ContainerError::Conflict(format!(
+                    "cannot unmount {target}: {below} is mounted below it, unmount that first"
+                )));
+            }
             let detach = Detach {
                 container: row.id.clone(),
                 name: row.name.clone(),
@@ -232,24 +240,42 @@ impl Containers {
         host: &HostConfig,
         target: &str,
     ) -> Result<(), ContainerError> {
-        let own = self.engine_mounts(&row.id, host);
-        let taken: BTreeSet<String> = self
-            .stored_mounts(row)?
-            .into_iter()
-            .map(|mount| mount.point.destination)
-            .chain(host.tmpfs.iter().flatten().map(|(path, _)| clean(path)))
-            .chain(own.into_iter().map(|mount| mount.target))
-            .collect();
-        if taken.contains(target) {
+        if self.targets(row, host)?.contains(target) {
             return Err(duplicate(target));
         }
-        let inside = format!("{target}/");
-        match taken.iter().find(|other| other.starts_with(&inside)) {
+        match self.mounted_below(row, host, target)? {
             Some(below) => Err(ContainerError::Conflict(format!(
                 "cannot mount at {target}: {below} is mounted below it"
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Where the container has mounts of its own.
+    fn targets(
+        &self,
+        row: &ContainerRow,
+        host: &HostConfig,
+    ) -> Result<BTreeSet<String>, ContainerError> {
+        let own = self.engine_mounts(&row.id, host);
+        Ok(self
+            .stored_mounts(row)?
+            .into_iter()
+            .map(|mount| mount.point.destination)
+            .chain(host.tmpfs.iter().flatten().map(|(path, _)| clean(path)))
+            .chain(own.into_iter().map(|mount| mount.target))
+            .collect())
+    }
+
+    fn mounted_below(
+        &self,
+        row: &ContainerRow,
+        host: &HostConfig,
+        target: &str,
+    ) -> Result<Option<String>, ContainerError> {
+        let inside = format!("{target}/");
+        let targets = self.targets(row, host)?;
+        Ok(targets.into_iter().find(|other| other.starts_with(&inside)))
     }
 
     fn is_volume(&self, mount: &ResolvedMount) -> bool {
