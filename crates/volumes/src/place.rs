@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use store::{Paths, PoolId, VolumeId};
 
+use crate::driver::Drivers;
 use crate::{VolumeError, mount_table};
 
 /// Makes the link to a volume that lies in a pool, whose directory is durable then; the entry in `data` is not.
@@ -56,7 +57,7 @@ pub(crate) fn take_mounts_down(directory: &Path) -> Result<(), VolumeError> {
 }
 
 /// Deletes what lies at `path`: a directory that is given up, or a link to one in a pool, and then that. Idempotent.
-pub(crate) fn delete(paths: &Paths, path: &Path) -> Result<(), VolumeError> {
+pub(crate) fn delete(paths: &Paths, drivers: &Drivers, path: &Path) -> Result<(), VolumeError> {
     let home = std::fs::read_link(path)
         .ok()
         .and_then(|target| paths.home_of_target(&target));
@@ -74,6 +75,7 @@ pub(crate) fn delete(paths: &Paths, path: &Path) -> Result<(), VolumeError> {
         }
     };
     take_mounts_down(&directory)?;
+    drivers.renounce(&directory);
     match sys::dir::remove_tree(&directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         result => result.map_err(VolumeError::io("delete", directory))?,

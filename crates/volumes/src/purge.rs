@@ -49,7 +49,7 @@ impl Operation for Purge {
     fn run(&self, step: Step, op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
         match step {
             Step::Trash => take_away(context.paths, &self.id, op),
-            Step::Delete => delete_tree(context.paths, op),
+            Step::Delete => delete_tree(context, op),
         }
     }
 

@@ -318,7 +318,9 @@ impl Volumes {
                 if open.contains(&op) {
                     continue;
                 }
-                if let Err(error) = place::delete(&self.paths, &path(&self.paths, &op)) {
+                if let Err(error) =
+                    place::delete(&self.paths, &self.drivers, &path(&self.paths, &op))
+                {
                     sentences.push(format!(
                         "{name} in {} cannot be deleted: {}",
                         directory.display(),

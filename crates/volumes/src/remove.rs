@@ -143,8 +143,8 @@ pub(crate) fn take_away(paths: &Paths, id: &VolumeId, op: &OpId) -> Result<(), V
 }
 
 /// Deletes what [`take_away`] moved. Idempotent.
-pub(crate) fn delete_tree(paths: &Paths, op: &OpId) -> Result<(), VolumeError> {
-    place::delete(paths, &paths.trash(op))
+pub(crate) fn delete_tree(context: &Context<'_>, op: &OpId) -> Result<(), VolumeError> {
+    place::delete(context.paths, context.drivers, &context.paths.trash(op))
 }
 
 /// Forgets what refers to a volume whose bytes are gone, its snapshots among it.
@@ -195,7 +195,7 @@ impl Operation for Remove {
             Step::Unlink => link::remove(paths, &self.name, &self.id)
                 .map_err(VolumeError::io("unlink", paths.volume_link(&self.name))),
             Step::Trash => take_away(paths, &self.id, op),
-            Step::Delete => delete_tree(paths, op),
+            Step::Delete => delete_tree(context, op),
         }
     }
 

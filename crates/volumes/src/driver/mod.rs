@@ -204,9 +204,17 @@ pub struct Place<'a> {
     pub options: &'a Options,
 }
 
-/// A copy that was made while its source could change, [`Driver::copy_ahead`].
+/// What was made of a copy while its source could change, [`Driver::copy_ahead`].
 #[derive(Debug)]
-pub struct Ahead(pub(crate) sys::catch_up::Began);
+pub struct Ahead(pub(crate) Done);
+
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// All that was there then is in it.
+    Copied(sys::catch_up::Began),
+    /// An empty tree, which has the room.
+    Room,
+}
 
 /// See the description of this module for what each method must guarantee.
 pub trait Driver: fmt::Debug + Send + Sync {
@@ -273,6 +281,20 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// As [`Driver::replicate`]; [`DriverError::NoQuota`].
     fn transplant(&self, from: &Path, to: &Path, _limits: Limits) -> Result<Replica, DriverError> {
         self.replicate(from, to, Access::Writable)
+    }
+
+    /// Begins what [`Driver::transplant`] does while others write to `from`; [`Driver::catch_up`] ends it. `None` where there is
+    /// nothing to begin with, and nothing is at `to` then.
+    ///
+    /// # Errors
+    /// As [`Driver::transplant`].
+    fn transplant_ahead(
+        &self,
+        _from: &Path,
+        _to: &Path,
+        _limits: Limits,
+    ) -> Result<Option<Ahead>, DriverError> {
+        Ok(None)
     }
 
     /// Begins what [`Driver::replicate`] does while others write to `from`, where that lets them be held for a shorter time;
@@ -382,6 +404,10 @@ pub trait Driver: fmt::Debug + Send + Sync {
     fn hide(&self, _tree: &Path) -> Result<(), DriverError> {
         Ok(())
     }
+
+    /// Gives back what the filesystem keeps of the trees in a volume's directory beside their bytes, all of which are going to be
+    /// deleted: the numbers by which it counts them. What cannot be given back is logged.
+    fn renounce(&self, _directory: &Path) {}
 
     /// Renames a tree in one filesystem, durably; it is hidden then. Repeated after a crash it does the rest.
     ///

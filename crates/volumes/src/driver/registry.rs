@@ -1,6 +1,7 @@
 //! The drivers that exist, by name.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Driver, Local};
@@ -25,6 +26,13 @@ impl Drivers {
     /// The driver called `name`.
     pub fn find(&self, name: &str) -> Option<&dyn Driver> {
         self.0.get(name).map(Arc::as_ref)
+    }
+
+    /// [`Driver::renounce`] of a directory of which nobody knows the driver any more.
+    pub(crate) fn renounce(&self, directory: &Path) {
+        for driver in self.0.values() {
+            driver.renounce(directory);
+        }
     }
 
     /// Names of all drivers, in order.

@@ -126,7 +126,7 @@ impl Operation for Withdraw {
             Step::Ask => Ok(()),
             Step::Forget => {
                 take_away(context.paths, &self.id, op)?;
-                delete_tree(context.paths, op)
+                delete_tree(context, op)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `clone`: a new volume with the content of a snapshot, or of a volume as it is.
 //!
 //! Steps of the journaled operation:
-//! 1. begin: row `creating`; the name is taken
+//! 1. begin: row `creating`; the name is taken. It is on disk before step 2 makes anything
 //! 2. `copy`: `data/<id>` with the content, between holding writers and letting them go on; synced up to its entry in
 //!    `data`; the link by name
 //! 3. commit, with step 2's record: row `ready`
@@ -134,6 +134,7 @@ impl Operation for Clone {
     const KIND: &'static str = "volume-clone";
     const STEPS: &'static [(&'static str, Step)] = &[("copy", Step::Copy)];
     const COMMIT: Option<Step> = Some(Step::Copy);
+    const BEGINS_SOON: bool = true;
     type Step = Step;
     type Context<'a> = Context<'a>;
     type Error = SnapshotError;
@@ -191,12 +192,13 @@ impl Operation for Clone {
         let directory = volumes.paths.volume_home(&self.id, pool);
         let content = volumes.paths.volume_home_content(&self.id, pool);
         let source = self.source(volumes);
+        // A snapshot holds still by itself.
+        let quiet = context.quiet.filter(|_| self.snapshot.is_none());
+        volumes.begin_to_copy(quiet)?;
         match sys::durable::create_dir_unsynced(&directory, 0o701) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             other => other.map_err(SnapshotError::io("make", &directory))?,
         }
-        // A snapshot holds still by itself.
-        let quiet = context.quiet.filter(|_| self.snapshot.is_none());
         let tree = Tree {
             driver,
             from: source,
@@ -207,9 +209,20 @@ impl Operation for Clone {
         let replica = match (&self.moved, quiet) {
             (None, _) => copy_held(quiet, std::slice::from_ref(&tree))?[0],
             (Some(_), None) => driver.transplant(&tree.from, &content, limits)?,
-            (Some(_), Some(quiet)) => held_still(quiet, || {
-                Ok(driver.transplant(&tree.from, &content, limits)?)
-            })?,
+            (Some(_), Some(quiet)) => {
+                let ahead = driver.transplant_ahead(&tree.from, &content, limits)?;
+                quiet.ready().map_err(SnapshotError::Quiet)?;
+                held_still(quiet, || {
+                    let caught_up = match &ahead {
+                        Some(ahead) => driver.catch_up(&tree.from, &content, ahead)?,
+                        None => None,
+                    };
+                    match caught_up {
+                        Some(replica) => Ok(replica),
+                        None => Ok(driver.transplant(&tree.from, &content, limits)?),
+                    }
+                })?
+            }
         };
         driver.settle(&content, Access::Writable, replica)?;
         driver.limit(&content, limits)?;

@@ -9,17 +9,20 @@
 )]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use sys::project_quota::Use;
 use testkit::libtest_mimic::{self, Arguments, Trial};
 use volumes::driver::{Bound, Sharing};
-use volumes::snapshot::Unheld;
+use volumes::snapshot::{Quiet, Unheld};
 use volumes::{
-    CloneVolume, CreatePool, CreateSnapshots, CreateVolume, DriverError, PoolError, ResizeVolume,
-    RestoreFrom, VolumeAction, VolumeError,
+    CloneVolume, CreatePool, CreateSnapshots, CreateVolume, Disposal, DriverError, PoolError,
+    ResizeVolume, RestoreFrom, VolumeAction, VolumeError,
 };
 
 use crate::scratch::{Opened, Scratch, named, on_filesystem, open_dir, trash_for};
@@ -235,6 +238,100 @@ fn snapshot(opened: &Opened, name: &str) {
     opened.volumes.create_snapshots(&request, &Unheld).unwrap();
 }
 
+/// Writes at the last moment, and tells whether a filesystem was there to be written to by then.
+struct LastMoment<'a> {
+    late: &'a Path,
+    /// Where the filesystem is made.
+    around: &'a Path,
+    there: Cell<bool>,
+}
+
+impl Quiet for LastMoment<'_> {
+    fn hold(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let images = walk(self.around)
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|end| end == "image"));
+        self.there.set(images.count() > 0);
+        std::fs::write(self.late, "late")?;
+        Ok(())
+    }
+
+    fn is_felt(&self) -> bool {
+        true
+    }
+
+    fn release(&self) {}
+}
+
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(walk(&path));
+        }
+        found.push(path);
+    }
+    found
+}
+
+/// A filesystem for a copy is made before writers wait for it, not while they do.
+fn made_before(opened: &Opened, scratch: &Scratch) {
+    let data = opened.paths.mountpoint("data").canonicalize().unwrap();
+    let moment = |late: &'static str, around: &Path, act: &dyn Fn(&dyn Quiet)| {
+        let moment = LastMoment {
+            late: &data.join(late),
+            around,
+            there: Cell::new(false),
+        };
+        act(&moment);
+        assert!(moment.there.get(), "{late}: it is made before");
+    };
+    moment("kept", &data.with_file_name("snapshots"), &|quiet| {
+        let request = CreateSnapshots {
+            volumes: vec!["data".to_owned()],
+            name: Some("ahead".to_owned()),
+            ..CreateSnapshots::default()
+        };
+        opened.volumes.create_snapshots(&request, quiet).unwrap();
+        let clone = CloneVolume {
+            source: "data".to_owned(),
+            snapshot: Some("ahead".to_owned()),
+            name: "moved".to_owned(),
+            ..CloneVolume::default()
+        };
+        opened.volumes.clone_volume(&clone, &Unheld).unwrap();
+        let kept = std::fs::read_to_string(opened.paths.mountpoint("moved").join("kept"));
+        assert_eq!(kept.unwrap(), "late");
+    });
+    opened
+        .volumes
+        .dispose("moved", false, Disposal::Now)
+        .unwrap();
+    opened.volumes.remove_snapshot("data", "ahead").unwrap();
+    directory_pool(opened, scratch);
+    moment("cloned", &scratch.root.join("elsewhere"), &|quiet| {
+        let clone = CloneVolume {
+            source: "data".to_owned(),
+            name: "moved".to_owned(),
+            pool: Some("big".to_owned()),
+            ..CloneVolume::default()
+        };
+        opened.volumes.clone_volume(&clone, quiet).unwrap();
+        let content = opened.paths.mountpoint("moved");
+        for name in ["precious", "kept", "cloned"] {
+            assert!(content.join(name).exists(), "{name}");
+        }
+    });
+    opened
+        .volumes
+        .dispose("moved", false, Disposal::Now)
+        .unwrap();
+    for late in ["kept", "cloned"] {
+        std::fs::remove_file(data.join(late)).unwrap();
+    }
+}
+
 fn live(backend: &Backend, scratch: &Scratch) {
     (backend.prepare)(&scratch.root);
     let opened = scratch.open();
@@ -278,6 +375,10 @@ fn live(backend: &Backend, scratch: &Scratch) {
     rustix::fs::syncfs(std::fs::File::open(&data).unwrap()).unwrap();
     let held = opened.volumes.storage("data").unwrap().held.unwrap();
     assert!(held.bytes < LIMIT, "{held:?}");
+
+    if (backend.bound, backend.sharing) == (Bound::Image, Sharing::Copy) {
+        made_before(&opened, scratch);
+    }
 
     // Turned back, cloned: in either the limit holds.
     snapshot(&opened, "s");
@@ -395,7 +496,7 @@ fn live(backend: &Backend, scratch: &Scratch) {
     for volume in ["data", "copy"] {
         opened
             .volumes
-            .dispose(volume, false, volumes::Disposal::Now)
+            .dispose(volume, false, Disposal::Now)
             .unwrap();
     }
     assert_eq!(std::fs::read_dir(opened.paths.data()).unwrap().count(), 0);
@@ -525,6 +626,22 @@ fn projects(scratch: &Scratch) {
     let again = project(&opened.paths.mountpoint("data")).unwrap();
     assert_eq!(used(again).max_bytes, 8 * MIB, "{:?}", opened.sentences);
     assert_ne!(again, third);
+
+    // A number is free for others when the bytes of its tree are gone, and not before.
+    let given_up = project(&opened.paths.mountpoint("copy")).unwrap();
+    let open = std::fs::File::open(opened.paths.mountpoint("copy").join("deep/er/file")).unwrap();
+    for name in ["data", "copy"] {
+        opened.volumes.dispose(name, false, Disposal::Now).unwrap();
+    }
+    assert!(used(given_up).inodes > 0, "a file is still open");
+    assert_eq!(used(given_up).max_bytes, 0);
+    drop(open);
+    let gone = || [first, third, again, given_up].map(used);
+    let until = Instant::now() + Duration::from_secs(20);
+    while gone() != [Use::default(); 4] {
+        assert!(Instant::now() < until, "{:?}", gone());
+        rustix::fs::syncfs(open_dir(&scratch.root)).unwrap();
+    }
 }
 
 fn main() {

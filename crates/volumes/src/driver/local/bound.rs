@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sys::btrfs_quota::{self, Group, Mode};
 use sys::{btrfs, project_quota};
@@ -176,19 +176,48 @@ fn enroll(root: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A number that nobody has used yet, drawn from those that people do not give.
+/// From here on, up to the end of the positive ones: numbers that people do not give.
+const OURS: u32 = 0x4000_0000;
+
+fn is_ours(project: u32) -> bool {
+    (OURS..2 * OURS).contains(&project)
+}
+
+/// A number that no file carries and that has no bound.
 fn free_project(root: BorrowedFd<'_>) -> io::Result<u32> {
     loop {
         let drawn = sys::uuid::random()?;
-        let project = u32::from_le_bytes([drawn[0], drawn[1], drawn[2], drawn[3]]) | 0x4000_0000;
-        let project = project & 0x7FFF_FFFF;
+        let drawn = u32::from_le_bytes([drawn[0], drawn[1], drawn[2], drawn[3]]);
+        let project = OURS | drawn % OURS;
         if project_quota::used(root, project)? == project_quota::Use::default() {
             return Ok(project);
         }
     }
 }
 
-/// Takes the bound of a tree away that is being removed: its number is free again when its last file has gone.
+/// [`release`] of all trees of a volume.
+pub(super) fn renounce(directory: &Path) {
+    let listed = |directory: &Path| -> io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.path()))
+            .collect()
+    };
+    let trees = listed(directory).and_then(|mut trees| {
+        for inside in trees.clone() {
+            if inside.file_name() == Some(OsStr::new("snapshots")) {
+                trees.extend(listed(&inside)?);
+            }
+        }
+        Ok(trees)
+    });
+    let released = trees.and_then(|trees| trees.iter().try_for_each(|tree| release(tree)));
+    if let Err(error) = released {
+        tracing::debug!(directory = %directory.display(), %error, "numbers of projects may stay taken");
+    }
+}
+
+/// Takes the bound of a tree away that is being removed: its number is free again when its last file has gone, which
+/// [`free_project`] asks the kernel. A number that somebody gave may be that of other directories, too, and is left alone.
 pub(super) fn release(tree: &Path) -> io::Result<()> {
     let root = match open_directory(tree) {
         Err(error)
@@ -203,7 +232,7 @@ pub(super) fn release(tree: &Path) -> io::Result<()> {
     };
     let around = open_directory(tree.parent().unwrap_or(tree))?;
     match project_quota::of(root.as_fd())? {
-        Some(project) if project_quota::of(around.as_fd())?.is_none() => {
+        Some(project) if is_ours(project) && project_quota::of(around.as_fd())?.is_none() => {
             project_quota::limit(root.as_fd(), project, None, None)
         }
         _ => Ok(()),

@@ -106,6 +106,15 @@ impl Driver for Local {
         trees::transplant(from, to, limits)
     }
 
+    fn transplant_ahead(
+        &self,
+        from: &Path,
+        to: &Path,
+        limits: Limits,
+    ) -> Result<Option<Ahead>, DriverError> {
+        trees::transplant_ahead(from, to, limits)
+    }
+
     fn copy_ahead(&self, from: &Path, to: &Path) -> Result<Option<Ahead>, DriverError> {
         trees::copy_ahead(from, to)
     }
@@ -176,6 +185,10 @@ impl Driver for Local {
             image::hide(tree)?;
         }
         Ok(())
+    }
+
+    fn renounce(&self, directory: &Path) {
+        bound::renounce(directory);
     }
 
     fn relocate(&self, from: &Path, to: &Path) -> Result<(), DriverError> {

@@ -14,7 +14,7 @@ use sys::btrfs;
 use sys::catch_up::Began;
 use sys::copy_tree::{CopyOptions, copy_tree};
 
-use super::super::{Access, Ahead, Bound, DriverError, Limits, Replica, Sharing};
+use super::super::{Access, Ahead, Bound, Done, DriverError, Limits, Replica, Sharing};
 use super::{bound, image};
 use crate::open_directory;
 
@@ -91,18 +91,38 @@ pub(super) fn replicate(from: &Path, to: &Path, access: Access) -> Result<Replic
 
 /// As [`replicate`], to another filesystem.
 pub(super) fn transplant(from: &Path, to: &Path, limits: Limits) -> Result<Replica, DriverError> {
-    discard(to)?;
-    if image::exists(from)? {
-        return image::replicate(from, to);
+    match transplant_ahead(from, to, limits)? {
+        Some(_) => copy(from, to, &COPY),
+        None => image::replicate(from, to),
     }
-    let bound = bound::in_directory(to.parent().unwrap_or(to))?;
+}
+
+/// The room for that: everything but what takes from the source. `None` where the source is one file that may be shared.
+pub(super) fn transplant_ahead(
+    from: &Path,
+    to: &Path,
+    limits: Limits,
+) -> Result<Option<Ahead>, DriverError> {
+    discard(to)?;
+    let around = to.parent().unwrap_or(to);
+    if image::exists(from)? {
+        let lies = |path: &Path| open_directory(path).and_then(|dir| sys::dir::stat(dir.as_fd()));
+        let same = || Ok(lies(from.parent().unwrap_or(from))?.dev == lies(around)?.dev);
+        let same = same().map_err(DriverError::io("look at", around))?;
+        if same && sharing_in(around)? != Sharing::Copy {
+            return Ok(None);
+        }
+        image::make_like(from, to)?;
+        return Ok(Some(Ahead(Done::Room)));
+    }
+    let bound = bound::in_directory(around)?;
     match bound {
         _ if limits.is_none() => make_root(to, 0o700).map_err(DriverError::io("make", to))?,
         None => return Err(DriverError::NoQuota),
         Some(Bound::Image) => image::make(to, limits)?,
         Some(_) => make_root(to, 0o700).map_err(DriverError::io("make", to))?,
     }
-    copy(from, to, &COPY)
+    Ok(Some(Ahead(Done::Room)))
 }
 
 /// How files are copied.
@@ -127,10 +147,17 @@ fn copy(from: &Path, to: &Path, options: &CopyOptions<'_>) -> Result<Replica, Dr
         })
 }
 
-/// Where files share their data one by one it takes as long as there are files, and few of them change meanwhile.
+/// Where files share their data one by one it takes as long as there are files, and few of them change meanwhile. A
+/// filesystem of the tree's own takes a while to be made, if its file cannot be shared.
 pub(super) fn copy_ahead(from: &Path, to: &Path) -> Result<Option<Ahead>, DriverError> {
-    if image::exists(from)? || sharing(from)? != Sharing::Shared {
-        return Ok(None);
+    match (image::exists(from)?, sharing(from)?) {
+        (false, Sharing::Shared) => {}
+        (true, Sharing::Copy) => {
+            discard(to)?;
+            image::make_like(from, to)?;
+            return Ok(Some(Ahead(Done::Room)));
+        }
+        _ => return Ok(None),
     }
     discard(to)?;
     make_root(to, 0o700).map_err(DriverError::io("make", to))?;
@@ -140,7 +167,7 @@ pub(super) fn copy_ahead(from: &Path, to: &Path) -> Result<Option<Ahead>, Driver
         ..COPY
     };
     match copy(from, to, &options) {
-        Ok(_) => Ok(Some(Ahead(began))),
+        Ok(_) => Ok(Some(Ahead(Done::Copied(began)))),
         // What was moved about under its eyes may have confused it.
         Err(error) => {
             tracing::debug!(tree = %from.display(), error = &error as &dyn std::error::Error, "not copied ahead");
@@ -155,9 +182,13 @@ pub(super) fn catch_up(
     to: &Path,
     ahead: &Ahead,
 ) -> Result<Option<Replica>, DriverError> {
+    let began = match &ahead.0 {
+        Done::Copied(began) => began,
+        Done::Room => return copy(from, to, &COPY).map(Some),
+    };
     let source = open_directory(from).map_err(DriverError::io("open", from))?;
     let target = open_directory(to).map_err(DriverError::io("open", to))?;
-    sys::catch_up::catch_up(source.as_fd(), target.as_fd(), &ahead.0, &COPY)
+    sys::catch_up::catch_up(source.as_fd(), target.as_fd(), began, &COPY)
         .map(|counts| {
             counts.map(|counts| Replica::Files {
                 bytes: counts.bytes,
