@@ -1,7 +1,7 @@
 //! The database: one writer, a few readers, transactions as closures.
 //!
 //! * A `write` is durable when it returns (WAL, synchronous=FULL), or nothing of it has happened.
-//! * A `write_soon` is durable with the next `write`; until then it survives any process, and nothing else.
+//! * A `write_soon` is durable with the next `write` or `wait`; until then it survives any process, and nothing else.
 //! * A `read` sees one moment, and is never kept waiting by a writer.
 //! * Writers are served one after the other. A closure does SQL only: no system call, no other lock.
 
@@ -115,7 +115,7 @@ impl Store {
     }
 
     /// As [`Store::write`], but it does not wait for the disk: the death of any process leaves it, a power cut may take it
-    /// as long as no later `write` has returned. What comes first is never lost before what comes later.
+    /// as long as no later `write`, or [`Store::wait`], has returned. What comes first is never lost before what comes later.
     ///
     /// # Errors
     /// As [`Store::write`].
@@ -133,6 +133,20 @@ impl Store {
         // Also after a panic: the next one waits.
         let mut connection = Waiting(&mut connection);
         commit(&mut connection, change)
+    }
+
+    /// Waits until all that was written soon is on disk; at once when it is, because the whole filesystem was synced for instance.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn wait(&self) -> Result<(), StoreError> {
+        // What is committed and not there is in the main file, which was synced before the log began anew.
+        let log = self.path.with_extension("db-wal");
+        sys::durable::sync_file(&log).map_err(|source| StoreError::Io {
+            action: "sync",
+            path: log,
+            source,
+        })
     }
 
     fn reader(&self) -> Result<Connection, StoreError> {

@@ -34,7 +34,7 @@ pub trait Operation: Serialize + DeserializeOwned {
     const COMMIT: Option<Self::Step>;
 
     /// Beginning it need not wait for the disk: what a power cut can leave of the first step without the record is found
-    /// and taken away without it, too.
+    /// and taken away without it, too; or that step calls [`Store::wait`] before it makes anything.
     const BEGINS_SOON: bool = false;
 
     type Step: Copy + PartialEq + 'static;

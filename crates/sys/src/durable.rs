@@ -2,12 +2,13 @@
 //!
 //! What each call guarantees after a power cut, once it has returned: the entry it made is there, complete; the entry
 //! it removed is gone. Before it returns, either the old or the new state is found, for [`write_atomic`] never a mix.
+//! What is called `unsynced` or `soon` waits for less, as it says.
 //! Each call counts itself with [`crate::fault`], which is how the tests make the n-th of them fail.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +41,7 @@ pub fn write_atomic_at(
     mode: u32,
 ) -> io::Result<()> {
     let temporary = temporary_name(name);
-    let written = write_new(dir, &temporary, bytes, mode).and_then(|()| {
+    let written = write_new(dir, &temporary, bytes, mode, File::sync_all).and_then(|()| {
         durable_call()?;
         rustix::fs::renameat(dir, &temporary, dir, name)?;
         sync_fd(dir)
@@ -52,7 +53,46 @@ pub fn write_atomic_at(
     written
 }
 
-fn write_new(dir: BorrowedFd<'_>, name: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+/// [`write_atomic`] that does not wait for the change to be durable: after a power cut it is the old or the new content, one of
+/// them complete.
+///
+/// # Errors
+/// Any I/O error; `path` is then unchanged.
+pub fn write_atomic_soon(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let (parent, name) = split(path)?;
+    let dir = open_dir(parent)?;
+    let temporary = temporary_name(name);
+    let written = write_new(dir.as_fd(), &temporary, bytes, mode, write_back).and_then(|()| {
+        durable_call()?;
+        Ok(rustix::fs::renameat(&dir, &temporary, &dir, name)?)
+    });
+    if written.is_err() {
+        // As in write_atomic_at: the error already tells the caller what matters.
+        let _ = rustix::fs::unlinkat(&dir, &temporary, AtFlags::empty());
+    }
+    written
+}
+
+/// Has the kernel write what is in the file, which is new, before anything that happens to it later; the file is not durable by that.
+fn write_back(file: &File) -> io::Result<()> {
+    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | libc::SYNC_FILE_RANGE_WRITE
+        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    // SAFETY: the call takes no pointers, and the descriptor is open as long as `file` is borrowed.
+    if unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, flags) } == 0 {
+        return Ok(());
+    }
+    // A filesystem that cannot do that can do more.
+    file.sync_data()
+}
+
+fn write_new(
+    dir: BorrowedFd<'_>,
+    name: &Path,
+    bytes: &[u8],
+    mode: u32,
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     durable_call()?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mut file = File::from(rustix::fs::openat(
@@ -64,7 +104,7 @@ fn write_new(dir: BorrowedFd<'_>, name: &Path, bytes: &[u8], mode: u32) -> io::R
     file.write_all(bytes)?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
     durable_call()?;
-    file.sync_all()
+    sync(&file)
 }
 
 /// Makes one directory with exactly `mode`, whatever the umask.
@@ -244,6 +284,18 @@ pub fn remove_dir(path: &Path) -> io::Result<bool> {
 /// Any I/O error.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
     sync_fd(open_dir(path)?.as_fd())
+}
+
+/// Makes what a file holds durable; one that is not there is fine.
+///
+/// # Errors
+/// Any other I/O error.
+pub fn sync_file(path: &Path) -> io::Result<()> {
+    durable_call()?;
+    match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        file => Ok(rustix::fs::fdatasync(file?)?),
+    }
 }
 
 /// Makes the directory that holds `path` durable.

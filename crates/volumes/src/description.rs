@@ -1,7 +1,7 @@
 //! `data/<id>/volume.json`: what the database knows of a volume, beside its bytes.
 //!
 //! The database decides; this is a copy of it, written anew after each change, for the day on which the database is lost.
-//! A crash can leave it behind by one change; the next start writes it again.
+//! A crash can leave it behind by what has changed in the last moments; the next start writes it again.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -258,7 +258,7 @@ pub(crate) fn tidy(paths: &Paths, wanted: &Description) -> io::Result<bool> {
     Ok(read(paths, &wanted.id).as_ref() == Some(wanted))
 }
 
-/// Writes what the database says now; nothing for a volume that has gone.
+/// Writes what the database says now, durably; nothing for a volume that has gone.
 pub(crate) fn write(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeError> {
     // Options may hold passwords.
     put(context, id, |path, text| {
@@ -368,9 +368,13 @@ pub(crate) fn remove(directory: &Path) -> Result<(), VolumeError> {
 }
 
 impl Volumes {
-    /// After a change that is recorded already: what cannot be written is logged, for the change has happened.
+    /// After a change that is recorded already, and durable by that: nobody waits for its copy. What cannot be written is logged,
+    /// for the change has happened.
     pub(crate) fn describe(&self, id: &VolumeId) {
-        if let Err(error) = write(&self.context(), id) {
+        let written = put(&self.context(), id, |path, text| {
+            sys::durable::write_atomic_soon(path, text, 0o600)
+        });
+        if let Err(error) = written {
             tracing::warn!(volume = id.as_str(), %error, "the description beside the data is not up to date");
         }
     }

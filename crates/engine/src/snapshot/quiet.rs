@@ -23,6 +23,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use store::{StoreError, WriteTx};
 use volumes::Quiet;
 
 use super::hooks::{Hook, PATIENCE};
@@ -177,11 +178,11 @@ impl Snapshots {
             },
         };
         let text = serde_json::to_string(&debt).expect("plain data serialises");
-        Ok(self.store.write(|tx| {
+        self.note(rung, |tx| {
             writers
                 .iter()
                 .try_for_each(|user| tx.set_meta(&format!("{KEY}{}", user.id), &text))
-        })?)
+        })
     }
 
     /// What is owed after the freezer has opened. All of it is tried; the first failure is told.
@@ -206,12 +207,25 @@ impl Snapshots {
                 first = paid;
             }
         }
-        self.store.write(|tx| {
+        self.note(rung, |tx| {
             writers
                 .iter()
                 .try_for_each(|user| tx.delete_meta(&format!("{KEY}{}", user.id)))
         })?;
         first
+    }
+
+    /// Nobody is frozen after a power cut: whom to thaw is for a crash of the engine alone.
+    fn note(
+        &self,
+        rung: Rung,
+        change: impl FnOnce(&WriteTx<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), TurnBackError> {
+        Ok(if rung == Rung::Freeze {
+            self.store.write_soon(change)?
+        } else {
+            self.store.write(change)?
+        })
     }
 }
 
@@ -292,10 +306,14 @@ impl Still<'_> {
 }
 
 impl Quiet for Still<'_> {
-    fn hold(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+    fn ready(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         if self.rung != Rung::None {
             self.sync()?;
         }
+        Ok(())
+    }
+
+    fn hold(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         if self.freeze.is_empty() {
             return Ok(());
         }

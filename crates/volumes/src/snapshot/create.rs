@@ -1,7 +1,7 @@
 //! `create`: snapshots of one volume, or of several at one instant.
 //!
 //! Steps of the journaled operation:
-//! 1. begin: rows `creating`; the names are taken
+//! 1. begin: rows `creating`; the names are taken. It is on disk before step 2 makes anything
 //! 2. `copy`: every volume's content is copied to `snapshots/<id>` while writers are held, what can be copied before is; then
 //!    the copies are synced
 //! 3. commit, with step 2's record: rows `ready`
@@ -90,14 +90,13 @@ impl Volumes {
             consistency: request.consistency.clone(),
             expires_at: request.expires_at.map(|time| time.to_string()),
             pinned: request.pinned,
+            sizes: RefCell::default(),
         };
         let context = Context {
             volumes: self,
             quiet: Some(quiet),
-            replicas: RefCell::default(),
         };
         journal::execute(&self.store, &create, &context)?;
-        self.record_sizes(&create, &context.replicas.into_inner())?;
         for member in &create.members {
             self.describe(&member.volume);
         }
@@ -107,33 +106,12 @@ impl Volumes {
             .map(|member| self.snapshot(&member.volume_name, &create.name))
             .collect()
     }
-
-    fn record_sizes(&self, create: &Create, replicas: &[Replica]) -> Result<(), SnapshotError> {
-        let known: Vec<(&SnapshotId, u64)> = create
-            .members
-            .iter()
-            .zip(replicas)
-            .filter_map(|(member, replica)| match replica {
-                Replica::Whole => None,
-                Replica::Files { bytes } => Some((&member.snapshot, *bytes)),
-            })
-            .collect();
-        if known.is_empty() {
-            return Ok(());
-        }
-        self.store.write(|tx| {
-            known
-                .iter()
-                .try_for_each(|(id, bytes)| Ok(tx.set_snapshot_size(id, *bytes)?))
-        })
-    }
 }
 
 pub(crate) struct Context<'a> {
     pub(crate) volumes: &'a Volumes,
     /// Recovery only undoes, and holds nobody.
     pub(crate) quiet: Option<&'a dyn Quiet>,
-    pub(crate) replicas: RefCell<Vec<Replica>>,
 }
 
 /// The journaled operation.
@@ -149,6 +127,9 @@ pub(crate) struct Create {
     consistency: String,
     expires_at: Option<String>,
     pinned: bool,
+    /// Bytes in the files of each copy, as far as copying tells; nothing while there are none.
+    #[serde(skip)]
+    sizes: RefCell<Vec<Option<u64>>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -184,6 +165,7 @@ impl Operation for Create {
     const KIND: &'static str = "snapshot-create";
     const STEPS: &'static [(&'static str, Step)] = &[("copy", Step::Copy)];
     const COMMIT: Option<Step> = Some(Step::Copy);
+    const BEGINS_SOON: bool = true;
     type Step = Step;
     type Context<'a> = Context<'a>;
     type Error = SnapshotError;
@@ -224,6 +206,7 @@ impl Operation for Create {
 
     fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), SnapshotError> {
         let volumes = context.volumes;
+        volumes.begin_to_copy(context.quiet)?;
         for member in &self.members {
             volumes.ensure_snapshots(&member.volume)?;
         }
@@ -238,11 +221,20 @@ impl Operation for Create {
                     *replica,
                 )?;
         }
-        context.replicas.replace(replicas);
+        let sizes = replicas.iter().map(|replica| match replica {
+            Replica::Whole => None,
+            Replica::Files { bytes } => Some(*bytes),
+        });
+        self.sizes.replace(sizes.collect());
         Ok(())
     }
 
     fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        for (member, size) in self.members.iter().zip(self.sizes.borrow().iter()) {
+            if let Some(bytes) = size {
+                tx.set_snapshot_size(&member.snapshot, *bytes)?;
+            }
+        }
         self.members.iter().try_for_each(|member| {
             Ok(tx.set_snapshot_state(&member.snapshot, SnapshotState::Ready)?)
         })
@@ -284,6 +276,17 @@ impl Tree<'_> {
     }
 }
 
+impl Volumes {
+    /// Has the writers' data and the record of the operation on disk, by one sync where both are on the same filesystem; nothing is made
+    /// before.
+    pub(super) fn begin_to_copy(&self, quiet: Option<&dyn Quiet>) -> Result<(), SnapshotError> {
+        if let Some(quiet) = quiet {
+            quiet.ready().map_err(SnapshotError::Quiet)?;
+        }
+        Ok(self.store.wait()?)
+    }
+}
+
 /// Copies the trees at one instant, at which nobody writes; recovery, which only undoes, holds nobody.
 pub(super) fn copy_held(
     quiet: Option<&dyn Quiet>,
@@ -302,6 +305,9 @@ pub(super) fn copy_held(
             }
         })
         .collect::<Result<Vec<_>, SnapshotError>>()?;
+    if ahead.iter().any(Option::is_some) {
+        quiet.ready().map_err(SnapshotError::Quiet)?;
+    }
     held_still(quiet, || {
         let trees = trees.iter().zip(&ahead);
         trees

@@ -1,7 +1,5 @@
 //! What a start does with snapshots that the last engine left unfinished.
 
-use std::cell::RefCell;
-
 use store::journal::{self, Recovered};
 use store::{SnapshotRow, SnapshotState};
 
@@ -23,7 +21,6 @@ impl Volumes {
         let context = create::Context {
             volumes: self,
             quiet: None,
-            replicas: RefCell::default(),
         };
         let mut outcomes = vec![("snapshot of", journal::recover::<Create>(store, &context)?)];
         outcomes.push((
