@@ -48,6 +48,8 @@ fn without_backup(scene: &Scene) {
 /// To the same engine: both ends die at once.
 const COPY: &str = "volume copy made SOCKET/copied";
 const MOVE: &str = "volume move --stop made SOCKET/gone";
+/// From a btrfs to a btrfs.
+const MOVE_STREAM: &str = "volume move --stop --pool fast made SOCKET/gone";
 
 const OPERATIONS: &[Operation] = &[
     Operation {
@@ -400,22 +402,24 @@ const OPERATIONS: &[Operation] = &[
                 .ok();
         },
         run: MOVE,
-        check: |scene| {
-            // Here or there, and never in both places for good.
-            if scene.run("volume inspect made").code == 0 {
-                scene.run(&with_socket(scene, MOVE)).ok();
-            }
+        check: |scene| moved(scene, MOVE),
+    },
+    Operation {
+        prefix: "stream",
+        prepare: |scene| {
+            scene.run("pool create --kind btrfs --size 256m fast").ok();
+            scene.run("volume create --pool fast made").ok();
+            with_data(scene);
             scene
-                .run("inspect it --format {{.State.Status}}")
-                .ok()
-                .contains("exited")
-                .then_some(())
-                .unwrap();
-            scene.run("run --rm -v gone:/data busybox ls /data/x").ok();
-            scene.run("rm it").ok();
-            scene.run("volume rm --now gone").ok();
-            scene.run("volume undelete made").ok();
-            scene.run("volume rm --now made").ok();
+                .run("run -d --name it -v made:/data busybox sleep 1000")
+                .ok();
+        },
+        run: MOVE_STREAM,
+        check: |scene| {
+            // What it was read from is gone by the start, not by its time.
+            assert_eq!(scene.run("volume snapshot ls -q").ok(), "");
+            moved(scene, MOVE_STREAM);
+            scene.run("pool rm fast").ok();
         },
     },
     Operation {
@@ -1032,6 +1036,19 @@ fn with_data(scene: &Scene) {
     scene
         .run("run --rm -v made:/data busybox touch /data/x")
         .ok();
+}
+
+/// Here or there, and never in both places for good.
+fn moved(scene: &Scene, command: &str) {
+    if scene.run("volume inspect made").code == 0 {
+        scene.run(&with_socket(scene, command)).ok();
+    }
+    assert_eq!(scene.inspect("it", "{{.State.Status}}"), "exited");
+    scene.run("run --rm -v gone:/data busybox ls /data/x").ok();
+    scene.run("rm it").ok();
+    scene.run("volume rm --now gone").ok();
+    scene.run("volume undelete made").ok();
+    scene.run("volume rm --now made").ok();
 }
 
 fn import(scene: &Scene) {

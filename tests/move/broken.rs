@@ -9,7 +9,7 @@ use testkit::until;
 use super::host_there::There;
 use super::{Pair, sent, tree};
 
-const SIZE: usize = 300 << 20;
+pub(crate) const SIZE: usize = 300 << 20;
 /// So much must have arrived before something breaks.
 const ENOUGH: u64 = 40 << 20;
 
@@ -22,7 +22,7 @@ fn pair(name: &str, host: &Arc<There>) -> Pair {
 }
 
 /// Begins the journey and waits until a part of it has arrived.
-fn begin(pair: &Pair, line: &str) -> Child {
+pub(crate) fn begin(pair: &Pair, line: &str) -> Child {
     let mut child = pair
         .command(line)
         .stdin(Stdio::null())
@@ -41,7 +41,7 @@ fn begin(pair: &Pair, line: &str) -> Child {
 }
 
 /// Nothing is visible; the same command ends the journey, and sends what is missing.
-fn go_on(pair: &Pair, line: &str) {
+pub(crate) fn go_on(pair: &Pair, line: &str) {
     assert_eq!(pair.run_there("volume ls -q").ok(), "");
     assert_eq!(pair.run("volume ls -q").ok(), "data");
     until("nobody is at it any more", || {

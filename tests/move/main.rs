@@ -18,6 +18,7 @@ mod broken;
 mod host_there;
 mod kinds;
 mod registry;
+mod streams;
 mod tree;
 mod writers;
 
@@ -138,6 +139,19 @@ const JOURNEYS: &[Journey] = &[
     ("a_person_who_stops", broken::stopped),
     ("a_copy_while_a_container_writes", writers::copy),
     ("a_move_while_a_container_writes", writers::moved),
+    ("every_kind_of_file_as_a_stream", streams::every_kind),
+    ("streams_only_where_both_can", streams::both_or_neither),
+    ("a_move_by_streams_while_a_container_writes", streams::moved),
+    ("what_a_stream_leaves_out", streams::left_out),
+    ("a_stream_that_the_kernel_breaks_off", streams::broken_off),
+    (
+        "an_engine_there_that_dies_amid_a_stream",
+        streams::engine_there,
+    ),
+    (
+        "an_engine_here_that_dies_amid_a_stream",
+        streams::engine_here,
+    ),
 ];
 
 fn main() {

@@ -29,7 +29,7 @@ fn pair(name: &str, host: &Arc<There>) -> Pair {
 }
 
 /// The last number that the writer has acknowledged.
-fn acknowledged(pair: &Pair) -> u64 {
+pub(crate) fn acknowledged(pair: &Pair) -> u64 {
     let logs = pair.run("logs --tail 1 app").ok();
     logs.lines()
         .last()
@@ -39,7 +39,7 @@ fn acknowledged(pair: &Pair) -> u64 {
 
 /// The numbers that arrived, which have no gap.
 #[track_caller]
-fn arrived(data: &Path) -> u64 {
+pub(crate) fn arrived(data: &Path) -> u64 {
     let log = fs::read_to_string(data.join("log")).unwrap();
     let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
     let mut last = 0;

@@ -174,6 +174,7 @@ impl Engine {
             action: "cannot start a thread for limits".to_owned(),
             source,
         })?;
+        repaired.extend(crate::travel::still::sweep(&volumes).map_err(TurnBackError::from)?);
         let (snapshots, sentences) = Snapshots::open(&containers)?;
         repaired.extend(sentences);
         let (backups, sentences) = Backups::open(&containers, &snapshots)?;

@@ -13,6 +13,7 @@
 pub mod attributes;
 pub mod btrfs;
 pub mod btrfs_quota;
+pub mod btrfs_send;
 pub mod capability;
 pub mod catch_up;
 pub mod cgroup;

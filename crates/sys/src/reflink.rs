@@ -1,7 +1,7 @@
-//! Whether files of a filesystem can share their data.
+//! Files that share their data: whether a filesystem has them, and parts of them.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -33,4 +33,40 @@ pub fn is_possible(dir: BorrowedFd<'_>) -> io::Result<bool> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Makes `length` bytes of `target` at `to` share the data of `source` at `from`; not a byte is copied. What is there is
+/// replaced. Everything lies on boundaries of the filesystem's blocks, but for the end of `source`.
+///
+/// # Errors
+/// `InvalidInput` for what does not lie on boundaries or is not in `source`, and for no bytes; any other of the kernel's.
+pub fn share(
+    source: BorrowedFd<'_>,
+    from: u64,
+    length: u64,
+    target: BorrowedFd<'_>,
+    to: u64,
+) -> io::Result<()> {
+    if length == 0 {
+        // To the kernel that is everything that follows.
+        return Err(Errno::INVAL.into());
+    }
+    let range = libc::file_clone_range {
+        src_fd: source.as_raw_fd().into(),
+        src_offset: from,
+        src_length: length,
+        dest_offset: to,
+    };
+    // SAFETY: `range` is the struct that the request reads, and lives until the call returns.
+    let result = unsafe {
+        libc::ioctl(
+            target.as_raw_fd(),
+            libc::FICLONERANGE as _,
+            &raw const range,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }

@@ -8,6 +8,9 @@
 //!    of files that differ. A later pass looks only into files that changed since the one before
 //! 3. the sender says the digest of what it has sent; the receiver reads its whole tree again and compares
 //!
+//! Between two btrfs a tree that the receiver has nothing of may come as the filesystem's own stream, and later ones with what
+//! has changed ([`stream`]), instead of 2; 3 is the same.
+//!
 //! Kept: owners, modes, times in nanoseconds, extended attributes, ACLs, hard links, holes, devices, fifos, sockets, names
 //! of any bytes. Labels of security modules are the machine's affair and stay.
 //!
@@ -29,6 +32,7 @@ mod path;
 mod read;
 mod receive;
 mod send;
+mod stream;
 pub mod wire;
 mod write;
 
@@ -40,6 +44,7 @@ pub use error::TransferError;
 pub use path::RelPath;
 pub use receive::{Ended, Receiver};
 pub use send::{Passed, Sender};
+pub use stream::emit::{Still, Streamed};
 pub use wire::{Link, Message};
 
 /// Raised when a side of an older version would misunderstand.

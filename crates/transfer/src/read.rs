@@ -105,6 +105,9 @@ impl<'a> Places<'a> {
 
     /// The directory `path`; no link on the way is followed.
     pub(crate) fn directory(&mut self, path: &RelPath) -> io::Result<BorrowedFd<'_>> {
+        if path.is_root() {
+            return Ok(self.root);
+        }
         if self.open.as_ref().is_none_or(|(known, _)| known != path) {
             self.open = None;
             let directory = dir::open_deep(self.root, path.as_path())?;
@@ -119,9 +122,22 @@ impl<'a> Places<'a> {
         self.directory(&path.parent().unwrap_or_default())
     }
 
+    /// The directory that holds `path`, opened for the caller alone.
+    pub(crate) fn apart(&self, path: &RelPath) -> io::Result<OwnedFd> {
+        dir::open_deep(self.root, path.parent().unwrap_or_default().as_path())
+    }
+
     /// What was removed must not stay open.
     pub(crate) fn forget(&mut self) {
         self.open = None;
+    }
+
+    /// As [`Places::forget`], when it is `path` or below it.
+    pub(crate) fn forget_below(&mut self, path: &RelPath) {
+        let known = self.open.as_ref();
+        if known.is_some_and(|(known, _)| known.as_path().starts_with(path.as_path())) {
+            self.open = None;
+        }
     }
 }
 

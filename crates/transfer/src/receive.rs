@@ -14,7 +14,9 @@ use crate::entry::{Digest, Entry, Meta, Node, TreeDigest};
 use crate::error::TransferError;
 use crate::path::RelPath;
 use crate::read::{self, Found, Places};
-use crate::wire::{Link, Message};
+use crate::stream::apply::Applier;
+use crate::stream::command::{Commands, Identity};
+use crate::wire::{Link, Message, Piece};
 use crate::write;
 
 /// Blocks that one message names.
@@ -41,6 +43,9 @@ pub struct Receiver<'a, 'l, R, W: Write> {
     open: Option<Open>,
     received: u64,
     unchanging: bool,
+    streams: bool,
+    /// What the tree is, by the last stream.
+    identity: Option<Identity>,
 }
 
 #[derive(Debug)]
@@ -61,7 +66,16 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
             open: None,
             received: 0,
             unchanging: false,
+            streams: false,
+            identity: None,
         }
+    }
+
+    /// Takes streams of btrfs, too. The tree must be empty, and on a filesystem whose files can share data.
+    #[must_use]
+    pub fn streams(mut self) -> Self {
+        self.streams = true;
+        self
     }
 
     /// Refuses every change: only whether the trees are equal is of interest.
@@ -104,6 +118,7 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
                 Message::Block { index } => self.block(index)?,
                 Message::Zero { index } => self.zero(index)?,
                 Message::Sealed => self.seal()?,
+                Message::Stream if self.streams && !self.unchanging => self.stream()?,
                 Message::Progress { .. } | Message::Note(_) => {}
                 Message::End {
                     digest,
@@ -297,6 +312,40 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
             .parent(path)
             .map_err(TransferError::io("open the directory of", path))?;
         write::attributes(dir, path, path.name(), &entry.meta, false)
+    }
+
+    fn stream(&mut self) -> Result<(), TransferError> {
+        if self.open.is_some() || !self.directories.is_empty() {
+            return Err(TransferError::Nonsense("a stream amid something else"));
+        }
+        self.places.forget();
+        let mut commands = Commands::default();
+        let mut applier = Applier::new(self.root, self.identity.take());
+        let whole = loop {
+            match self.link.receive_piece()? {
+                Piece::Data(bytes) => commands.feed(bytes),
+                Piece::Said(Message::Progress { .. } | Message::Note(_)) => {}
+                Piece::Said(Message::Streamed { whole }) => break whole,
+                Piece::Said(_) => {
+                    return Err(TransferError::Nonsense("a message within a stream"));
+                }
+            }
+            while let Some(command) = commands.next()? {
+                applier.apply(command)?;
+            }
+        };
+        let applied = applier.finish();
+        self.received += applied.received;
+        if !whole {
+            // Streams begin with nothing, or with what one has made.
+            self.streams = false;
+            return self.tell();
+        }
+        if !applied.ended || !commands.is_used_up() {
+            return Err(TransferError::Nonsense("a stream without its end"));
+        }
+        self.identity = applied.identity;
+        Ok(())
     }
 
     /// The deepest first: setting one changes the one above in nothing.

@@ -21,7 +21,7 @@ use crate::read::{self, Found, Names, Places, is_gone};
 use crate::wire::{Link, Message};
 
 /// Bytes read between two tellings.
-const STRIDE: u64 = 8 << 20;
+pub(crate) const STRIDE: u64 = 8 << 20;
 /// What a receiver may claim to have beyond what the sender has: it may hold an older state.
 const LENIENCY: usize = 1 << 17;
 
@@ -38,21 +38,25 @@ pub struct Passed {
 /// Makes the other side's tree what this one is.
 #[derive(Debug)]
 pub struct Sender<'l, R, W: Write> {
-    link: &'l mut Link<R, W>,
+    pub(crate) link: &'l mut Link<R, W>,
     /// What the other side has.
-    model: BTreeMap<RelPath, Known>,
-    sent: u64,
+    pub(crate) model: BTreeMap<RelPath, Known>,
+    pub(crate) sent: u64,
+    /// Whether the other side takes streams.
+    pub(crate) streams: bool,
+    /// Whether it has what a stream has made, and nothing else.
+    pub(crate) streamed: bool,
 }
 
 #[derive(Debug)]
-struct Known {
-    entry: Entry,
-    stamp: Option<Stamp>,
+pub(crate) struct Known {
+    pub(crate) entry: Entry,
+    pub(crate) stamp: Option<Stamp>,
 }
 
 /// Tells whether an inode is what it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(crate) struct Stamp {
     dev: u64,
     ino: u64,
     size: u64,
@@ -62,13 +66,18 @@ struct Stamp {
 impl Stamp {
     /// `None` when a change after this look could leave the same times.
     fn of(stat: &Stat) -> Option<Self> {
+        Self::as_of(stat, SystemTime::now())
+    }
+
+    /// As [`Stamp::of`], of a look at that time.
+    pub(crate) fn as_of(stat: &Stat, seen: SystemTime) -> Option<Self> {
         // One tick of the coarsest clock that local filesystems take times from, and some; others count seconds.
         let grain = if stat.ctime.nanoseconds == 0 {
             Duration::from_secs(2)
         } else {
             Duration::from_millis(100)
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let now = seen.duration_since(UNIX_EPOCH).ok()?;
         let changed = Duration::new(
             u64::try_from(stat.ctime.seconds).ok()?,
             stat.ctime.nanoseconds,
@@ -81,7 +90,7 @@ impl Stamp {
         })
     }
 
-    fn fits(&self, stat: &Stat) -> bool {
+    pub(crate) fn fits(&self, stat: &Stat) -> bool {
         (self.dev, self.ino, self.size, self.ctime) == (stat.dev, stat.ino, stat.size, stat.ctime)
     }
 }
@@ -92,6 +101,8 @@ impl<'l, R: Read, W: Write> Sender<'l, R, W> {
             link,
             model: BTreeMap::new(),
             sent: 0,
+            streams: false,
+            streamed: false,
         }
     }
 
@@ -162,6 +173,7 @@ impl<'l, R: Read, W: Write> Sender<'l, R, W> {
     /// [`TransferError`].
     pub fn pass(&mut self, root: BorrowedFd<'_>, action: &str) -> Result<Passed, TransferError> {
         let found = read::list(root)?;
+        self.streamed = false;
         self.forget_missing(&found)?;
         let mut pass = Pass {
             link: self.link,

@@ -383,3 +383,287 @@ fn who_hangs_up_says_why() {
     };
     assert!(matches!(told, TransferError::Peer(why) if why == "no room"));
 }
+
+mod streams {
+    //! A receiver of streams, from one that says what it likes.
+
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+    use crate::stream::command::tests::{
+        DATA, LINK, MODE, OFFSET, PATH, SIZE, TO, UUID, command, head,
+    };
+
+    const NAME: u16 = 13;
+    const VALUE: u16 = 14;
+    const ME: (u16, &[u8]) = (UUID, &[7; 16]);
+
+    fn begun(commands: &[Vec<u8>]) -> Vec<u8> {
+        [
+            head(),
+            command(1, &[(PATH, b"any name"), ME]),
+            commands.concat(),
+            command(21, &[]),
+        ]
+        .concat()
+    }
+
+    /// What a receiver makes of it in `to`, beside which there is `outside`.
+    fn take(scratch: &Scratch, streams: &[Vec<u8>]) -> Result<Ended, TransferError> {
+        let (mut ours, mut theirs) = links();
+        for stream in streams {
+            ours.send(&Message::Stream).expect("sent");
+            for piece in stream.chunks(1000) {
+                ours.send_data(piece).expect("sent");
+            }
+            ours.send(&Message::Streamed { whole: true }).expect("sent");
+        }
+        let digest = Digest([0; 32]);
+        ours.send(&Message::End {
+            digest,
+            entries: 0,
+            bytes: 0,
+        })
+        .expect("sent");
+        ours.flush().expect("sent");
+        let root = fs::File::open(scratch.to()).expect("open");
+        Receiver::new(&mut theirs, root.as_fd()).streams().run()
+    }
+
+    fn write(path: &[u8], offset: u64, bytes: &[u8]) -> Vec<u8> {
+        command(
+            15,
+            &[(PATH, path), (OFFSET, &offset.to_le_bytes()), (DATA, bytes)],
+        )
+    }
+
+    #[test]
+    fn what_commands_say_is_done() {
+        let scratch = Scratch::new();
+        let first = begun(&[
+            command(4, &[(PATH, b"o257-7-0")]),
+            command(9, &[(PATH, b"o257-7-0"), (TO, b"d")]),
+            command(3, &[(PATH, b"o258-7-0")]),
+            command(9, &[(PATH, b"o258-7-0"), (TO, b"d/file")]),
+            command(
+                13,
+                &[
+                    (PATH, b"d/file"),
+                    (NAME, b"security.selinux"),
+                    (VALUE, b"x"),
+                ],
+            ),
+            command(13, &[(PATH, b"d/file"), (NAME, b"user.a"), (VALUE, b"b")]),
+            write(b"d/file", 3, b"hello"),
+            write(b"d/file", 8192, &[0; 8192]),
+            command(18, &[(PATH, b"d/file"), (MODE, &0o640_u64.to_le_bytes())]),
+            command(10, &[(PATH, b"e"), (LINK, b"d/file")]),
+            command(8, &[(PATH, b"l"), (LINK, b"../outside")]),
+        ]);
+        let second = [
+            head(),
+            command(2, &[(PATH, b"any name"), (UUID, &[8; 16]), (20, ME.1)]),
+            command(9, &[(PATH, b"d"), (TO, b"renamed")]),
+            command(11, &[(PATH, b"e")]),
+            write(b"renamed/file", 0, b"new"),
+            command(17, &[(PATH, b"renamed/file"), (SIZE, &9_u64.to_le_bytes())]),
+            command(21, &[]),
+        ]
+        .concat();
+        take(&scratch, &[first, second]).expect("it makes sense");
+        let file = scratch.to().join("renamed/file");
+        assert_eq!(fs::read(&file).expect("there"), b"newhello\0");
+        assert_eq!(fs::metadata(&file).expect("there").mode() & 0o7777, 0o640);
+        let parent = fs::File::open(scratch.to().join("renamed")).expect("there");
+        let subject = Subject::Entry(parent.as_fd(), OsStr::new("file"));
+        let kept = |name: &str| sys::xattr::get(subject, OsStr::new(name)).expect("looked at");
+        assert_eq!(kept("user.a").as_deref(), Some(&b"b"[..]));
+        assert_eq!(kept("security.selinux"), None);
+        assert!(!scratch.to().join("e").exists());
+    }
+
+    #[test]
+    fn a_hostile_stream_stays_inside() {
+        let clone = |whose: &[u8], from: &[u8]| {
+            command(
+                16,
+                &[
+                    (PATH, b"file"),
+                    (OFFSET, &[0; 8]),
+                    (24, &4096_u64.to_le_bytes()),
+                    (20, whose),
+                    (22, from),
+                    (23, &[0; 8]),
+                ],
+            )
+        };
+        let file = || command(3, &[(PATH, b"file")]);
+        let link = || command(8, &[(PATH, b"link"), (LINK, b"../outside")]);
+        let no_begin = [head(), file(), command(21, &[])].concat();
+        let no_end = [head(), command(1, &[(PATH, b"x"), ME])].concat();
+        let other_parent = [
+            head(),
+            command(2, &[(PATH, b"x"), ME, (20, &[9; 16])]),
+            command(21, &[]),
+        ]
+        .concat();
+        for (what, stream) in [
+            (
+                "rename",
+                begun(&[file(), command(9, &[(PATH, b"file"), (TO, b"../out")])]),
+            ),
+            (
+                "in through a link",
+                begun(&[link(), command(3, &[(PATH, b"link/made")])]),
+            ),
+            ("write to a link", begun(&[link(), write(b"link", 0, b"x")])),
+            (
+                "write below a link",
+                begun(&[link(), write(b"link/kept", 0, b"x")]),
+            ),
+            (
+                "rename out through a link",
+                begun(&[
+                    link(),
+                    file(),
+                    command(9, &[(PATH, b"file"), (TO, b"link/x")]),
+                ]),
+            ),
+            (
+                "link in from outside",
+                begun(&[link(), command(10, &[(PATH, b"x"), (LINK, b"link/kept")])]),
+            ),
+            (
+                "swap a directory for a link",
+                begun(&[
+                    command(4, &[(PATH, b"d")]),
+                    command(3, &[(PATH, b"d/kept")]),
+                    command(9, &[(PATH, b"d"), (TO, b"away")]),
+                    command(8, &[(PATH, b"d"), (LINK, b"../outside")]),
+                    write(b"d/kept", 0, b"x"),
+                ]),
+            ),
+            (
+                "mode of a link",
+                begun(&[
+                    link(),
+                    command(18, &[(PATH, b"link"), (MODE, &0o777_u64.to_le_bytes())]),
+                ]),
+            ),
+            (
+                "a fifo",
+                begun(&[command(6, &[(PATH, b"p")]), write(b"p", 0, b"x")]),
+            ),
+            (
+                "data of another tree",
+                begun(&[file(), clone(&[9; 16], b"file")]),
+            ),
+            (
+                "data through a link",
+                begun(&[link(), file(), clone(ME.1, b"link/kept")]),
+            ),
+            (
+                "data from the end of a file",
+                begun(&[file(), clone(ME.1, b"file")]),
+            ),
+            (
+                "take the root away",
+                begun(&[command(9, &[(PATH, b""), (TO, b"x")])]),
+            ),
+            ("what is there twice", begun(&[file(), file()])),
+            (
+                "something after the end",
+                begun(&[command(21, &[]), file()]),
+            ),
+            (
+                "a second beginning",
+                begun(&[command(1, &[(PATH, b"x"), ME])]),
+            ),
+            ("no beginning", no_begin),
+            ("no end", no_end),
+            ("of another parent", other_parent),
+            ("half a command", [begun(&[]), vec![1, 0]].concat()),
+        ] {
+            let scratch = Scratch::new();
+            let outside = scratch.0.join("outside");
+            fs::create_dir(&outside).expect("made");
+            fs::write(outside.join("kept"), b"kept").expect("written");
+            let before = fs::metadata(outside.join("kept")).expect("there");
+            match take(&scratch, &[stream]) {
+                Err(TransferError::Broken(error)) => panic!("{what}: {error}"),
+                Err(_) => {}
+                Ok(_) => panic!("{what} was done"),
+            }
+            let after = fs::metadata(outside.join("kept")).expect("there");
+            assert_eq!(
+                (after.mode(), after.nlink(), after.ctime_nsec(), after.len()),
+                (
+                    before.mode(),
+                    before.nlink(),
+                    before.ctime_nsec(),
+                    before.len()
+                ),
+                "{what}"
+            );
+            assert_eq!(fs::read_dir(&outside).expect("there").count(), 1, "{what}");
+            assert_eq!(
+                fs::read_dir(&scratch.0).expect("there").count(),
+                3,
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_who_was_not_asked_for_streams_takes_none() {
+        let (mut ours, mut theirs) = links();
+        ours.send(&Message::Stream).expect("sent");
+        ours.flush().expect("sent");
+        let scratch = Scratch::new();
+        let root = fs::File::open(scratch.to()).expect("open");
+        let refused = Receiver::new(&mut theirs, root.as_fd()).run();
+        assert!(matches!(refused, Err(TransferError::Nonsense(_))));
+    }
+
+    #[test]
+    fn a_stream_that_is_broken_off_is_followed_by_what_differs() {
+        let scratch = Scratch::new();
+        let (mut ours, mut theirs) = links();
+        let to = scratch.to();
+        let receiving = std::thread::spawn(move || {
+            let root = fs::File::open(to).expect("open");
+            let mut receiver = Receiver::new(&mut theirs, root.as_fd()).streams();
+            receiver.tell()?;
+            receiver.run()
+        });
+        let root = fs::File::open(scratch.from()).expect("open");
+        let mut sender = Sender::new(&mut ours);
+        sender.learn(root.as_fd()).expect("heard");
+        sender.say(&Message::Stream).expect("said");
+        let cut = [
+            head(),
+            command(1, &[(PATH, b"x"), ME]),
+            command(3, &[(PATH, b"part")]),
+        ];
+        sender.link().send_data(&cut.concat()).expect("sent");
+        sender
+            .say(&Message::Streamed { whole: false })
+            .expect("said");
+        sender.learn(root.as_fd()).expect("it says what it has");
+        fs::write(scratch.from().join("file"), b"hello").expect("written");
+        sender.pass(root.as_fd(), "Sending").expect("sent");
+        sender
+            .say(&Message::End {
+                digest: Digest([0; 32]),
+                entries: 0,
+                bytes: 0,
+            })
+            .expect("said");
+        receiving.join().expect("no panic").expect("received");
+        assert!(!scratch.to().join("part").exists());
+        assert_eq!(
+            fs::read(scratch.to().join("file")).expect("there"),
+            b"hello"
+        );
+    }
+}

@@ -62,6 +62,10 @@ pub enum Message {
     Note(String),
     /// Either, last of all.
     Failed(String),
+    /// S, to a receiver that takes such: a stream of btrfs follows, in frames of contents.
+    Stream,
+    /// S: that was it. One that is not `whole` has left nobody knows what: the receiver says what it has, as at first.
+    Streamed { whole: bool },
 }
 
 /// What a frame's head says.
@@ -107,6 +111,12 @@ impl Message {
         }
         Ok(bytes)
     }
+}
+
+/// A frame, when either kind may come.
+pub(crate) enum Piece<'l> {
+    Said(Message),
+    Data(&'l [u8]),
 }
 
 /// A connection to the other side.
@@ -197,6 +207,19 @@ impl<R: Read, W: Write> Link<R, W> {
         match Message::decode(&self.buffer)? {
             Message::Failed(why) => Err(TransferError::Peer(why)),
             message => Ok(message),
+        }
+    }
+
+    /// What comes next, within a stream.
+    pub(crate) fn receive_piece(&mut self) -> Result<Piece<'_>, TransferError> {
+        let head = self.head()?;
+        self.body(head.length)?;
+        if !head.is_message {
+            return Ok(Piece::Data(&self.buffer));
+        }
+        match Message::decode(&self.buffer)? {
+            Message::Failed(why) => Err(TransferError::Peer(why)),
+            message => Ok(Piece::Said(message)),
         }
     }
 

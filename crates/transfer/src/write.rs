@@ -32,12 +32,22 @@ pub(crate) fn directory(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
+    make_directory(dir, name)
+}
+
+/// A new directory, closed to others.
+pub(crate) fn make_directory(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     Ok(rustix::fs::mkdirat(dir, name, Mode::RWXU)?)
 }
 
 /// An empty file in the place of whatever has the name.
 pub(crate) fn create(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     remove(dir, name)?;
+    make_file(dir, name)
+}
+
+/// A new file, closed to others.
+pub(crate) fn make_file(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(
         dir,
@@ -47,8 +57,14 @@ pub(crate) fn create(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// The file of that name for writing; `None` when it is something else.
+/// The file of that name for writing; `None` when it is something else, which is not opened: a device would notice.
 pub(crate) fn open(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<OwnedFd>> {
+    match dir::stat_at(dir, name) {
+        Ok(stat) if stat.kind() == FileType::RegularFile => {}
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
         Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO | Errno::NOENT) => return Ok(None),
@@ -59,9 +75,14 @@ pub(crate) fn open(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<Owned
 }
 
 pub(crate) fn block(file: BorrowedFd<'_>, index: u64, bytes: &[u8]) -> io::Result<()> {
+    at(file, blocks::at(index), bytes)
+}
+
+/// Writes all of the bytes there.
+pub(crate) fn at(file: BorrowedFd<'_>, offset: u64, bytes: &[u8]) -> io::Result<()> {
     let mut done = 0;
     while done < bytes.len() {
-        match rustix::io::pwrite(file, &bytes[done..], blocks::at(index) + done as u64) {
+        match rustix::io::pwrite(file, &bytes[done..], offset + done as u64) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => done += count,
             Err(Errno::INTR) => {}
@@ -80,9 +101,28 @@ pub(crate) fn zero(file: BorrowedFd<'_>, index: u64, length: usize) -> io::Resul
     }
 }
 
+/// Writes zeros there, as a hole where the filesystem can.
+pub(crate) fn hole(file: BorrowedFd<'_>, offset: u64, zeros: &[u8]) -> io::Result<()> {
+    let length = zeros.len() as u64;
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match rustix::fs::fallocate(file, flags, offset, length) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => return at(file, offset, zeros),
+        other => other?,
+    }
+    if dir::stat(file)?.size < offset + length {
+        rustix::fs::ftruncate(file, offset + length)?;
+    }
+    Ok(())
+}
+
 /// Links, devices and the like, in the place of whatever has the name.
 pub(crate) fn special(dir: BorrowedFd<'_>, name: &OsStr, node: &Node) -> io::Result<()> {
     remove(dir, name)?;
+    make_special(dir, name, node)
+}
+
+/// A new link, device or the like.
+pub(crate) fn make_special(dir: BorrowedFd<'_>, name: &OsStr, node: &Node) -> io::Result<()> {
     let device = match node {
         Node::Symlink(target) => {
             return Ok(rustix::fs::symlinkat(OsStr::from_bytes(target), dir, name)?);

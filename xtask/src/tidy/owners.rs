@@ -7,6 +7,7 @@ use super::edges::{FREE, Package};
 const OWNERS: &[(&str, &str)] = &[
     ("aes256ctr_poly1305aes", "backup"),
     ("bzip2", "archive"),
+    ("crc32c", "transfer"),
     ("croner", "engine"),
     ("clap", "cli"),
     ("clap_complete", "cli"),

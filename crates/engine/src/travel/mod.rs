@@ -4,6 +4,8 @@
 //! containers, and the order of things:
 //!
 //! * [`send`] - offers a volume, sends it once or twice, the last time while it holds still, and lets it go if it moves;
+//! * [`streams`] - does so by streams of btrfs where both sides can;
+//! * [`still`] - snapshots that are read once, and what a crash left of them;
 //! * [`receive`] - makes a place, fills it, compares, publishes;
 //! * [`artifact`] - by way of a registry instead of a connection.
 //!
@@ -17,6 +19,8 @@ mod artifact;
 mod error;
 mod receive;
 mod send;
+pub(crate) mod still;
+mod streams;
 
 pub use artifact::{PullVolume, PushVolume};
 pub use error::TravelError;

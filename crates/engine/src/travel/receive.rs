@@ -1,6 +1,6 @@
 //! `receive`: a volume comes.
 //!
-//! 1. the offer is heard, a place is made or found
+//! 1. the offer is heard, a place is made or found; a new one that lies on btrfs may be filled by streams
 //! 2. the place is filled ([`transfer::Receiver`]); what breaks off leaves it for the next attempt
 //! 3. all of it is read again and compared with what the sender says
 //! 4. it is published as a volume; then the sender is told
@@ -17,6 +17,16 @@ use volumes::{ArriveVolume, Luggage};
 use super::{TravelError, Wire, converse};
 use crate::engine::Engine;
 
+/// In the answer to an offer: whether the volume may come as streams of btrfs.
+pub(super) const STREAMS: &str = "Streams";
+
+fn opening(source: std::io::Error) -> TravelError {
+    TravelError::Io {
+        action: "open the place for the volume",
+        source,
+    }
+}
+
 /// How a volume shall come.
 #[derive(Debug, Clone, Default)]
 pub struct ReceiveRequest {
@@ -26,6 +36,8 @@ pub struct ReceiveRequest {
     pub pool: Option<String>,
     /// Limits stay behind.
     pub without_limits: bool,
+    /// The client between the engines lets streams of btrfs through.
+    pub streams: bool,
 }
 
 impl Engine {
@@ -48,9 +60,15 @@ impl Engine {
             pool: request.pool,
             without_limits: request.without_limits,
         })?;
+        let content = sys::dir::open(arrival.content()).map_err(opening)?;
+        // What an earlier attempt has left is made whole by what differs.
+        let streams = request.streams
+            && !arrival.is_resumed()
+            && sys::btrfs::is_btrfs(content.as_fd()).map_err(opening)?;
         let about = serde_json::json!({
             "Name": arrival.name(),
             "Resumed": arrival.is_resumed(),
+            STREAMS: streams,
         });
         wire.send(&Message::Accept {
             about: about.to_string(),
@@ -59,13 +77,12 @@ impl Engine {
             wire.send(&Message::Note(format!("{}: {note}", arrival.name())))?;
         }
         wire.flush()?;
-        let content = sys::dir::open(arrival.content()).map_err(|source| TravelError::Io {
-            action: "open the place for the volume",
-            source,
-        })?;
         let mut receiver = Receiver::new(wire, content.as_fd());
         if arrival.is_settled() {
             receiver = receiver.unchanging();
+        }
+        if streams {
+            receiver = receiver.streams();
         }
         receiver.tell()?;
         sys::fault::step("receive:told");

@@ -9,30 +9,34 @@
 //! 2. its containers are stopped, and nobody may start them; what has changed is sent
 //! 3. once the other side has compared, published and said so, the volume goes into the trash here
 //!
+//! Where both sides are btrfs, what a copy makes a snapshot for goes as a stream, and a move makes one for 1 and one for 2, of
+//! which the second one goes as what has changed ([`super::streams`]).
+//!
 //! If a move fails after 2, what was stopped for it is started again; a crash leaves it stopped. A snapshot that a crash leaves
-//! goes after a day by itself.
+//! goes at the next start ([`super::still`]).
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use transfer::{Digest, FORMAT, Message, Passed, Sender, TransferError};
 use volumes::driver::Sharing;
 use volumes::snapshot::parse_reference;
 
+use super::receive::STREAMS;
+use super::still::Snapshotted;
 use super::{TravelError, Wire, converse};
 use crate::containers::ContainerError;
 use crate::containers::hold::User;
 use crate::engine::Engine;
-use crate::snapshot::{Around, SnapshotRequest};
+use crate::snapshot::Around;
 
 /// How long a write may take while containers are held.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-const SENDING: &str = "Sending";
-const CATCHING_UP: &str = "Catching up";
+pub(super) const SENDING: &str = "Sending";
+pub(super) const CATCHING_UP: &str = "Catching up";
 
 /// How a volume shall go.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +51,7 @@ pub struct SendRequest {
     pub around: Around,
 }
 
-type ToWire<'l> = Sender<'l, UnixStream, UnixStream>;
+pub(super) type ToWire<'l> = Sender<'l, UnixStream, UnixStream>;
 
 impl Engine {
     /// What forbids it from the beginning.
@@ -94,10 +98,15 @@ impl Engine {
             about,
         })?;
         wire.flush()?;
-        let Message::Accept { .. } = wire.receive()? else {
+        let Message::Accept { about } = wire.receive()? else {
             return Err(TransferError::Nonsense("something before the answer").into());
         };
+        let answer: serde_json::Value =
+            serde_json::from_str(&about).map_err(TravelError::Luggage)?;
         let mut sender = Sender::new(wire);
+        if answer[STREAMS] == true {
+            sender.allow_streams();
+        }
         self.reading(volume, |root| Ok(sender.learn(root)?))?;
         if request.moving {
             return self.depart(volume, &origin, &mut sender);
@@ -171,27 +180,9 @@ impl Engine {
         around: &Around,
         sender: &mut ToWire<'_>,
     ) -> Result<(), TravelError> {
-        let made = self.snapshots.create(SnapshotRequest {
-            volumes: vec![volume.to_owned()],
-            reason: "copy".to_owned(),
-            // For the case that nobody comes to remove it.
-            expires_at: Timestamp::now()
-                .checked_add(SignedDuration::from_hours(24))
-                .ok(),
-            around: around.clone(),
-            ..SnapshotRequest::default()
-        })?;
-        let Some(snapshot) = made.snapshots.first() else {
-            return Err(volumes::SnapshotError::Nothing.into());
-        };
-        let name = snapshot.name.clone();
-        let sent = self
-            .say_frozen(volume, made.frozen, sender)
-            .and_then(|()| self.send_snapshot(volume, &name, sender));
-        if let Err(error) = self.volumes.remove_snapshot(volume, &name) {
-            tracing::warn!(volume, snapshot = name, %error, "a snapshot that was made for a copy stays for a day");
-        }
-        sent
+        let (made, frozen) = self.snapshotted(volume, "copy", around.clone())?;
+        self.say_frozen(volume, frozen, sender)?;
+        self.send_still(volume, &made, sender)
     }
 
     fn send_snapshot(
@@ -200,12 +191,20 @@ impl Engine {
         snapshot: &str,
         sender: &mut ToWire<'_>,
     ) -> Result<(), TravelError> {
-        let tree = self.volumes.readable_snapshot(volume, snapshot)?;
-        let root = sys::dir::open(&tree).map_err(|source| TravelError::Io {
-            action: "open the snapshot",
-            source,
-        })?;
-        sender.pass(root.as_fd(), SENDING)?;
+        let kept = Snapshotted::kept(&self.volumes, volume, snapshot)?;
+        self.send_still(volume, &kept, sender)
+    }
+
+    fn send_still(
+        &self,
+        volume: &str,
+        made: &Snapshotted<'_>,
+        sender: &mut ToWire<'_>,
+    ) -> Result<(), TravelError> {
+        let still = made.still();
+        if !self.stream_of(volume, &still, None, SENDING, sender)? {
+            sender.pass(made.root(), SENDING)?;
+        }
         Ok(())
     }
 
@@ -215,8 +214,12 @@ impl Engine {
         origin: &str,
         sender: &mut ToWire<'_>,
     ) -> Result<(), TravelError> {
+        let mut first = None;
         if !self.running(volume)?.is_empty() {
-            self.live_pass(volume, SENDING, sender)?;
+            first = self.stream_ahead(volume, sender)?;
+            if first.is_none() {
+                self.live_pass(volume, SENDING, sender)?;
+            }
             sys::fault::step("send:passed");
         }
         let holders = self.volumes.holders(volume)?;
@@ -229,7 +232,7 @@ impl Engine {
         let mut stopped = Vec::new();
         let gone = self
             .stop_users(volume, &mut stopped)
-            .and_then(|()| self.finish(volume, origin, &holders, sender));
+            .and_then(|()| self.finish(volume, origin, &holders, first, sender));
         drop(verbs);
         if gone.is_err() {
             for user in &stopped {
@@ -262,9 +265,12 @@ impl Engine {
         volume: &str,
         origin: &str,
         holders: &[String],
+        first: Option<Snapshotted<'_>>,
         sender: &mut ToWire<'_>,
     ) -> Result<(), TravelError> {
-        self.reading(volume, |root| Ok(sender.pass(root, CATCHING_UP)?))?;
+        if !self.stream_rest(volume, first, sender)? {
+            self.reading(volume, |root| Ok(sender.pass(root, CATCHING_UP)?))?;
+        }
         sys::fault::step("send:sent");
         let digest = sender.end()?;
         sys::fault::step("send:done");
@@ -295,7 +301,7 @@ impl Engine {
         })
     }
 
-    fn reading<T>(
+    pub(super) fn reading<T>(
         &self,
         volume: &str,
         read: impl FnOnce(BorrowedFd<'_>) -> Result<T, TravelError>,

@@ -116,6 +116,7 @@ async fn receive(request: Request) -> Answer {
         name: request.text("name"),
         pool: request.text("pool"),
         without_limits: request.flag("withoutLimits"),
+        streams: request.flag("streams"),
     };
     converse(request, move |engine, stream| {
         engine.receive_volume(wanted, stream);

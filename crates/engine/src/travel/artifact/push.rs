@@ -10,7 +10,7 @@ use std::io::{self, Cursor, Read, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use registry::{Access, Begun, Cancel, Credentials, Session, types};
 use serde_json::{Value, json};
 use volumes::Luggage;
@@ -20,7 +20,7 @@ use super::{ARTIFACT_TYPE, CONFIG_TYPE, LABEL};
 use crate::engine::Engine;
 use crate::images::{ImageError, Reference};
 use crate::progress::Progress;
-use crate::snapshot::{Around, SnapshotRequest};
+use crate::snapshot::Around;
 use crate::travel::TravelError;
 use crate::travel::send::split;
 
@@ -56,24 +56,8 @@ impl Engine {
             return self.push_snapshot(request, &name, volume, snapshot, &luggage, progress);
         }
         progress.status(volume, "Snapshotting");
-        let made = self.snapshots.create(SnapshotRequest {
-            volumes: vec![volume.to_owned()],
-            reason: "push".to_owned(),
-            // For the case that nobody comes to remove it.
-            expires_at: Timestamp::now()
-                .checked_add(SignedDuration::from_hours(24))
-                .ok(),
-            around: request.around.clone(),
-            ..SnapshotRequest::default()
-        })?;
-        let Some(snapshot) = made.snapshots.first() else {
-            return Err(volumes::SnapshotError::Nothing.into());
-        };
-        let pushed = self.push_snapshot(request, &name, volume, &snapshot.name, &luggage, progress);
-        if let Err(error) = self.volumes.remove_snapshot(volume, &snapshot.name) {
-            tracing::warn!(volume, snapshot = snapshot.name, %error, "a snapshot that was made for a push stays for a day");
-        }
-        pushed
+        let (made, _) = self.snapshotted(volume, "push", request.around.clone())?;
+        self.push_snapshot(request, &name, volume, made.name(), &luggage, progress)
     }
 
     fn push_snapshot(

@@ -29,6 +29,8 @@ pub(super) struct Joined {
     pub(super) name: Option<String>,
     /// Contents that went through.
     pub(super) sent: u64,
+    /// They went as the filesystem's own streams, with the names and attributes in them.
+    pub(super) streamed: bool,
     pub(super) entries: u64,
 }
 
@@ -72,6 +74,7 @@ impl Ear<'_> {
                 }
             }
             Message::Note(text) => eprintln!("{}", plain(&text)),
+            Message::Streamed { whole } => self.joined.streamed = whole,
             Message::End { entries, .. } => self.joined.entries = entries,
             Message::Done { digest } => self.joined.done = Some(digest),
             Message::Released { .. } => self.joined.released = true,

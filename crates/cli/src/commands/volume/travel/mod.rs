@@ -142,6 +142,8 @@ impl Trip<'_> {
             .there
             .add_to(Query::new("/orlop/v1/receive"))
             .option("name", destination.name.as_ref())
+            // This client hands them on; an earlier one would take them for nonsense.
+            .flag("streams", true)
             .build();
         let target = Client::new(destination.endpoint.clone())
             .upgrade(&receive, Body::Empty)
@@ -170,8 +172,13 @@ impl Trip<'_> {
         if !self.course.is_quiet() {
             #[expect(clippy::cast_precision_loss, reason = "it is shown with three digits")]
             let sent = human_size(joined.sent as f64);
+            let how = if joined.streamed {
+                " as streams of btrfs"
+            } else {
+                ""
+            };
             eprintln!(
-                "{sent} of contents sent, {} entries agree, {digest}",
+                "{sent} of contents sent{how}, {} entries agree, {digest}",
                 joined.entries
             );
         }
