@@ -100,8 +100,9 @@ impl<R: Read, W: Write> Sender<'_, R, W> {
                 drop(writer);
                 written
             });
-            // Whatever ends it closes the pipe, which ends the kernel's writing.
-            let sent = self.hand_on(reader, action, total);
+            let sent = self.hand_on(&reader, action, total);
+            // Ends the kernel's writing, if it has not come to its end.
+            drop(reader);
             if sent.is_err() {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -129,11 +130,11 @@ impl<R: Read, W: Write> Sender<'_, R, W> {
     }
 
     /// Sends what comes out of the pipe until nobody writes into it any more; how much that was.
-    fn hand_on(&mut self, pipe: OwnedFd, action: &str, total: u64) -> Result<u64, TransferError> {
+    fn hand_on(&mut self, pipe: &OwnedFd, action: &str, total: u64) -> Result<u64, TransferError> {
         let mut buffer = vec![0; BLOCK];
         let (mut done, mut told) = (0, 0);
         loop {
-            let count = match rustix::io::read(&pipe, &mut buffer[..]) {
+            let count = match rustix::io::read(pipe, &mut buffer[..]) {
                 Ok(0) => return Ok(done),
                 Ok(count) => count,
                 Err(Errno::INTR) => continue,
@@ -184,8 +185,8 @@ fn allocated(found: &[Found]) -> u64 {
 fn pipe() -> Result<(OwnedFd, OwnedFd), TransferError> {
     let (reader, writer) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("open a pipe for")(error.into()))?;
-    // A short one works, too.
-    let _ = fcntl_setpipe_size(&writer, PIPE);
+    // A shorter one, where more is not allowed, works as well.
+    fcntl_setpipe_size(&writer, PIPE).unwrap_or_default();
     Ok((reader, writer))
 }
 
