@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use rustix::fs::{Mode, OFlags};
 use testkit::{Client, Output, until};
 
 use super::broken::{SIZE, begin, go_on};
@@ -148,23 +149,35 @@ pub(crate) fn left_out(host: &Arc<There>) {
     );
 }
 
+fn below(directory: &fs::File, name: &str) -> fs::File {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, Mode::empty())
+        .unwrap()
+        .into()
+}
+
 pub(crate) fn broken_off(host: &Arc<There>) {
     let pair = pair("stream-deep", host);
     let data = pair.data("data");
     tree::noise(&data.join("noise"), 10 << 20);
     // The kernel has no path in a stream that is longer than those of its calls.
-    shell(
-        &data,
-        "name=$(printf %0200d 0); for i in $(seq 30); do mkdir $name; cd $name; done; echo deep > file",
-    );
+    let (depth, name) = (30, "0".repeat(200));
+    let mut bottom = fs::File::open(&data).unwrap();
+    for _ in 0..depth {
+        rustix::fs::mkdirat(&bottom, &name, Mode::RWXU).unwrap();
+        bottom = below(&bottom, &name);
+    }
+    rustix::fs::symlinkat("deep", &bottom, "link").unwrap();
     let done = pair.travel(COPY);
     done.ok();
     assert!(!is_streamed(&done), "{done}");
     assert!(done.stderr.contains("broke off"), "{done}");
-    shell(
-        &pair.data_there("data"),
-        "name=$(printf %0200d 0); for i in $(seq 30); do cd $name; done; grep -qx deep file",
-    );
+    let mut bottom = fs::File::open(pair.data_there("data")).unwrap();
+    for _ in 0..depth {
+        bottom = below(&bottom, &name);
+    }
+    let link = rustix::fs::readlinkat(&bottom, "link", Vec::new()).unwrap();
+    assert_eq!(link.as_bytes(), b"deep");
     assert_no_snapshot(&pair);
 }
 

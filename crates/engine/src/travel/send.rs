@@ -268,7 +268,9 @@ impl Engine {
         first: Option<Snapshotted<'_>>,
         sender: &mut ToWire<'_>,
     ) -> Result<(), TravelError> {
-        if !self.stream_rest(volume, first, sender)? {
+        let streamed = self.stream_rest(volume, first.as_ref(), sender)?;
+        drop(first);
+        if !streamed {
             self.reading(volume, |root| Ok(sender.pass(root, CATCHING_UP)?))?;
         }
         sys::fault::step("send:sent");

@@ -56,13 +56,13 @@ impl Engine {
     pub(super) fn stream_rest(
         &self,
         volume: &str,
-        first: Option<Snapshotted<'_>>,
+        first: Option<&Snapshotted<'_>>,
         sender: &mut ToWire<'_>,
     ) -> Result<bool, TravelError> {
         let Some(made) = self.for_stream(volume, sender)? else {
             return Ok(false);
         };
-        let before = first.as_ref().map(Snapshotted::root);
+        let before = first.map(Snapshotted::root);
         let sent = self.reading(volume, |root| {
             let still = Still {
                 read: root,
