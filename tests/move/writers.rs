@@ -87,7 +87,15 @@ pub(crate) fn moved(host: &Arc<There>) {
     // The volume is there no more: nothing is made in its place.
     pair.run("start app").fails(1, "no such volume");
     assert_eq!(pair.run("volume ls -q").ok(), "");
+    // Nor is another volume that has the name now taken for it.
+    pair.run("volume create data").ok();
+    pair.run("start app")
+        .fails(1, "is another one than it was made with");
+    pair.run("volume rm data").ok();
     pair.run("volume undelete data").ok();
     pair.run("start app").ok();
+    // It is held again.
+    pair.run("volume rm data").fails(1, "in use");
     pair.run("rm -f app").ok();
+    pair.run("volume rm data").ok();
 }

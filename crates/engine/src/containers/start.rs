@@ -73,7 +73,8 @@ impl Containers {
         drop(self.settle_sources(&mut mounts, &self.images.lowers(&row.image_id)?)?);
         row.mounts = to_json(&mounts);
         let launched = self
-            .claim_volumes(row, &mounts)
+            .keep_volumes(row, &mounts)
+            .and_then(|()| self.claim_volumes(row, &mounts))
             .and_then(|()| self.launch_with(row, &config, &host, &mounts));
         self.volumes.unclaim(&row.id);
         if launched.is_err() {

@@ -211,6 +211,31 @@ impl Containers {
         Ok(users)
     }
 
+    /// Sees to it that the volumes of a container that starts are those that it was made with, and are leased to it: a move
+    /// to another engine ends leases, and gives the name free. One that came back from the trash is leased again.
+    pub(crate) fn keep_volumes(
+        &self,
+        row: &ContainerRow,
+        mounts: &[ResolvedMount],
+    ) -> Result<(), ContainerError> {
+        for mount in mounts {
+            let (point, Some(was)) = (&mount.point, &mount.volume_id) else {
+                continue;
+            };
+            let is = self.volumes.get(&point.name)?.id;
+            if is.is_some_and(|is| is.as_str() != was) {
+                return Err(ContainerError::Conflict(format!(
+                    "cannot start container \"/{}\": volume {} is another one than it was made with, which was moved or \
+                     removed; make the container anew to use this one",
+                    row.name, point.name
+                )));
+            }
+            self.volumes
+                .lease(&point.name, &row.id, &point.destination, mount.anonymous)?;
+        }
+        Ok(())
+    }
+
     /// Claims the volumes that a container is about to write to; to be given back with `unclaim` when it runs.
     pub(crate) fn claim_volumes(
         &self,

@@ -61,6 +61,8 @@ pub(crate) struct ResolvedMount {
     pub(crate) missing: sources::BindMissing,
     /// Refuse to start when the source of a bind is on another filesystem than it was.
     pub(crate) require_device: bool,
+    /// Which volume it is, whatever is called so later; `None` where a plugin keeps the bytes.
+    pub(crate) volume_id: Option<String>,
     /// Where the source of a bind was.
     pub(crate) noted: Option<sources::SourceNote>,
     /// It was attached to a running container, and goes when that stops.

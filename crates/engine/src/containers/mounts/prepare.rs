@@ -83,6 +83,10 @@ impl Containers {
         let volume = created.volume;
         self.volumes
             .lease(&volume.name, id, &point.destination, mount.anonymous)?;
+        mount.volume_id = volume
+            .id
+            .filter(|_| !self.volumes.is_elsewhere(&volume.driver))
+            .map(|id| id.as_str().to_owned());
         point.source = volume.mountpoint.to_string_lossy().into_owned();
         point.name = volume.name;
         point.driver = volume.driver;
