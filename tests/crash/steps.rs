@@ -784,6 +784,9 @@ const OPERATIONS: &[Operation] = &[
             assert_eq!(scene.run("volume snapshot ls -q").ok(), "");
             scene.run("backup check home --read-data").ok();
             scene.run("volume backup data").ok();
+            // Nor the lock of the engine that was killed.
+            let locks = scene.engine.root.with_extension("backups").join("locks");
+            assert_eq!(fs::read_dir(locks).unwrap().count(), 0);
             scene.run("volume restore home:data --as copy").ok();
             assert!(scene.engine.root.join("volumes/copy/_data/before").exists());
             without_repository(scene);

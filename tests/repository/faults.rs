@@ -18,6 +18,7 @@ use crate::servers;
 use crate::world::{PASSWORD, World, age, assert_same, entries, is_root, noise, save, what};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
+    ("a_prune_that_is_stopped", a_prune_that_is_stopped),
     (
         "a_server_that_fails_for_a_while",
         a_server_that_fails_for_a_while,
@@ -488,4 +489,83 @@ fn stopped() {
     until("no lock is left", || {
         files(&world, "locks").is_empty().then_some(())
     });
+}
+
+/// Ends a prune when it asks for the so-manieth time.
+#[derive(Default)]
+struct Countdown {
+    left: AtomicU64,
+    stopped: AtomicBool,
+}
+
+impl Watch for Countdown {
+    fn total(&self, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn stop(&self) -> bool {
+        let stop = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            })
+            .is_err();
+        self.stopped.fetch_or(stop, Ordering::SeqCst);
+        stop
+    }
+}
+
+/// Wherever it is stopped, all is as it was: no lock, no pack, no part of the index more or less. Or it comes to its end.
+fn a_prune_that_is_stopped() {
+    let world = World::new("prune-stopped");
+    let source = world.dir("source");
+    let repository = Repository::create(&world.place(), PASSWORD).unwrap();
+    for number in 0..40 {
+        std::fs::write(source.join(format!("f{number}")), noise(number, 600_000)).unwrap();
+    }
+    age(&source);
+    let first = save(&repository, &source).unwrap();
+    for number in (0..40).step_by(2) {
+        std::fs::remove_file(source.join(format!("f{number}"))).unwrap();
+    }
+    let second = save(&repository, &source).unwrap();
+    repository.forget(&[first.id]).unwrap();
+    let options = PruneOptions {
+        max_unused_percent: 0,
+        dry_run: false,
+    };
+    let all = |world: &World| -> Vec<_> {
+        let mut all: Vec<_> = ["data", "index", "locks", "snapshots"]
+            .iter()
+            .flat_map(|kind| files(world, kind))
+            .collect();
+        all.sort();
+        all
+    };
+    let before = all(&world);
+    let mut stops = 0;
+    loop {
+        let watch = Countdown {
+            left: AtomicU64::new(stops),
+            stopped: AtomicBool::new(false),
+        };
+        let pruned = repository.prune(options, &watch);
+        let stopped = watch.stopped.load(Ordering::SeqCst);
+        match pruned {
+            Err(BackupError::Stopped) => assert!(stopped, "stop {stops}"),
+            other => {
+                let pruned = other.unwrap();
+                assert!(pruned.packs_rewritten > 0, "{pruned:?}");
+                break;
+            }
+        }
+        assert_eq!(all(&world), before, "stop {stops}");
+        stops += 1;
+    }
+    assert!(stops > 5, "it was asked {stops} times only");
+    assert!(files(&world, "locks").is_empty());
+    assert_eq!(repository.check(Check::Everything, &Unwatched).unwrap(), []);
+    let to = world.dir("to");
+    repository
+        .restore(second.id, Path::new("/volumes/v/_data"), &to, &Unwatched)
+        .unwrap();
+    assert_same(&source, &to);
 }

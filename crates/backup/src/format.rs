@@ -11,18 +11,22 @@ use rustic_core::{
 
 use crate::crypt::MasterKey;
 use crate::error::{BackupError, FormatError};
+use crate::gate::Gate;
 use crate::place::{Kind, Name, PlaceError, Storage};
 
 /// A place as the library wants it. It keeps the first failure, because the library only passes on its words.
 #[derive(Debug)]
 struct Bridge {
     storage: Arc<dyn Storage>,
+    gate: Arc<Gate>,
     failure: Arc<Mutex<Option<PlaceError>>>,
 }
 
 /// A repository as the library has it.
 pub(crate) struct Library {
     pub(crate) repository: rustic_core::Repository<OpenStatus>,
+    /// What the library does to the place goes through it.
+    pub(crate) gate: Arc<Gate>,
     failure: Arc<Mutex<Option<PlaceError>>>,
     place: String,
 }
@@ -30,13 +34,15 @@ pub(crate) struct Library {
 impl Library {
     pub(crate) fn open(storage: &Arc<dyn Storage>, key: &MasterKey) -> Result<Self, BackupError> {
         let credentials = Credentials::Masterkey(key.0.clone());
-        let (unopened, failure) = connect(storage)?;
+        let gate = Arc::new(Gate::default());
+        let (unopened, failure) = connect(storage, &gate)?;
         let place = storage.shown();
         let repository = unopened
             .open(&credentials)
             .map_err(|error| meaning(&failure, &place, "opening", &error))?;
         Ok(Self {
             repository,
+            gate,
             failure,
             place,
         })
@@ -51,10 +57,14 @@ impl Library {
 type Unopened = rustic_core::Repository<()>;
 type Failure = Arc<Mutex<Option<PlaceError>>>;
 
-fn connect(storage: &Arc<dyn Storage>) -> Result<(Unopened, Failure), BackupError> {
+fn connect(
+    storage: &Arc<dyn Storage>,
+    gate: &Arc<Gate>,
+) -> Result<(Unopened, Failure), BackupError> {
     let failure = Arc::new(Mutex::new(None));
     let bridge = Bridge {
         storage: Arc::clone(storage),
+        gate: Arc::clone(gate),
         failure: Arc::clone(&failure),
     };
     let backends = RepositoryBackends::new(Arc::new(bridge), None);
@@ -86,7 +96,7 @@ fn meaning(
 
 /// Makes a repository; the key that it got.
 pub(crate) fn create(storage: &Arc<dyn Storage>, password: &str) -> Result<MasterKey, BackupError> {
-    let (unopened, failure) = connect(storage)?;
+    let (unopened, failure) = connect(storage, &Arc::default())?;
     let repository = unopened
         .init(
             &Credentials::password(password),
@@ -108,7 +118,19 @@ fn name(kind: FileType, id: &Id) -> Name {
     }
 }
 
+fn stopped() -> Box<RusticError> {
+    RusticError::new(ErrorKind::Backend, "stopped")
+}
+
 impl Bridge {
+    /// Refused once somebody wants it to end.
+    fn enter(&self) -> RusticResult<()> {
+        if self.gate.is_shut() {
+            return Err(stopped());
+        }
+        Ok(())
+    }
+
     fn pass<T>(&self, result: Result<T, PlaceError>) -> RusticResult<T> {
         result.map_err(|error| {
             let words = error.to_string();
@@ -144,6 +166,7 @@ impl ReadBackend for Bridge {
     }
 
     fn read_full(&self, kind: FileType, id: &Id) -> RusticResult<Bytes> {
+        self.enter()?;
         self.pass(self.storage.read(name(kind, id)))
     }
 
@@ -155,6 +178,7 @@ impl ReadBackend for Bridge {
         offset: u32,
         length: u32,
     ) -> RusticResult<Bytes> {
+        self.enter()?;
         let (offset, length) = (offset.into(), length.into());
         let name = name(kind, id);
         self.pass(if cacheable {
@@ -183,6 +207,15 @@ impl WriteBackend for Bridge {
     ) -> RusticResult<()> {
         let bytes = Self::contiguous(&content);
         let name = name(kind, id);
+        let packed = if name.kind == Kind::Pack {
+            bytes.len() as u64
+        } else {
+            0
+        };
+        if self.gate.is_shut_after(packed) {
+            return Err(stopped());
+        }
+        let _writing = self.gate.writing(name);
         self.pass(if cacheable {
             self.storage.write_kept(name, &bytes)
         } else {
@@ -191,6 +224,12 @@ impl WriteBackend for Bridge {
     }
 
     fn remove(&self, kind: FileType, id: &Id, _cacheable: bool) -> RusticResult<()> {
-        self.pass(self.storage.remove(name(kind, id)))
+        let name = name(kind, id);
+        // Before that only packs go that no index has.
+        if name.kind == Kind::Index && !self.gate.hold_open() {
+            return Err(stopped());
+        }
+        self.enter()?;
+        self.pass(self.storage.remove(name))
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Both hold an exclusive lock: nobody adds meanwhile what refers to something that is about to go. Forgetting removes records
 //! only. Pruning first writes what is kept of packs that are cut up, then an index without the others, then removes: whatever
-//! kills it leaves a repository in which every backup is whole, and at most packs that the next run removes.
+//! kills it leaves a repository in which every backup is whole, and at most packs that the next run removes. It can be stopped
+//! until it removes what the index has; what it has written goes then.
 
 use rustic_core::{Id, LimitOption};
 
 use crate::error::BackupError;
 use crate::format::Library;
+use crate::lock::Lock;
 use crate::place::{Kind, Name};
 use crate::repository::{Repository, Watch};
 
@@ -58,13 +60,32 @@ impl Repository {
     ///
     /// # Errors
     /// [`BackupError::Locked`], [`BackupError::AppendOnly`], [`BackupError::Damaged`] when something that a backup needs is not
-    /// there: nothing is removed then; those of the place.
+    /// there, [`BackupError::Stopped`]: nothing is removed then; those of the place.
     pub fn prune(&self, options: PruneOptions, watch: &dyn Watch) -> Result<Pruned, BackupError> {
         self.may_remove()?;
         let lock = self.lock_exclusive()?;
         // With a damaged record it is not known what is needed.
         self.snapshots()?;
         let library = Library::open(&self.storage, &self.key)?;
+        let pruned = library
+            .gate
+            .watched_by(watch, || self.prune_with(&library, &lock, options, watch));
+        if library.gate.is_shut() {
+            self.take_back(&library.gate.written())?;
+            return Err(BackupError::Stopped);
+        }
+        let pruned = pruned?;
+        lock.release();
+        Ok(pruned)
+    }
+
+    fn prune_with(
+        &self,
+        library: &Library,
+        lock: &Lock<'_>,
+        options: PruneOptions,
+        watch: &dyn Watch,
+    ) -> Result<Pruned, BackupError> {
         let plan_options = rustic_core::PruneOptions::default()
             .instant_delete(true)
             .no_resize(true)
@@ -82,9 +103,6 @@ impl Repository {
             bytes_kept: size.total_after_prune(),
         };
         watch.total(size.repack);
-        if watch.stop() {
-            return Err(BackupError::Stopped);
-        }
         if !options.dry_run {
             lock.still_held()?;
             library
@@ -93,8 +111,18 @@ impl Repository {
                 .map_err(|error| library.meaning("pruning", &error))?;
             self.storage.sweep()?;
         }
-        watch.advance(size.repack);
-        lock.release();
+        // What was cut up has another length than what came of it.
+        watch.advance(size.repack.saturating_sub(library.gate.done()));
         Ok(pruned)
+    }
+
+    /// Removes what a prune that was stopped has written: nothing refers to packs once the index does not.
+    fn take_back(&self, written: &[Name]) -> Result<(), BackupError> {
+        let (index, packs): (Vec<Name>, Vec<Name>) =
+            written.iter().partition(|name| name.kind == Kind::Index);
+        for name in index.into_iter().chain(packs) {
+            self.storage.remove(name)?;
+        }
+        Ok(())
     }
 }
