@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backup::{Check, Location, Place, PruneOptions, Repository, S3Keys, Unlock, Unwatched};
+use backup::{
+    BackupError, Check, Location, Place, PruneOptions, Repository, S3Keys, Unlock, Unwatched,
+};
 
 use crate::servers::{self, Kind, ssh_arguments};
 use crate::world::{PASSWORD, World, age, assert_same, entries, save};
@@ -15,6 +17,8 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_rest_server", a_rest_server),
     ("sftp", sftp),
     ("the_wrong_credentials", the_wrong_credentials),
+    ("an_authority_of_its_own", an_authority_of_its_own),
+    ("through_a_proxy", through_a_proxy),
     ("limits_are_kept", limits_are_kept),
     ("a_cache_saves_downloads", a_cache_saves_downloads),
 ];
@@ -184,6 +188,60 @@ fn the_wrong_credentials() {
         place.ssh = ssh_arguments(&world.path("ssh"), "host");
         refused(&place);
     }
+}
+
+fn an_authority_of_its_own() {
+    let world = World::new("authority");
+    let Some((mut kind, certificate)) = servers::rest_with_tls(&world) else {
+        return;
+    };
+    // Nobody whom this system trusts vouches for the server.
+    let error = Repository::create(&kind.place, PASSWORD).unwrap_err();
+    assert!(matches!(error, BackupError::Place(_)), "{error}");
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    assert!(
+        cause.is_some_and(|cause| cause.contains("certificate")),
+        "{error:?}"
+    );
+    kind.place.authority = Some("no certificate".to_owned());
+    let error = Repository::create(&kind.place, PASSWORD)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("has no certificates"), "{error}");
+    kind.place.authority = Some(certificate);
+    conform(&world, &kind);
+}
+
+fn through_a_proxy() {
+    let world = World::new("proxy");
+    let Some((kind, certificate)) = servers::rest_with_tls(&world) else {
+        return;
+    };
+    let proxy = servers::proxy();
+    let port = kind.server.as_ref().unwrap().port;
+    // A name that only the proxy knows.
+    let location = format!("rest:https://backups.test:{port}/");
+    let mut place = Place::new(Location::parse(&location).unwrap());
+    place.retries = 0;
+    place.authority = Some(certificate);
+    let asked = || proxy.asked.load(std::sync::atomic::Ordering::SeqCst);
+    Repository::create(&place, PASSWORD).unwrap_err();
+    place.proxies.https = Some(proxy.address.clone());
+    place.proxies.except = "*.test".to_owned();
+    Repository::create(&place, PASSWORD).unwrap_err();
+    assert_eq!(asked(), 0);
+    place.proxies.except = "elsewhere.test".to_owned();
+    let repository = Repository::create(&place, PASSWORD).unwrap();
+    assert!(asked() > 0);
+    let source = world.dir("source");
+    entries(&source);
+    save(&repository, &source).unwrap();
+    assert_eq!(repository.check(Check::Everything, &Unwatched).unwrap(), []);
+    place.proxies.https = Some("nonsense://somewhere".to_owned());
+    let error = Repository::create(&place, PASSWORD)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("the address of the proxy"), "{error}");
 }
 
 fn limits_are_kept() {

@@ -20,6 +20,7 @@ mod error;
 mod format;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod gate;
 mod index;
 mod keys;
 mod location;
@@ -41,7 +42,7 @@ pub use error::{BackupError, FormatError};
 pub use keys::Key;
 pub use location::{Location, LocationError, ObjectStore, SshLocation};
 pub use place::PlaceError;
-pub use places::{Place, S3Keys};
+pub use places::{Place, Proxies, S3Keys};
 pub use prune::{PruneOptions, Pruned};
 pub use repository::{Repository, Unlock, Unwatched, Watch};
 pub use restore::Restored;

@@ -127,6 +127,9 @@ pub enum PlaceError {
         file: String,
         detail: String,
     },
+    /// What its owner said about it cannot be.
+    #[error("{place} cannot be used: {what}")]
+    Setting { place: String, what: &'static str },
     #[error("cannot {action} {file} of {place}")]
     File {
         place: String,
@@ -146,6 +149,7 @@ impl PlaceError {
             Self::Missing { .. }
             | Self::Refused { .. }
             | Self::Nonsense { .. }
+            | Self::Setting { .. }
             | Self::File { .. } => false,
         }
     }

@@ -25,6 +25,8 @@ pub struct EngineConfig {
     pub address_pools: Vec<crate::network::AddressPool>,
     /// Mirrors, and who needs no TLS.
     pub registries: registry::Settings,
+    /// Through whom servers that keep backups are reached.
+    pub proxies: backup::Proxies,
     /// Where volume plugins are looked for.
     pub plugins: volumes::PluginSettings,
     pub care: CareSettings,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use server::ServeOptions;
+use server::{Proxies, ServeOptions};
 
 /// How long an engine that a client started stays without anything to do.
 const IDLE: Duration = Duration::from_secs(60);
@@ -168,9 +168,26 @@ fn serve_arguments(
         program,
         mirrors,
         insecure,
+        proxies: proxies(),
         plugin_sockets,
         plugin_specs,
     }))
+}
+
+/// What the environment says of proxies, in the names that other programs know; of upper and lower case the latter goes first,
+/// as in curl.
+fn proxies() -> Proxies {
+    let find = |name: &str| {
+        [name.to_ascii_lowercase(), name.to_owned()]
+            .iter()
+            .filter_map(|name| std::env::var(name).ok())
+            .find(|value| !value.is_empty())
+    };
+    Proxies {
+        https: find("HTTPS_PROXY").or_else(|| find("ALL_PROXY")),
+        http: find("HTTP_PROXY").or_else(|| find("ALL_PROXY")),
+        except: find("NO_PROXY").unwrap_or_default(),
+    }
 }
 
 /// The socket that a service manager listens on for us, by the convention of sd_listen_fds(3).

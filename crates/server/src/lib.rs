@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use engine::backups::Proxies;
 use engine::{Engine, EngineConfig, OpenError, PluginSettings};
 
 mod bridge;
@@ -65,6 +66,8 @@ pub struct ServeOptions {
     pub mirrors: Vec<String>,
     /// Registries that need no TLS, likewise.
     pub insecure: Vec<String>,
+    /// Through whom servers that keep backups are reached.
+    pub proxies: Proxies,
     /// Where volume plugins have their sockets, if not in Docker's place.
     pub plugin_sockets: Option<PathBuf>,
     /// Where files name the addresses of volume plugins; none: in Docker's places.
@@ -129,6 +132,7 @@ pub fn serve(options: ServeOptions) -> i32 {
         bridge_mtu: None,
         address_pools: settings.address_pools,
         registries: settings.registries,
+        proxies: options.proxies,
         care: settings.care,
         plugins,
     };

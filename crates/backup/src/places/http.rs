@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ureq::Agent;
+use ureq::Proxy;
 use ureq::http::{HeaderMap, Request};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
+use super::Place;
 use crate::place::{Name, PlaceError};
 
 const CONNECT: Duration = Duration::from_secs(20);
@@ -43,18 +45,29 @@ pub(super) struct Answer {
 }
 
 impl Server {
-    /// `silence`: a server that says nothing for so long is gone.
-    pub(super) fn new(place: String, silence: Duration) -> Self {
-        let authorities = authorities();
-        let roots = if authorities.is_empty() {
-            RootCerts::WebPki
-        } else {
-            RootCerts::new_with_certs(&authorities)
+    /// For what is at `url`, with everything else that is known of the place.
+    pub(super) fn new(url: &str, known: &Place) -> Result<Self, PlaceError> {
+        let place = known.location.to_string();
+        let silence = known.patience;
+        let wrong = |what: &'static str| PlaceError::Setting {
+            place: place.clone(),
+            what,
         };
+        let roots = match &known.authority {
+            Some(text) => match certificates(text.as_bytes()) {
+                Some(authorities) => RootCerts::new_with_certs(&authorities),
+                None => return Err(wrong("what shall be its authority has no certificates")),
+            },
+            None => authorities().map_or(RootCerts::WebPki, |authorities| {
+                RootCerts::new_with_certs(&authorities)
+            }),
+        };
+        let proxy = known.proxies.for_url(url).map(Proxy::new).transpose();
+        let proxy = proxy.map_err(|_| wrong("the address of the proxy is not understood"))?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .tls_config(TlsConfig::builder().root_certs(roots).build())
-            .proxy(None)
+            .proxy(proxy)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("orlop/", env!("CARGO_PKG_VERSION")))
@@ -66,7 +79,7 @@ impl Server {
             .output_buffer_size(256 << 10)
             .build()
             .new_agent();
-        Self { agent, place }
+        Ok(Self { agent, place })
     }
 
     pub(super) fn place(&self) -> String {
@@ -194,20 +207,21 @@ pub(crate) fn explanation(body: &[u8]) -> String {
     line
 }
 
-fn authorities() -> Vec<Certificate<'static>> {
-    for bundle in BUNDLES {
-        let Ok(text) = std::fs::read(bundle) else {
-            continue;
-        };
-        let certificates: Vec<_> = parse_pem(&text)
-            .filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                _ => None,
-            })
-            .collect();
-        if !certificates.is_empty() {
-            return certificates;
-        }
-    }
-    Vec::new()
+/// Those that the system trusts; `None` where it has none.
+fn authorities() -> Option<Vec<Certificate<'static>>> {
+    BUNDLES
+        .iter()
+        .filter_map(|bundle| std::fs::read(bundle).ok())
+        .find_map(|text| certificates(&text))
+}
+
+/// The certificates in a file; `None` when there is not one.
+fn certificates(pem: &[u8]) -> Option<Vec<Certificate<'static>>> {
+    let found: Vec<_> = parse_pem(pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    (!found.is_empty()).then_some(found)
 }

@@ -3,6 +3,7 @@
 mod directory;
 pub(crate) mod http;
 pub(crate) mod object_store;
+mod proxy;
 pub(crate) mod rest;
 mod sftp;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use directory::Directory;
 use object_store::ObjectStore;
+pub use proxy::Proxies;
 use rest::Rest;
 use sftp::Sftp;
 
@@ -24,6 +26,10 @@ pub struct Place {
     pub location: Location,
     /// What an object store asks for; without it requests are not signed.
     pub s3: Option<S3Keys>,
+    /// Certificates in PEM: whoever has one of them, or one that they vouch for, is the server. `None`: those that this system
+    /// trusts vouch for it.
+    pub authority: Option<String>,
+    pub proxies: Proxies,
     /// Arguments for `ssh` before the host: `-i`, `-F`, `-o`. They come from whoever is trusted with running programs.
     pub ssh: Vec<String>,
     /// Bytes a second, over all requests together.
@@ -59,12 +65,14 @@ impl std::fmt::Debug for S3Keys {
 }
 
 impl Place {
-    /// With nothing but a location: no credentials, no limits, five retries, half a minute of patience, no cache.
+    /// With nothing but a location: no credentials, no proxies, no limits, five retries, half a minute of patience, no cache.
     #[must_use]
     pub fn new(location: Location) -> Self {
         Self {
             location,
             s3: None,
+            authority: None,
+            proxies: Proxies::default(),
             ssh: Vec::new(),
             upload_limit: None,
             download_limit: None,
@@ -80,12 +88,7 @@ pub(crate) fn open(place: &Place) -> Result<Arc<dyn Storage>, PlaceError> {
     let shown = place.location.to_string();
     let storage: Box<dyn Storage> = match &place.location {
         Location::Directory(path) => Box::new(Directory::new(path)),
-        Location::ObjectStore(location) => Box::new(ObjectStore::new(
-            shown,
-            location,
-            place.s3.as_ref(),
-            place.patience,
-        )?),
+        Location::ObjectStore(location) => Box::new(ObjectStore::new(location, place)?),
         Location::Sftp(location) => {
             Box::new(Sftp::new(shown, location, &place.ssh, place.patience)?)
         }
@@ -93,13 +96,7 @@ pub(crate) fn open(place: &Place) -> Result<Arc<dyn Storage>, PlaceError> {
             url,
             user,
             password,
-        } => Box::new(Rest::new(
-            shown,
-            url,
-            user.as_deref(),
-            password.as_deref(),
-            place.patience,
-        )),
+        } => Box::new(Rest::new(url, user.as_deref(), password.as_deref(), place)?),
     };
     Ok(Arc::new(Retrying::new(storage, place)))
 }

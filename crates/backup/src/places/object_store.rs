@@ -7,7 +7,7 @@ use rustic_core::Id;
 use rusty_s3::actions::{CreateBucket, ListObjectsV2, ListObjectsV2Response};
 use rusty_s3::{Bucket, Credentials, S3Action as _, UrlStyle};
 
-use super::S3Keys;
+use super::Place;
 use super::http::{Server, range};
 use crate::location;
 use crate::place::{Kind, Name, PlaceError, Storage};
@@ -37,14 +37,10 @@ impl std::fmt::Debug for ObjectStore {
 }
 
 impl ObjectStore {
-    pub(crate) fn new(
-        place: String,
-        location: &location::ObjectStore,
-        keys: Option<&S3Keys>,
-        silence: Duration,
-    ) -> Result<Self, PlaceError> {
+    pub(crate) fn new(location: &location::ObjectStore, place: &Place) -> Result<Self, PlaceError> {
+        let keys = place.s3.as_ref();
         let nonsense = |detail: String| PlaceError::Nonsense {
-            place: place.clone(),
+            place: place.location.to_string(),
             file: "the address".to_owned(),
             detail,
         };
@@ -73,7 +69,7 @@ impl ObjectStore {
             format!("{}/", location.prefix)
         };
         Ok(Self {
-            server: Server::new(place, silence),
+            server: Server::new(&location.endpoint, place)?,
             bucket,
             credentials,
             prefix,

@@ -2,13 +2,12 @@
 //!
 //! The server is trusted to make files appear whole: it knows their length before they come.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use bytes::Bytes;
 use rustic_core::Id;
 use serde::Deserialize;
 
+use super::Place;
 use super::http::{Answer, Server, range};
 use crate::place::{Kind, Name, PlaceError, Storage};
 
@@ -60,12 +59,11 @@ pub(crate) fn understand(body: &[u8]) -> Result<Vec<(Id, Option<u64>)>, String> 
 
 impl Rest {
     pub(crate) fn new(
-        place: String,
         url: &str,
         user: Option<&str>,
         password: Option<&str>,
-        silence: Duration,
-    ) -> Self {
+        place: &Place,
+    ) -> Result<Self, PlaceError> {
         let login = user.map(|user| {
             let text = format!("{user}:{}", password.unwrap_or_default());
             format!(
@@ -73,11 +71,11 @@ impl Rest {
                 base64::engine::general_purpose::STANDARD.encode(text)
             )
         });
-        Self {
-            server: Server::new(place, silence),
+        Ok(Self {
+            server: Server::new(url, place)?,
             url: url.to_owned(),
             login: Login(login),
-        }
+        })
     }
 
     fn url(&self, name: Name) -> String {

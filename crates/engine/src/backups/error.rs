@@ -216,6 +216,7 @@ fn kind_of_place(error: &backup::PlaceError) -> ErrorKind {
     match error {
         E::Refused { .. } => ErrorKind::Denied,
         E::Missing { .. } => ErrorKind::Corrupt,
+        E::Setting { .. } => ErrorKind::Invalid,
         E::Unreachable { .. } | E::Answer { .. } | E::Short { .. } | E::Nonsense { .. } => {
             ErrorKind::Unavailable
         }

@@ -41,7 +41,7 @@ mod turn;
 mod verify;
 mod watch;
 
-pub use backup::{Entry as BackupEntry, EntryKind as BackupEntryKind, S3Keys};
+pub use backup::{Entry as BackupEntry, EntryKind as BackupEntryKind, Proxies, S3Keys};
 pub use error::BackupError;
 pub use forget::{ForgetRequest, Forgotten};
 pub use read::{BackupDetail, BackupInfo};

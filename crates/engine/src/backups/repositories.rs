@@ -20,6 +20,8 @@ pub struct AddRepository {
     /// Make it; else it is there already.
     pub create: bool,
     pub s3: Option<S3Keys>,
+    /// Certificates in PEM that vouch for the server, in place of those that this host trusts.
+    pub authority: Option<String>,
     /// Added to the command line of ssh.
     pub ssh_arguments: Vec<String>,
     /// Bytes a second.
@@ -84,6 +86,7 @@ impl Backups {
         let mut secret = Secret {
             location: request.location.clone(),
             s3: request.s3.clone().map(Into::into),
+            authority: request.authority.clone(),
             ssh_arguments: request.ssh_arguments.clone(),
             upload_limit: request.upload_limit,
             download_limit: request.download_limit,

@@ -16,6 +16,8 @@ pub(super) struct Secret {
     pub(super) location: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) s3: Option<S3Secret>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) authority: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) ssh_arguments: Vec<String>,
     /// Bytes a second.
@@ -129,6 +131,8 @@ impl Backups {
             })?;
         let mut place = Place::new(location);
         place.s3 = secret.s3.clone().map(S3Keys::from);
+        place.authority.clone_from(&secret.authority);
+        place.proxies.clone_from(&self.containers.config.proxies);
         place.ssh.clone_from(&secret.ssh_arguments);
         place.upload_limit = secret.upload_limit;
         place.download_limit = secret.download_limit;

@@ -59,6 +59,9 @@ impl PasswordArgs {
 
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub(crate) struct PlaceArgs {
+    /// Certificates in PEM that vouch for an https server, in place of those that the engine's host trusts
+    #[arg(long, value_name = "file")]
+    ca_cert: Option<String>,
     /// Read from the repository at most so many bytes a second
     #[arg(long, value_name = "bytes")]
     limit_download: Option<String>,
@@ -89,6 +92,9 @@ impl PlaceArgs {
     /// Adds what was said to a request for a repository at `location`.
     pub(crate) fn add_to(&self, body: &mut Value, location: &str) -> Outcome<()> {
         body["SshArguments"] = json!(self.ssh_arg);
+        if let Some(path) = &self.ca_cert {
+            body["Authority"] = json!(file(Path::new(path))?);
+        }
         for (key, flag, value) in [
             ("UploadLimit", "--limit-upload", &self.limit_upload),
             ("DownloadLimit", "--limit-download", &self.limit_download),
