@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use crate::fill::{Source, Wish};
 use crate::merge::Existing;
 use crate::mount::IMPORT;
-use crate::snapshot::diff::compare_trees;
+use crate::snapshot::diff::{Same, compare_trees};
 use crate::{Change, ChangeKind, VolumeError, Volumes, held};
 
 /// What a reseed works with.
@@ -136,7 +136,7 @@ impl Volumes {
                     source: std::io::ErrorKind::NotFound.into(),
                 })?;
         let differ = |old: BorrowedFd<'_>, new: BorrowedFd<'_>| {
-            compare_trees(old, new).map_err(|(path, source)| VolumeError::Compare {
+            compare_trees(old, new, Same::ByBytes).map_err(|(path, source)| VolumeError::Compare {
                 name: name.to_owned(),
                 path,
                 source,

@@ -221,11 +221,12 @@ impl Snapshots {
         rung: Rung,
         change: impl FnOnce(&WriteTx<'_>) -> Result<(), StoreError>,
     ) -> Result<(), TurnBackError> {
-        Ok(if rung == Rung::Freeze {
-            self.store.write_soon(change)?
+        if rung == Rung::Freeze {
+            self.store.write_soon(change)?;
         } else {
-            self.store.write(change)?
-        })
+            self.store.write(change)?;
+        }
+        Ok(())
     }
 }
 

@@ -104,14 +104,24 @@ struct Level {
 
 fn compare(old: &Path, new: &Path) -> Result<Vec<Change>, SnapshotError> {
     let open = |path: &Path| open_directory(path).map_err(SnapshotError::io("open", path));
-    compare_trees(open(old)?.as_fd(), open(new)?.as_fd())
+    compare_trees(open(old)?.as_fd(), open(new)?.as_fd(), Same::ByTime)
         .map_err(|(path, source)| SnapshotError::Compare { path, source })
+}
+
+/// When two files of the same type, owner, mode and length have the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Same {
+    /// When their times are the same, and after a look when not: for files that were one.
+    ByTime,
+    /// After a look: images are built with times that say nothing.
+    ByBytes,
 }
 
 /// What is different in `new`; an error with where it came up.
 pub(crate) fn compare_trees(
     old: BorrowedFd<'_>,
     new: BorrowedFd<'_>,
+    same: Same,
 ) -> Result<Vec<Change>, (PathBuf, io::Error)> {
     let start = |root: BorrowedFd<'_>| {
         Descent::new(root, Mounts::Refuse).map_err(|error| (PathBuf::from("/"), error))
@@ -121,6 +131,7 @@ pub(crate) fn compare_trees(
         new: start(new)?,
         path: PathBuf::from("/"),
         changes: Vec::new(),
+        same,
     };
     match walk.run() {
         Ok(()) => Ok(walk.changes),
@@ -134,6 +145,7 @@ struct Walk {
     /// Where both are, as users see it.
     path: PathBuf,
     changes: Vec<Change>,
+    same: Same,
 }
 
 impl Walk {
@@ -250,7 +262,9 @@ impl Walk {
         match old.kind() {
             FileType::Directory => Ok(true),
             FileType::RegularFile if old.size != new.size => Ok(false),
-            FileType::RegularFile if old.mtime == new.mtime => Ok(true),
+            FileType::RegularFile if self.same == Same::ByTime && old.mtime == new.mtime => {
+                Ok(true)
+            }
             FileType::RegularFile => same_bytes(self.old.dir(), self.new.dir(), name),
             FileType::Symlink => Ok(sys::dir::read_link_at(self.old.dir(), name)?
                 == sys::dir::read_link_at(self.new.dir(), name)?),
@@ -311,4 +325,33 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(count)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "files of a test")]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn equal_times_say_nothing_of_files_that_were_never_one() {
+        let scratch =
+            std::env::temp_dir().join(format!("orlop-volumes-diff-{}", std::process::id()));
+        for (tree, text) in [("old", "spring"), ("new", "autumn")] {
+            let file = scratch.join(tree).join("file");
+            std::fs::create_dir_all(scratch.join(tree)).unwrap();
+            std::fs::write(&file, text).unwrap();
+            let file = File::options().write(true).open(&file).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        let opened = |tree: &str| open_directory(&scratch.join(tree)).unwrap();
+        let changes = |same| {
+            compare_trees(opened("old").as_fd(), opened("new").as_fd(), same)
+                .unwrap()
+                .len()
+        };
+        assert_eq!((changes(Same::ByTime), changes(Same::ByBytes)), (0, 1));
+        std::fs::remove_dir_all(scratch).unwrap();
+    }
 }

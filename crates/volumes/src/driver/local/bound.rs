@@ -188,7 +188,7 @@ fn free_project(root: BorrowedFd<'_>) -> io::Result<u32> {
     loop {
         let drawn = sys::uuid::random()?;
         let drawn = u32::from_le_bytes([drawn[0], drawn[1], drawn[2], drawn[3]]);
-        let project = OURS | drawn % OURS;
+        let project = OURS | (drawn % OURS);
         if project_quota::used(root, project)? == project_quota::Use::default() {
             return Ok(project);
         }
