@@ -636,6 +636,32 @@ const OPERATIONS: &[Operation] = &[
         },
     },
     Operation {
+        prefix: "volume-convert",
+        prepare: |scene| {
+            scene.run("volume create plain").ok();
+            scene
+                .run_and(
+                    "run --rm -v plain:/data busybox sh -c",
+                    &["echo kept > /data/x; sync -f /data/x"],
+                )
+                .ok();
+        },
+        run: "volume resize plain 32m",
+        check: |scene| {
+            let limits = scene
+                .run_and("volume inspect plain --format", &["{{.Limits.Size}}"])
+                .ok();
+            assert!(["<nil>", "33554432"].contains(&limits.as_str()), "{limits}");
+            scene.check_invariants();
+            for size in ["32m", "0"] {
+                scene.run(&format!("volume resize plain {size}")).ok();
+                let kept = scene.run("run --rm -v plain:/data busybox cat /data/x");
+                assert_eq!(kept.ok(), "kept");
+            }
+            scene.run("volume rm --now plain").ok();
+        },
+    },
+    Operation {
         prefix: "pool-create",
         prepare: |_| {},
         run: "pool create --kind btrfs --size 256m fast",

@@ -10,7 +10,8 @@
 //!   data/<volume id>/              0701  one volume
 //!     _data/                             its bytes, or what its driver mounts there
 //!     volume.json                  0600  what the database knows of it
-//!     _next/                             what a restore is going to make `_data`
+//!     _next/                             what a restore or resize is going to make `_data`
+//!     _old/                              what a resize has replaced by `_data`, until it is deleted
 //!     _data.image, _next.image           a filesystem of the volume's own, mounted there
 //!     snapshots/<snapshot id>/     0700  its bytes as they were, or where <snapshot id>.image is mounted
 //!   data/<volume id>                     of a volume in a pool: link to ../pools/<pool id>/fs/volumes/<volume id>
@@ -226,6 +227,11 @@ impl Paths {
     /// What a restore of one volume is going to put in the place of its content.
     pub fn volume_next(&self, id: &VolumeId) -> PathBuf {
         self.volume(id).join("_next")
+    }
+
+    /// What a resize has replaced by `_data`, until it is deleted.
+    pub fn volume_old(&self, id: &VolumeId) -> PathBuf {
+        self.volume(id).join("_old")
     }
 
     /// All snapshots of one volume.

@@ -73,6 +73,7 @@ pub mod undelete;
 pub mod usage;
 
 mod bell;
+mod convert;
 mod description;
 mod error;
 mod event;

@@ -21,6 +21,7 @@ use store::{OpId, VolumeId, VolumeState};
 use crate::adopt::Adopt;
 use crate::arrive::begin::Begin;
 use crate::arrive::publish::Publish;
+use crate::convert::Convert;
 use crate::create::Create;
 use crate::elsewhere::withdraw::Withdraw;
 use crate::fill::{self, Fill};
@@ -134,6 +135,11 @@ impl Volumes {
         tell(
             "resizing of volume",
             journal::recover::<Resize>(&self.store, self)?,
+            &mut sentences,
+        );
+        tell(
+            "resizing of volume",
+            journal::recover::<Convert>(&self.store, self)?,
             &mut sentences,
         );
         self.recover_mounts(&mut sentences)?;
@@ -403,6 +409,7 @@ pub fn points() -> Vec<String> {
         journal::points::<Adopt>(),
         journal::points::<Fill>(),
         journal::points::<Resize>(),
+        journal::points::<Convert>(),
         journal::points::<pool::create::Create>(),
         journal::points::<pool::remove::Remove>(),
         journal::points::<pool::resize::Resize>(),

@@ -5,7 +5,7 @@
 //! 2. `limit`: the driver sets the limit
 //! 3. commit, with step 2's record: the limit is recorded; the description beside the data follows
 //!
-//! Before 3 the limit that was before is set again.
+//! Before 3 the limit that was before is set again. A limit that takes a tree of another kind is [`crate::convert`]'s.
 //!
 //! A soft limit keeps nobody from writing. Who crosses it is told of once, and again only after the volume has held less
 //! than [`CALM`] percent of it.
@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::{OpId, StorageRow, VolumeId, VolumeRow, WriteTx};
 
-use crate::driver::{Abilities, Held, Limits};
+use crate::convert::Convert;
+use crate::driver::{Abilities, Driver, DriverError, Held, Limits};
 use crate::{VolumeAction, VolumeError, Volumes, held};
 
 /// Percent of a soft limit below which it counts as not crossed.
@@ -27,6 +28,8 @@ pub struct ResizeVolume {
     pub bytes: Option<u64>,
     pub inodes: Option<u64>,
     pub soft_bytes: Option<u64>,
+    /// A container that runs has it mounted. A limit that takes another tree is refused then.
+    pub mounted: bool,
 }
 
 /// Where a volume lies, what it may hold and holds.
@@ -87,7 +90,7 @@ impl Volumes {
         {
             return Err(VolumeError::Resize {
                 name: row.name,
-                reason: crate::driver::DriverError::SoftWithoutSize,
+                reason: DriverError::SoftWithoutSize,
             });
         }
         let resize = Resize {
@@ -97,16 +100,30 @@ impl Volumes {
             from: from.into(),
             to: to.into(),
         };
-        journal::execute(&self.store, &resize, self)?;
+        let bytes = resize.to.bytes;
+        let refused = |reason| VolumeError::Resize {
+            name: row.name.clone(),
+            reason,
+        };
+        let limits = resize.limits();
+        if resize.is_for_driver()
+            && self
+                .with_driver(&row, |driver, place| {
+                    driver.takes_another_tree(place, limits)
+                })
+                .map_err(refused)?
+        {
+            if change.mounted || self.store.read(|tx| tx.mount_uses(&row.id))? > 0 {
+                let why = "it is mounted in a container, and has to be copied".to_owned();
+                return Err(refused(DriverError::Live { why }));
+            }
+            journal::execute(&self.store, &Convert(resize), self)?;
+        } else {
+            journal::execute(&self.store, &resize, self)?;
+        }
         self.describe(&row.id);
         self.ring_limits();
-        self.publish(
-            &row.name,
-            &row.driver,
-            VolumeAction::Resize {
-                bytes: resize.to.bytes,
-            },
-        );
+        self.publish(&row.name, &row.driver, VolumeAction::Resize { bytes });
         self.storage_of(&row)
     }
 
@@ -154,7 +171,7 @@ impl Volumes {
         })
     }
 
-    fn held_by(&self, row: &VolumeRow) -> Result<Option<Held>, crate::driver::DriverError> {
+    fn held_by(&self, row: &VolumeRow) -> Result<Option<Held>, DriverError> {
         self.with_driver(row, |driver, place| driver.held(place.content))
     }
 
@@ -261,8 +278,8 @@ impl From<StorageRow> for Limited {
 /// The journaled operation.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Resize {
-    id: VolumeId,
-    name: String,
+    pub(crate) id: VolumeId,
+    pub(crate) name: String,
     driver: String,
     from: Limited,
     to: Limited,
@@ -273,22 +290,59 @@ pub(crate) enum Step {
     Limit,
 }
 
+impl Limited {
+    fn limits(&self) -> Limits {
+        Limits {
+            bytes: self.bytes,
+            inodes: self.inodes,
+        }
+    }
+}
+
 impl Resize {
-    fn set(&self, volumes: &Volumes, to: &Limited) -> Result<(), VolumeError> {
-        let driver = volumes
+    /// What the volume may hold afterwards.
+    pub(crate) fn limits(&self) -> Limits {
+        self.to.limits()
+    }
+
+    /// A soft limit alone is the record's.
+    fn is_for_driver(&self) -> bool {
+        self.from.limits() != self.to.limits()
+    }
+
+    pub(crate) fn driver_in<'v>(
+        &self,
+        volumes: &'v Volumes,
+    ) -> Result<&'v dyn Driver, VolumeError> {
+        volumes
             .drivers
             .find(&self.driver)
             .ok_or_else(|| VolumeError::Elsewhere {
                 name: self.name.clone(),
                 driver: self.driver.clone(),
                 what: "resized",
-            })?;
-        let limits = Limits {
-            bytes: to.bytes,
-            inodes: to.inodes,
+            })
+    }
+
+    /// Records the limit, and that it was changed.
+    pub(crate) fn note(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        let storage = StorageRow {
+            pool: tx.volume_storage(&self.id)?.pool,
+            bytes: self.to.bytes,
+            inodes: self.to.inodes,
+            soft_bytes: self.to.soft_bytes,
+            soft_crossed: self.to.soft_crossed,
         };
-        driver
-            .limit(&volumes.paths.volume_content(&self.id), limits)
+        tx.set_volume_storage(&self.id, &storage)?;
+        let size =
+            |bytes: Option<u64>| bytes.map_or_else(|| "none".to_owned(), |bytes| bytes.to_string());
+        let detail = format!("{} to {} bytes", size(self.from.bytes), size(self.to.bytes));
+        Ok(tx.insert_volume_event(&self.id, &Timestamp::now().to_string(), "resize", &detail)?)
+    }
+
+    fn set(&self, volumes: &Volumes, to: &Limited) -> Result<(), VolumeError> {
+        self.driver_in(volumes)?
+            .limit(&volumes.paths.volume_content(&self.id), to.limits())
             .map_err(|reason| VolumeError::Resize {
                 name: self.name.clone(),
                 reason,
@@ -313,33 +367,21 @@ impl Operation for Resize {
     }
 
     fn run(&self, _step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), VolumeError> {
-        // A soft limit alone is the record's.
-        if (self.from.bytes, self.from.inodes) == (self.to.bytes, self.to.inodes) {
-            return Ok(());
+        if self.is_for_driver() {
+            self.set(volumes, &self.to)?;
         }
-        self.set(volumes, &self.to)
+        Ok(())
     }
 
     fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
-        let storage = StorageRow {
-            pool: tx.volume_storage(&self.id)?.pool,
-            bytes: self.to.bytes,
-            inodes: self.to.inodes,
-            soft_bytes: self.to.soft_bytes,
-            soft_crossed: self.to.soft_crossed,
-        };
-        tx.set_volume_storage(&self.id, &storage)?;
-        let size =
-            |bytes: Option<u64>| bytes.map_or_else(|| "none".to_owned(), |bytes| bytes.to_string());
-        let detail = format!("{} to {} bytes", size(self.from.bytes), size(self.to.bytes));
-        Ok(tx.insert_volume_event(&self.id, &Timestamp::now().to_string(), "resize", &detail)?)
+        self.note(tx)
     }
 
     fn undo(&self, _step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), VolumeError> {
-        if (self.from.bytes, self.from.inodes) == (self.to.bytes, self.to.inodes) {
-            return Ok(());
+        if self.is_for_driver() {
+            self.set(volumes, &self.from)?;
         }
-        self.set(volumes, &self.from)
+        Ok(())
     }
 
     fn abandon(&self, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {

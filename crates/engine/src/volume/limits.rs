@@ -1,17 +1,51 @@
-//! Watches soft limits: whoever listens to events is told when a volume holds more than it should.
+//! Limits of volumes: changing them, and watching the soft ones: whoever listens to events is told when a volume holds more than it should.
 //!
 //! Nobody tells when a volume grows, so the thread looks: often while there is a soft limit anywhere, else hardly ever.
 //! A look costs a few system calls for each such volume, whatever is in it. The thread ends with the engine.
 
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use volumes::Volumes;
+use volumes::{ResizeVolume, VolumeStorage, Volumes};
+
+use crate::containers::ContainerError;
+use crate::engine::Engine;
 
 const OFTEN: Duration = Duration::from_secs(2);
 const HARDLY_EVER: Duration = Duration::from_secs(3600);
+
+impl Engine {
+    /// Changes what a volume may hold. None of its containers starts or stops meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`Volumes::resize`], with the containers that keep it from being copied.
+    pub fn resize_volume(
+        &self,
+        name: &str,
+        change: ResizeVolume,
+    ) -> Result<VolumeStorage, ContainerError> {
+        let users = self.containers.users_of(name)?;
+        // Ids are in order, as for every caller that takes several.
+        let live: Vec<_> = users
+            .iter()
+            .map(|user| self.containers.live(&user.id))
+            .collect();
+        let _verbs: Vec<_> = live
+            .iter()
+            .map(|live| live.verb.lock().unwrap_or_else(PoisonError::into_inner))
+            .collect();
+        let mounted = self
+            .containers
+            .users_of(name)?
+            .iter()
+            .any(|user| user.status.is_active());
+        Ok(self
+            .volumes
+            .resize(name, ResizeVolume { mounted, ..change })?)
+    }
+}
 
 /// Starts the thread.
 pub(crate) fn start(volumes: &Arc<Volumes>) -> std::io::Result<()> {

@@ -218,11 +218,12 @@ async fn resize_volume(request: Request) -> Answer {
         bytes: asked(&request, "size")?,
         inodes: request.number("inodes")?,
         soft_bytes: asked(&request, "softSize")?,
+        ..ResizeVolume::default()
     };
     let changed = request
         .bridge
         .call(Class::Long, move |engine| {
-            engine.volumes.resize(&name, change)
+            engine.resize_volume(&name, change)
         })
         .await?;
     let (limits, abilities) = storage(&changed);

@@ -27,6 +27,8 @@ pub enum DriverError {
     /// It holds more than it shall be able to.
     #[error("it holds {used} bytes, which do not fit into {wanted}")]
     TooFull { used: u64, wanted: u64 },
+    #[error("its copy is not like it at {}", path.display())]
+    Differs { path: PathBuf },
     #[error("its size cannot be changed while it is in use: {why}")]
     Live { why: String },
     /// A program that makes or changes filesystems.
@@ -93,7 +95,7 @@ impl DriverError {
             | Self::NoProgram { .. }
             | Self::CifsPort => ErrorKind::Invalid,
             Self::TooFull { .. } | Self::Live { .. } => ErrorKind::Conflict,
-            Self::Program { .. } => ErrorKind::Internal,
+            Self::Program { .. } | Self::Differs { .. } => ErrorKind::Internal,
             Self::Resolve { .. } | Self::Mount { .. } | Self::Plugin(_) => ErrorKind::Internal,
             Self::Replicate { source, .. } => ErrorKind::from(source.cause()),
             Self::Io { source, .. } => ErrorKind::from(source),

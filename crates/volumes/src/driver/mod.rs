@@ -381,6 +381,27 @@ pub trait Driver: fmt::Debug + Send + Sync {
         }
     }
 
+    /// Whether these limits take a tree of another kind than the content is, and that can be made: [`Driver::replicate_within`].
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn takes_another_tree(&self, _place: Place<'_>, _limits: Limits) -> Result<bool, DriverError> {
+        Ok(false)
+    }
+
+    /// [`Driver::replicate`] for a content that [`Driver::limit`] is going to limit so, as a tree of the kind that this takes.
+    ///
+    /// # Errors
+    /// As [`Driver::replicate`]; [`DriverError::NoQuota`].
+    fn replicate_within(
+        &self,
+        from: &Path,
+        to: &Path,
+        _limits: Limits,
+    ) -> Result<Replica, DriverError> {
+        self.replicate(from, to, Access::Writable)
+    }
+
     /// What a tree with a limit holds, without looking at its files; `None`: it has no limit.
     ///
     /// # Errors

@@ -207,7 +207,8 @@ impl Operation for Clone {
         };
         let limits = crate::resize::limits(&storage);
         let replica = match (&self.moved, quiet) {
-            (None, _) => copy_held(quiet, std::slice::from_ref(&tree))?[0],
+            (None, None) => driver.replicate_within(&tree.from, &content, limits)?,
+            (None, Some(_)) => copy_held(quiet, std::slice::from_ref(&tree))?[0],
             (Some(_), None) => driver.transplant(&tree.from, &content, limits)?,
             (Some(_), Some(quiet)) => {
                 let ahead = driver.transplant_ahead(&tree.from, &content, limits)?;

@@ -130,18 +130,19 @@ impl Restore {
         let driver = volumes.tree_driver(&self.name, &self.driver)?;
         let snapshot = volumes.paths.snapshot(&self.volume, &self.from);
         let next = volumes.paths.volume_next(&self.volume);
+        // What was limited since is limited still.
+        let storage = volumes.store.read(|tx| tx.volume_storage(&self.volume))?;
+        let limits = crate::resize::limits(&storage);
         if self.received {
             if exists(&snapshot)? {
                 driver.discard(&next)?;
                 driver.relocate(&snapshot, &next)?;
             }
         } else {
-            let replica = driver.replicate(&snapshot, &next, Access::Writable)?;
+            let replica = driver.replicate_within(&snapshot, &next, limits)?;
             driver.settle(&next, Access::Writable, replica)?;
         }
-        // What was limited since is limited still.
-        let storage = volumes.store.read(|tx| tx.volume_storage(&self.volume))?;
-        Ok(driver.limit(&next, crate::resize::limits(&storage))?)
+        Ok(driver.limit(&next, limits)?)
     }
 
     fn flip(&self, volumes: &Volumes) -> Result<(), SnapshotError> {

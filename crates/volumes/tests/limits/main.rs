@@ -13,6 +13,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -332,6 +333,118 @@ fn made_before(opened: &Opened, scratch: &Scratch) {
     }
 }
 
+/// A volume of files among others gets a limit that only a filesystem of its own can keep, and loses it again.
+fn converted(opened: &Opened, sharing: Sharing) {
+    opened.volumes.create(named("plain")).unwrap();
+    let plain = opened.paths.mountpoint("plain");
+    std::fs::create_dir(plain.join("deep")).unwrap();
+    std::fs::write(plain.join("deep/file"), "kept").unwrap();
+    std::fs::write(plain.join("big"), vec![7; 20 << 20]).unwrap();
+    let owner = (Some(1000), Some(1000));
+    std::os::unix::fs::chown(plain.join("deep/file"), owner.0, owner.1).unwrap();
+    let keep = |name: &str| {
+        let request = CreateSnapshots {
+            volumes: vec!["plain".to_owned()],
+            name: Some(name.to_owned()),
+            ..CreateSnapshots::default()
+        };
+        opened.volumes.create_snapshots(&request, &Unheld).unwrap();
+    };
+    let resize = |bytes, mounted| {
+        let change = ResizeVolume {
+            bytes: Some(bytes),
+            mounted,
+            ..ResizeVolume::default()
+        };
+        opened.volumes.resize("plain", change)
+    };
+    let back_to = |name: &str| {
+        let from = RestoreFrom::Snapshot(name.to_owned());
+        opened.volumes.restore("plain", &from, false).unwrap();
+    };
+    let entries = || {
+        let mut entries: Vec<String> = walk(plain.canonicalize().unwrap().parent().unwrap())
+            .iter()
+            .filter(|path| path.extension().is_some_and(|end| end == "image"))
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with('_'))
+            .collect();
+        entries.sort();
+        entries
+    };
+    keep("files");
+
+    // Not while somebody would go on writing to what is there, and not into too little room.
+    let refused = resize(LIMIT, true).unwrap_err();
+    let live = matches!(
+        &refused,
+        VolumeError::Resize {
+            reason: DriverError::Live { .. },
+            ..
+        }
+    );
+    assert!(live, "{refused}");
+    let refused = resize(12 * MIB, false).unwrap_err();
+    let too_full = matches!(
+        &refused,
+        VolumeError::Resize {
+            reason: DriverError::TooFull { .. },
+            ..
+        }
+    );
+    assert!(too_full, "{refused}");
+    assert_eq!(entries(), Vec::<String>::new());
+    assert_eq!(opened.volumes.storage("plain").unwrap().limits.bytes, None);
+
+    let kept = || {
+        assert_eq!(
+            std::fs::read_to_string(plain.join("deep/file")).unwrap(),
+            "kept"
+        );
+        let file = plain.join("deep/file").metadata().unwrap();
+        assert_eq!((Some(file.uid()), Some(file.gid())), owner);
+        assert_eq!(std::fs::read(plain.join("big")).unwrap(), vec![7; 20 << 20]);
+    };
+    let storage = resize(LIMIT + 8 * MIB, false).unwrap();
+    let abilities = storage.abilities.unwrap();
+    assert_eq!(
+        (abilities.bound, abilities.sharing),
+        (Some(Bound::Image), sharing)
+    );
+    kept();
+    assert_eq!(entries(), ["_data.image"]);
+    assert!(fill(&plain.join("full")) < 12 * MIB);
+    std::fs::remove_file(plain.join("full")).unwrap();
+    // Snapshots of either kind become contents of the kind that the limit takes.
+    keep("filesystem");
+    std::fs::remove_file(plain.join("big")).unwrap();
+    back_to("files");
+    kept();
+    assert_eq!(entries(), ["_data.image"]);
+    assert!(fill(&plain.join("full")) < 12 * MIB);
+
+    let storage = resize(0, false).unwrap();
+    assert_eq!(storage.limits.bytes, None);
+    std::fs::remove_file(plain.join("full")).unwrap();
+    kept();
+    assert_eq!(entries(), Vec::<String>::new());
+    std::fs::remove_file(plain.join("big")).unwrap();
+    back_to("filesystem");
+    kept();
+    assert_eq!(entries(), Vec::<String>::new());
+    let clone = CloneVolume {
+        source: "plain".to_owned(),
+        snapshot: Some("filesystem".to_owned()),
+        name: "copy".to_owned(),
+        ..CloneVolume::default()
+    };
+    opened.volumes.clone_volume(&clone, &Unheld).unwrap();
+    assert!(opened.paths.mountpoint("copy").join("big").exists());
+    for name in ["plain", "copy"] {
+        opened.volumes.dispose(name, false, Disposal::Now).unwrap();
+    }
+}
+
 fn live(backend: &Backend, scratch: &Scratch) {
     (backend.prepare)(&scratch.root);
     let opened = scratch.open();
@@ -378,6 +491,10 @@ fn live(backend: &Backend, scratch: &Scratch) {
 
     if (backend.bound, backend.sharing) == (Bound::Image, Sharing::Copy) {
         made_before(&opened, scratch);
+    }
+
+    if backend.bound == Bound::Image && pool.is_none() && backend.options.is_empty() {
+        converted(&opened, backend.sharing);
     }
 
     // Turned back, cloned: in either the limit holds.

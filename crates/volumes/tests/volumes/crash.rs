@@ -292,13 +292,22 @@ const CASES: &[Case] = &[
         name: "resize",
         kinds: &["volume-resize"],
         prepare: |opened| limited(opened, "small", None).unwrap(),
-        act: |opened, _| {
-            let change = ResizeVolume {
-                bytes: Some(16 << 20),
-                ..ResizeVolume::default()
-            };
-            opened.volumes.resize("small", change).map(drop)
+        act: |opened, _| resized(opened, "small", 16 << 20),
+    },
+    Case {
+        name: "resize into a filesystem of its own",
+        kinds: &["volume-convert"],
+        prepare: |_| {},
+        act: |opened, _| resized(opened, "old", 16 << 20),
+    },
+    Case {
+        name: "resize out of a filesystem of its own",
+        kinds: &["volume-convert"],
+        prepare: |opened| {
+            limited(opened, "small", None).unwrap();
+            write_files(&opened.paths.mountpoint("small"), &[("file", "kept")]);
         },
+        act: |opened, _| resized(opened, "small", 0),
     },
     Case {
         name: "restore of a filesystem of its own",
@@ -418,6 +427,14 @@ fn receive_content(opened: &Opened, volume: &str) -> Result<(), VolumeError> {
         .restore(volume, &RestoreFrom::Received(name), false)
         .map(drop)
         .map_err(as_volume_error)
+}
+
+fn resized(opened: &Opened, volume: &str, bytes: u64) -> Result<(), VolumeError> {
+    let change = ResizeVolume {
+        bytes: Some(bytes),
+        ..ResizeVolume::default()
+    };
+    opened.volumes.resize(volume, change).map(drop)
 }
 
 fn limited(opened: &Opened, name: &str, pool: Option<&str>) -> Result<(), VolumeError> {

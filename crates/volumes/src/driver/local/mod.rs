@@ -172,6 +172,27 @@ impl Driver for Local {
         bound::limit(tree, limits)
     }
 
+    fn takes_another_tree(&self, place: Place<'_>, limits: Limits) -> Result<bool, DriverError> {
+        if self.needs_mount(place.options) {
+            return Ok(false);
+        }
+        if image::exists(place.content)? {
+            return Ok(limits.is_none() && !options::wants_image(place.options));
+        }
+        Ok(limits.bytes.is_some()
+            && bound::of_tree(place.content)?.is_none()
+            && bound::in_directory(place.directory)? == Some(Bound::Image))
+    }
+
+    fn replicate_within(
+        &self,
+        from: &Path,
+        to: &Path,
+        limits: Limits,
+    ) -> Result<Replica, DriverError> {
+        trees::replicate_within(from, to, limits)
+    }
+
     fn held(&self, tree: &Path) -> Result<Option<Held>, DriverError> {
         bound::held(tree)
     }

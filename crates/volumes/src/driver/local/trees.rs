@@ -16,7 +16,7 @@ use sys::copy_tree::{CopyOptions, copy_tree};
 
 use super::super::{Access, Ahead, Bound, Done, DriverError, Limits, Replica, Sharing};
 use super::{bound, image};
-use crate::open_directory;
+use crate::{mount_table, open_directory};
 
 /// Makes an empty directory, on btrfs a subvolume, with exactly `mode`. Its entry is durable after a sync of the parent.
 pub(super) fn make_root(path: &Path, mode: u32) -> io::Result<()> {
@@ -87,6 +87,36 @@ pub(super) fn replicate(from: &Path, to: &Path, access: Access) -> Result<Replic
     }
     make_root(to, 0o700).map_err(make)?;
     copy(from, to, &COPY)
+}
+
+/// As [`replicate`], to a content with these limits: a filesystem of its own only where they take that.
+pub(super) fn replicate_within(
+    from: &Path,
+    to: &Path,
+    limits: Limits,
+) -> Result<Replica, DriverError> {
+    let has_own = image::exists(from)?;
+    let takes_own = match limits.bytes {
+        None => has_own && !limits.is_none(),
+        Some(_) => has_own || bound::in_directory(to.parent().unwrap_or(to))? == Some(Bound::Image),
+    };
+    if has_own == takes_own {
+        return replicate(from, to, Access::Writable);
+    }
+    discard(to)?;
+    if takes_own {
+        image::make(to, limits)?;
+        return copy(from, to, &COPY);
+    }
+    make_root(to, 0o700).map_err(DriverError::io("make", to))?;
+    // Nobody else wants to see a snapshot.
+    let was_seen = mount_table::is_mountpoint(from).map_err(DriverError::io("look at", from))?;
+    image::expose(from)?;
+    let copied = copy(from, to, &COPY);
+    if !was_seen {
+        image::hide(from)?;
+    }
+    copied
 }
 
 /// As [`replicate`], to another filesystem.

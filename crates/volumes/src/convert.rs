@@ -1,0 +1,154 @@
+//! `convert`: a volume's content becomes a filesystem of its own, or files among others again, because its limit takes that.
+//!
+//! Steps of the journaled operation:
+//! 1. begin: the operation is recorded
+//! 2. `stage`: a copy with the new limit is in `_next`, durable, and nothing in it differs from the content; the commit point
+//! 3. `flip`: `_data` is renamed to `_old`, `_next` to `_data`; with its record the limit is recorded
+//! 4. `discard`: `_old` is deleted
+//!
+//! Nobody uses the volume meanwhile: who has the old tree open would go on writing to it. A crash before 2's record changes nothing;
+//! after it recovery renames what is not renamed yet, and deletes the old tree only when the new one is the content. Snapshots stay
+//! what they are.
+
+use std::io::ErrorKind;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use store::journal::Operation;
+use store::{OpId, WriteTx};
+
+use crate::driver::{Access, Driver, DriverError, Limits};
+use crate::resize::Resize;
+use crate::snapshot::diff::{Same, compare_trees};
+use crate::{VolumeError, Volumes, open_directory};
+
+/// The journaled operation: a resize by another tree.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Convert(pub(crate) Resize);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Stage,
+    Flip,
+    Discard,
+}
+
+impl Convert {
+    fn refused(&self, reason: DriverError) -> VolumeError {
+        VolumeError::Resize {
+            name: self.0.name.clone(),
+            reason,
+        }
+    }
+
+    fn stage(&self, volumes: &Volumes, driver: &dyn Driver) -> Result<(), VolumeError> {
+        let content = volumes.paths.volume_content(&self.0.id);
+        let next = volumes.paths.volume_next(&self.0.id);
+        let limits = self.0.limits();
+        driver
+            .expose(&content)
+            .and_then(|()| driver.replicate_within(&content, &next, limits))
+            .and_then(|replica| driver.settle(&next, Access::Writable, replica))
+            .and_then(|()| driver.limit(&next, limits))
+            .map_err(|error| self.refused(with_size(error, &content, limits)))?;
+        let opened = |path: &Path| open_directory(path).map_err(VolumeError::io("open", path));
+        let (old, new) = (opened(&content)?, opened(&next)?);
+        let changes = compare_trees(old.as_fd(), new.as_fd(), Same::ByBytes)
+            .map_err(|(path, source)| VolumeError::io("compare", path)(source))?;
+        match changes.into_iter().next() {
+            None => Ok(()),
+            Some(change) => Err(self.refused(DriverError::Differs { path: change.path })),
+        }
+    }
+
+    fn flip(&self, volumes: &Volumes, driver: &dyn Driver) -> Result<(), VolumeError> {
+        let content = volumes.paths.volume_content(&self.0.id);
+        let next = volumes.paths.volume_next(&self.0.id);
+        let old = volumes.paths.volume_old(&self.0.id);
+        // Without it the attempt that a crash cut short had renamed both.
+        if exists(&next)? {
+            if exists(&content)? {
+                driver
+                    .relocate(&content, &old)
+                    .map_err(|error| self.refused(error))?;
+            }
+            driver
+                .relocate(&next, &content)
+                .map_err(|error| self.refused(error))?;
+        }
+        driver.expose(&content).map_err(|error| self.refused(error))
+    }
+}
+
+/// A copy that did not fit, in the words of a content that does not.
+fn with_size(error: DriverError, content: &Path, limits: Limits) -> DriverError {
+    match (&error, limits.bytes) {
+        (DriverError::Replicate { source, .. }, Some(wanted))
+            if source.cause().kind() == ErrorKind::StorageFull =>
+        {
+            match sys::dir::tree_size(content) {
+                Ok(size) => DriverError::TooFull {
+                    used: size.bytes,
+                    wanted,
+                },
+                Err(_) => error,
+            }
+        }
+        _ => error,
+    }
+}
+
+fn exists(path: &Path) -> Result<bool, VolumeError> {
+    path.try_exists().map_err(VolumeError::io("look at", path))
+}
+
+impl Operation for Convert {
+    const KIND: &'static str = "volume-convert";
+    const STEPS: &'static [(&'static str, Step)] = &[
+        ("stage", Step::Stage),
+        ("flip", Step::Flip),
+        ("discard", Step::Discard),
+    ];
+    const COMMIT: Option<Step> = Some(Step::Stage);
+    type Step = Step;
+    type Context<'a> = Volumes;
+    type Error = VolumeError;
+
+    fn object(&self) -> &str {
+        &self.0.name
+    }
+
+    fn begin(&self, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        Ok(())
+    }
+
+    fn run(&self, step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), VolumeError> {
+        let driver = self.0.driver_in(volumes)?;
+        match step {
+            Step::Stage => self.stage(volumes, driver),
+            Step::Flip => self.flip(volumes, driver),
+            Step::Discard => driver
+                .discard(&volumes.paths.volume_old(&self.0.id))
+                .map_err(|error| self.refused(error)),
+        }
+    }
+
+    fn record(&self, step: Step, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        match step {
+            Step::Flip => self.0.note(tx),
+            Step::Stage | Step::Discard => Ok(()),
+        }
+    }
+
+    fn undo(&self, _step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), VolumeError> {
+        self.0
+            .driver_in(volumes)?
+            .discard(&volumes.paths.volume_next(&self.0.id))
+            .map_err(|error| self.refused(error))
+    }
+
+    fn abandon(&self, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        Ok(())
+    }
+}
