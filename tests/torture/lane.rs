@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use testkit::{Engine, Output, until_or_late};
 
 use crate::dice::Dice;
-use crate::look::{Sight, run};
+use crate::look::{Sight, host, path, run};
 use crate::model::{World, difference, text};
-use crate::moves::Move;
+use crate::moves::{Move, archive};
 
 /// Moves in a round, unless something is killed before.
 const MOVES: u64 = 24;
@@ -128,13 +128,24 @@ impl Lane {
     /// False when it is not known whether the move was made.
     pub(super) fn carry_out(&mut self, round: &Round<'_>, chosen: Move, serial: &str) -> bool {
         let scratch = self.scratch(round.engine);
-        if let Move::Copy { files, .. } = &chosen {
+        if let Move::Copy { files, .. } | Move::Import { files, .. } = &chosen {
             drop(fs::remove_dir_all(&scratch));
             for (file, token) in files {
                 let path = scratch.join(file);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(path, text(token)).unwrap();
             }
+        }
+        if matches!(chosen, Move::Import { .. }) {
+            fs::create_dir_all(&scratch).unwrap();
+            host(&[
+                "tar",
+                "-C",
+                path(&scratch),
+                "-cf",
+                path(&archive(&scratch)),
+                ".",
+            ]);
         }
         let words = chosen.words(self.number, &scratch, self.durable);
         let expected = chosen.expect(&self.world, self.number);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,11 +10,47 @@ use serde_json::Value;
 use store::{Paths, SnapshotRow, SnapshotState, Store, StoreError};
 use testkit::{Client, Engine, Output};
 
-use crate::model::{Content, Holder, Volume, World, token};
+use crate::model::{Content, DAMAGED, Holder, Volume, World, owned, text, token};
+use crate::moves::{FILES, OTHER_POOL, SEEDS, seed};
 
 pub(super) fn run(engine: &Engine, line: &str) -> Output {
     let words: Vec<&str> = line.split_whitespace().collect();
     Client::Orlop.run(engine, &words)
+}
+
+/// Runs a program of the host.
+pub(super) fn host(words: &[&str]) {
+    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{words:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+pub(super) fn path(path: &Path) -> &str {
+    path.to_str().expect("it has no strange characters")
+}
+
+/// What moves need: busybox, images to seed volumes from, another pool, and a trash that is not too small.
+pub(super) fn equip(engine: &Engine) {
+    engine.load_busybox();
+    run(engine, "volume trash set --max-size 90%").ok();
+    let scratch = engine.root.with_extension("scratch").join("seeds");
+    for image in SEEDS {
+        let tree = scratch.join(image);
+        for file in FILES {
+            let place = tree.join("seed").join(file);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(place, text(&seed(image, file))).unwrap();
+        }
+        let archive = scratch.join(format!("{image}.tar"));
+        host(&["tar", "-C", path(&tree), "-cf", path(&archive), "."]);
+        run(engine, &format!("import {} {image}", archive.display())).ok();
+    }
+    let pool = engine.root.join(OTHER_POOL);
+    let create = format!("pool create --source {} {OTHER_POOL}", pool.display());
+    run(engine, &create).ok();
 }
 
 /// Everything of one engine at one moment at which nobody does anything.
@@ -49,7 +86,11 @@ fn gather(directory: &Path, prefix: &str, content: &mut Content) {
             gather(&entry.path(), &format!("{path}/"), content);
         } else if name != ".tmp" {
             let bytes = fs::read(entry.path()).unwrap();
-            content.insert(path, token(&String::from_utf8_lossy(&bytes)));
+            let owner = u64::from(entry.metadata().unwrap().uid());
+            let token = token(&String::from_utf8_lossy(&bytes));
+            let whole = !token.starts_with(DAMAGED);
+            let token = if whole { owned(&token, owner) } else { token };
+            content.insert(path, token);
         }
     }
 }
@@ -277,6 +318,12 @@ impl Sight {
         same("volumes", &live.values().cloned().collect());
         let data: BTreeSet<String> = live.keys().chain(trash).cloned().collect();
         same("data", &data);
+        let elsewhere = data
+            .iter()
+            .filter(|id| root.join("data").join(id).is_symlink())
+            .cloned()
+            .collect();
+        same(&format!("{OTHER_POOL}/volumes"), &elsewhere);
         same("staging", &BTreeSet::new());
         same("trash", &BTreeSet::new());
         for id in &data {
@@ -343,7 +390,11 @@ fn volume(engine: &Engine, id: &str, snapshots: &[SnapshotRow]) -> Volume {
     };
     for row in snapshots.iter().filter(|row| row.volume.as_str() == id) {
         let content = content(&directory.join("snapshots").join(row.id.as_str()));
-        if row.reason == "before-restore" {
+        if row.reason == "schedule" {
+            // Nobody knows when it was made, but what is in it was written by somebody.
+            let damaged = content.values().find(|token| token.starts_with(DAMAGED));
+            assert_eq!(damaged, None, "snapshot {} of {id}", row.name);
+        } else if row.reason == "before-restore" {
             volume.kept.push((row.name.clone(), content));
         } else {
             volume.snapshots.insert(row.name.clone(), content);

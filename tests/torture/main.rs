@@ -1,8 +1,9 @@
 //! A random life of volumes on each filesystem, with `kill -9` of engine, shims and clients at any time, held against a
 //! model.
 //!
-//! Several lanes, each with volumes of its own, make moves side by side: create, write (by a container, by the client),
-//! snapshot, restore, undo, clone, rename, label, protect, remove, undelete, prune, containers that hold volumes. A
+//! Several lanes, each with volumes of its own, make moves side by side: create in either pool, write (by a container, by the
+//! client), import over data, reseed, chown, snapshot, schedules, restore, undo, clone from pool to pool, rename, label, protect,
+//! remove, undelete, prune, containers that hold volumes. A
 //! round ends when something is killed. Then the engine starts again, and
 //! * what was acknowledged is there: names, labels, protection, the content of every file, snapshot and volume in the trash;
 //! * what was under way has happened completely or not at all;
@@ -34,7 +35,7 @@ use testkit::{Disk, Engine, Host, steps, until_or_late};
 
 use dice::Dice;
 use lane::{Client, Lane, Round};
-use look::{Sight, run};
+use look::{Sight, equip, run};
 
 mod dice;
 mod lane;
@@ -117,8 +118,7 @@ fn life(kind: &str, settings: Settings, tags: &Mutex<Vec<String>>) {
     let disk = Disk::mount(kind, &engine.root, DISK);
     tags.lock().unwrap().push(engine.tag());
     engine.resume();
-    engine.load_busybox();
-    run(&engine, "volume trash set --max-size 90%").ok();
+    equip(&engine);
     let steps: Vec<String> = steps()
         .into_iter()
         .filter(|step| {
@@ -288,7 +288,8 @@ fn nothing_stays(engine: &Engine) {
     run(engine, "volume trash empty -f").ok();
     let sight = Sight::take(engine);
     assert!(sight.leaks.is_empty(), "{:#?}", sight.leaks);
-    for directory in ["data", "volumes", "containers"] {
+    let elsewhere = format!("{}/volumes", moves::OTHER_POOL);
+    for directory in ["data", "volumes", "containers", &elsewhere] {
         let left = std::fs::read_dir(engine.root.join(directory))
             .unwrap()
             .count();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Path in a volume and what the file holds, as [`text`] writes it.
+/// Path in a volume and what the file holds, as [`text`] writes it, and whose it is, as [`owned`] says it.
 pub(super) type Content = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, Default)]
@@ -42,6 +42,9 @@ pub(super) fn text(token: &str) -> String {
     format!("{token}\n").repeat(lines)
 }
 
+/// How what is no token begins.
+pub(super) const DAMAGED: &str = "DAMAGED";
+
 /// The token of a file, or what is wrong with it.
 pub(super) fn token(found: &str) -> String {
     let token = found.lines().next().unwrap_or_default();
@@ -52,7 +55,17 @@ pub(super) fn token(found: &str) -> String {
     if whole {
         token.to_owned()
     } else {
-        format!("DAMAGED, {} bytes that begin {token:?}", found.len())
+        format!("{DAMAGED}, {} bytes that begin {token:?}", found.len())
+    }
+}
+
+/// A token of a file that belongs to `uid`; what nobody gave away is root's.
+pub(super) fn owned(token: &str, uid: u64) -> String {
+    let plain = token.split(' ').next().unwrap_or_default();
+    if uid == 0 {
+        plain.to_owned()
+    } else {
+        format!("{plain} of {uid}")
     }
 }
 

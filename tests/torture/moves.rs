@@ -1,12 +1,16 @@
 //! What happens to volumes: which move comes next, how it is typed, and what the model says that it does.
 
 use crate::dice::Dice;
-use crate::model::{Content, Holder, Volume, World};
+use crate::model::{Content, Holder, Volume, World, owned};
 
 /// The label that keeps a prune within its lane.
 const LANE: &str = "lane";
 const SNAPSHOTS: &[&str] = &["monday", "tuesday", "friday"];
-const FILES: &[&str] = &["one", "two", "three", "deep/four"];
+/// Images whose `/seed` has each of [`FILES`], with [`seed`] in it.
+pub(super) const SEEDS: &[&str] = &["spring", "autumn"];
+/// A directory that is a pool, in the state directory: it has the same disk.
+pub(super) const OTHER_POOL: &str = "other";
+pub(super) const FILES: &[&str] = &["one", "two", "three", "deep/four"];
 /// How many restores a lane leaves to be undone, and removed volumes in the trash, before it tidies up.
 const MANY: usize = 3;
 
@@ -15,6 +19,8 @@ const MANY: usize = 3;
 pub(super) enum Move {
     Create {
         volume: String,
+        /// In the other pool.
+        elsewhere: bool,
     },
     /// By a container that writes a file beside and renames it.
     Write {
@@ -31,6 +37,25 @@ pub(super) enum Move {
     Copy {
         volume: String,
         files: Vec<(String, String)>,
+    },
+    /// A tar archive of several files, over what is there.
+    Import {
+        volume: String,
+        files: Vec<(String, String)>,
+    },
+    Chown {
+        volume: String,
+        uid: u64,
+    },
+    /// To what one of the images has.
+    Reseed {
+        volume: String,
+        image: &'static str,
+    },
+    /// From now on snapshots come by themselves.
+    Schedule {
+        volume: String,
+        hourly: u64,
     },
     Snapshot {
         volumes: Vec<String>,
@@ -51,6 +76,8 @@ pub(super) enum Move {
         from: String,
         snapshot: Option<String>,
         to: String,
+        /// Not where its source is.
+        pool: Option<&'static str>,
     },
     Rename {
         from: String,
@@ -87,6 +114,11 @@ pub(super) enum Move {
     },
 }
 
+/// What a file of an image holds.
+pub(super) fn seed(image: &str, file: &str) -> String {
+    format!("{image}-{}x3", file.replace('/', "-"))
+}
+
 /// What a move does to a world, or why it is refused: one of these texts.
 pub(super) type Expected = Result<World, Vec<&'static str>>;
 
@@ -120,6 +152,11 @@ impl Move {
             let lines = [1, 1, 40, 3000][usize::try_from(dice.below(4)).expect("small")];
             format!("{serial}x{lines}")
         };
+        let pool = |dice: &mut Dice| match dice.below(3) {
+            0 => Some(OTHER_POOL),
+            1 => Some("default"),
+            _ => None,
+        };
         let snapshot = (*dice.pick(SNAPSHOTS).expect("some")).to_owned();
         if state.kept.len() > MANY {
             return Self::SnapshotRm {
@@ -134,9 +171,10 @@ impl Move {
                 id: trashed.id.clone(),
             };
         }
-        match dice.below(30) {
+        match dice.below(38) {
             0 => Self::Create {
                 volume: any_name(dice, lane),
+                elsewhere: dice.one_in(3),
             },
             1..=4 => Self::Write {
                 volume,
@@ -184,11 +222,13 @@ impl Move {
                 from: volume,
                 snapshot: None,
                 to: any_name(dice, lane),
+                pool: pool(dice),
             },
             19 => Self::Clone {
                 from: volume,
                 snapshot: Some(snapshot),
                 to: any_name(dice, lane),
+                pool: pool(dice),
             },
             20..=21 => {
                 let to = any_name(dice, lane);
@@ -215,6 +255,26 @@ impl Move {
             },
             25..=26 => Self::without(dice, world, lane, volume),
             27 if dice.one_in(3) => Self::Prune,
+            28..=29 => Self::Import {
+                files: FILES
+                    .iter()
+                    .filter(|_| dice.one_in(2))
+                    .map(|&file| (file.to_owned(), format!("{serial}x2")))
+                    .collect(),
+                volume,
+            },
+            30..=31 => Self::Chown {
+                uid: dice.below(3),
+                volume,
+            },
+            32..=33 => Self::Reseed {
+                image: dice.pick(SEEDS).expect("some"),
+                volume,
+            },
+            34 => Self::Schedule {
+                hourly: 1 + dice.below(3),
+                volume,
+            },
             _ => {
                 let container = format!("l{lane}-c{}", dice.below(2));
                 if world.holders.contains_key(&container) {
@@ -246,7 +306,10 @@ impl Move {
                 volume,
                 name: SNAPSHOTS[0].to_owned(),
             },
-            _ => Self::Create { volume },
+            _ => Self::Create {
+                volume,
+                elsewhere: dice.one_in(3),
+            },
         }
     }
 
@@ -267,8 +330,11 @@ impl Move {
             words
         };
         match self {
-            Self::Create { volume } => {
-                split(&format!("volume create --label {LANE}=l{lane} {volume}"))
+            Self::Create { volume, elsewhere } => {
+                let pool = if *elsewhere { OTHER_POOL } else { "default" };
+                split(&format!(
+                    "volume create --pool {pool} --label {LANE}=l{lane} {volume}"
+                ))
             }
             Self::Write {
                 volume,
@@ -299,6 +365,17 @@ impl Move {
                     source.display()
                 ))
             }
+            Self::Import { volume, .. } => split(&format!(
+                "volume import -q {volume} {}",
+                archive(scratch).display()
+            )),
+            Self::Chown { volume, uid } => split(&format!("volume chown {volume} {uid}:{uid}")),
+            Self::Reseed { volume, image } => split(&format!(
+                "volume reseed --replace --no-snapshot --from {image}:/seed {volume}"
+            )),
+            Self::Schedule { volume, hourly } => {
+                split(&format!("volume schedule set --hourly {hourly} {volume}"))
+            }
             Self::Snapshot { volumes, name } => split(&format!(
                 "volume snapshot create --name {name} {}",
                 volumes.join(" ")
@@ -308,11 +385,17 @@ impl Move {
             }
             Self::Restore { volume, name } => split(&format!("volume restore {volume}@{name}")),
             Self::Undo { volume } => split(&format!("volume restore --undo {volume}")),
-            Self::Clone { from, snapshot, to } => {
+            Self::Clone {
+                from,
+                snapshot,
+                to,
+                pool,
+            } => {
                 let at = snapshot
                     .as_ref()
                     .map_or_else(String::new, |name| format!("@{name}"));
-                split(&format!("volume clone {from}{at} {to}"))
+                let pool = pool.map_or_else(String::new, |pool| format!("--pool {pool}"));
+                split(&format!("volume clone {pool} {from}{at} {to}"))
             }
             Self::Rename { from, to } => split(&format!("volume rename {from} {to}")),
             Self::Label { volume, value } => match value {
@@ -357,7 +440,7 @@ impl Move {
         let missing = |volume: &str| !world.volumes.contains_key(volume);
         const NO_VOLUME: &str = "no such volume";
         match self {
-            Self::Create { volume } => {
+            Self::Create { volume, .. } => {
                 next.volumes
                     .entry(volume.clone())
                     .or_insert_with(|| Volume {
@@ -377,10 +460,24 @@ impl Move {
                 let volume = next.volumes.get_mut(volume).expect("it was chosen");
                 volume.content.remove(file);
             }
-            Self::Copy { volume, files } => {
+            Self::Copy { volume, files } | Self::Import { volume, files } => {
                 let target = next.volumes.get_mut(volume).expect("it was chosen");
                 target.content.extend(files.iter().cloned());
             }
+            Self::Chown { volume, uid } => {
+                let volume = next.volumes.get_mut(volume).expect("it was chosen");
+                for token in volume.content.values_mut() {
+                    *token = owned(token, *uid);
+                }
+            }
+            Self::Reseed { volume, image } => {
+                let volume = next.volumes.get_mut(volume).expect("it was chosen");
+                let files = FILES
+                    .iter()
+                    .map(|&file| (file.to_owned(), seed(image, file)));
+                volume.content.extend(files);
+            }
+            Self::Schedule { .. } => {}
             Self::Snapshot { volumes, name } => {
                 if volumes.iter().any(|volume| missing(volume)) {
                     return Err(vec![NO_VOLUME]);
@@ -429,7 +526,9 @@ impl Move {
                 };
                 volume.turn_back(content);
             }
-            Self::Clone { from, snapshot, to } => {
+            Self::Clone {
+                from, snapshot, to, ..
+            } => {
                 let Some(source) = world.volumes.get(from) else {
                     return Err(vec![NO_VOLUME]);
                 };
@@ -537,6 +636,20 @@ impl Move {
     pub(super) fn possible(&self, before: &World, found: &World, lane: usize) -> Vec<World> {
         let mut worlds = vec![before.clone()];
         worlds.extend(self.expect(before, lane));
+        if let Self::Chown { volume, uid } = self
+            && let (Some(is), Some(was)) = (found.volumes.get(volume), before.volumes.get(volume))
+        {
+            // Each file by itself has one owner or the other: run again, it does the rest.
+            let mut partly = before.clone();
+            let target = partly.volumes.get_mut(volume).expect("looked");
+            for (file, token) in &was.content {
+                let changed = owned(token, *uid);
+                if is.content.get(file) == Some(&changed) {
+                    target.content.insert(file.clone(), changed);
+                }
+            }
+            worlds.push(partly);
+        }
         if matches!(self, Self::Prune) {
             // Each volume by itself is there or gone.
             let mut partly = before.clone();
@@ -575,6 +688,11 @@ impl Volume {
         let present = std::mem::replace(&mut self.content, content);
         self.kept.push((String::new(), present));
     }
+}
+
+/// Where the client finds the archive of what lies in `scratch`.
+pub(super) fn archive(scratch: &std::path::Path) -> std::path::PathBuf {
+    scratch.with_extension("tar")
 }
 
 fn split(line: &str) -> Vec<String> {

@@ -12,7 +12,7 @@ use crate::Settings;
 use crate::dice::Dice;
 use crate::lane::{Lane, Round};
 use crate::logged::LoggedDisk;
-use crate::look::run;
+use crate::look::{equip, run};
 use crate::model::World;
 use crate::moves::Move;
 use crate::settle;
@@ -32,8 +32,7 @@ pub(super) fn cuts(kind: &'static str, settings: Settings, tags: &Mutex<Vec<Stri
     let mut disk = LoggedDisk::mount(kind, &engine.root, DISK);
     tags.lock().unwrap().push(engine.tag());
     engine.resume();
-    engine.load_busybox();
-    run(&engine, "volume trash set --max-size 90%").ok();
+    equip(&engine);
     // An image is not what this is about.
     rustix::fs::sync();
     let mut lane = Lane::durable(0);
@@ -67,6 +66,8 @@ pub(super) fn cuts(kind: &'static str, settings: Settings, tags: &Mutex<Vec<Stri
     }
     engine.terminate();
     disk.unmount();
+    // The other pool is known by its path.
+    std::fs::remove_dir(&engine.root).unwrap();
 
     let mut dice = Dice::new(&[settings.seed]);
     let first = moments[0].position;
@@ -86,10 +87,12 @@ pub(super) fn cuts(kind: &'static str, settings: Settings, tags: &Mutex<Vec<Stri
     let mut unreadable = 0;
     for position in positions {
         let mut again = Engine::new(&format!("power-{kind}-cut"));
+        let mountpoint = again.root.clone();
         let Some(cut) = disk.cut(position, &mut dice, &again.root) else {
             unreadable += 1;
             continue;
         };
+        std::os::unix::fs::symlink(&mountpoint, &engine.root).unwrap();
         tags.lock().unwrap().push(again.tag());
         let known = moments
             .iter()
@@ -110,6 +113,9 @@ pub(super) fn cuts(kind: &'static str, settings: Settings, tags: &Mutex<Vec<Stri
         again.terminate();
         drop(again);
         drop(cut);
+        // While the disk was mounted there nobody else could.
+        std::fs::remove_dir(mountpoint).unwrap();
+        std::fs::remove_file(&engine.root).unwrap();
     }
     if unreadable > 0 {
         println!(
