@@ -1,10 +1,11 @@
 """Measures backups of a volume of 5 GB with 100,000 small files beside Debian's restic and borg, on the same bytes.
 
-usage: ORLOP=target/release/orlop bench/backups.py [--rounds N]
+usage: ORLOP=target/release/orlop bench/backups.py [--rounds N] [--filesystem ext4|btrfs|xfs] [--small FILES] [--large FILES]
 
-Data, repositories and restored copies are on one ext4 in a sparse file below /var/tmp, which is removed afterwards. Half of the
-bytes can be compressed. restic and borg read the volume's directory where it is; each program has the cache it wants. Every
-step begins with what was written before on the disk, and in the order of the table the programs take turns.
+Data, repositories and restored copies are on one filesystem in a sparse file below /var/tmp, which is removed afterwards. Half of
+the bytes can be compressed. restic and borg read the volume's directory where it is; each program has the cache it wants. Every
+step begins with what was written before on the disk, and the programs take turns in who is first. Each measure is printed when it
+was made: wall-clock seconds, processor seconds, peak memory; the table of medians comes after each round, the last one counts.
 """
 
 import argparse
@@ -19,8 +20,8 @@ ORLOP = os.path.abspath(os.environ["ORLOP"])
 STATE = f"/var/tmp/orlop-bench-backups-{os.getpid()}"
 DISK = STATE + "/disk"
 PASSWORD = "bench"
-SMALL, SMALL_BYTES = 100_000, 10_000
-LARGE, LARGE_BYTES = 16, 256 << 20
+SMALL_BYTES, LARGE_BYTES, PER_DIRECTORY = 10_000, 256 << 20, 250
+TICKS = os.sysconf("SC_CLK_TCK")
 ENVIRONMENT = {**os.environ, "RESTIC_PASSWORD": PASSWORD, "BORG_PASSPHRASE": PASSWORD, "ORLOP_BACKUP_PASSWORD": PASSWORD,
                "RESTIC_CACHE_DIR": DISK + "/restic-cache", "BORG_BASE_DIR": DISK + "/borg-base"}
 
@@ -38,42 +39,50 @@ def content(dice, length):
     return half + (half[:64] * (length // 128 + 1))[:length - len(half)]
 
 
-def fill(directory):
+def small(directory, number):
+    return f"{directory}/small/{number // PER_DIRECTORY}/{number}"
+
+
+def fill(directory, files):
     dice = random.Random(1)
-    for number in range(SMALL):
-        below = f"{directory}/small/{number // 250}"
-        if number % 250 == 0:
-            os.makedirs(below)
-        with open(f"{below}/{number}", "wb") as file:
+    for number in range(files.small):
+        if number % PER_DIRECTORY == 0:
+            os.makedirs(os.path.dirname(small(directory, number)))
+        with open(small(directory, number), "wb") as file:
             file.write(content(dice, dice.randrange(200, 2 * SMALL_BYTES)))
     os.makedirs(directory + "/large")
-    for number in range(LARGE):
+    for number in range(files.large):
         with open(f"{directory}/large/{number}", "wb") as file:
             for _ in range(LARGE_BYTES >> 22):
                 file.write(content(dice, 4 << 20))
 
 
-def change(directory, turn):
-    """One in a hundred of the small files, and a hundredth of each large one in one place."""
+def change(directory, files, turn):
+    """One in a hundred of the small files, all over the tree, and a hundredth of each large one in one place."""
     dice = random.Random(1000 + turn)
-    for number in range(turn, SMALL, 100):
-        with open(f"{directory}/small/{number // 250}/{number}", "wb") as file:
+    for number in range(turn, files.small, 100):
+        with open(small(directory, number), "wb") as file:
             file.write(content(dice, dice.randrange(200, 2 * SMALL_BYTES)))
-    for number in range(LARGE):
+    for number in range(files.large):
         with open(f"{directory}/large/{number}", "r+b") as file:
             file.seek(dice.randrange(LARGE_BYTES - LARGE_BYTES // 100))
             file.write(content(dice, LARGE_BYTES // 100))
 
 
-def measured(words):
-    """Seconds and the peak of resident memory in MB of a command."""
-    start = time.perf_counter()
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT)
-    said = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    if status != 0:
-        raise SystemExit(f"{' '.join(words)}: {said.decode(errors='replace')[-2000:]}")
-    return time.perf_counter() - start, used.ru_maxrss / 1024
+class Measure:
+    """A command from its start to its end; what it took of the processors, and the most memory it had."""
+
+    def __init__(self, words):
+        start = time.perf_counter()
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                   env=ENVIRONMENT)
+        said = process.stderr.read()
+        _, status, used = os.wait4(process.pid, 0)
+        self.seconds = time.perf_counter() - start
+        if status != 0:
+            raise SystemExit(f"{' '.join(words)}: {said.decode(errors='replace')[-2000:]}")
+        self.processor = used.ru_utime + used.ru_stime
+        self.peak = used.ru_maxrss / 1024
 
 
 class Orlop:
@@ -89,14 +98,22 @@ class Orlop:
         run(*self.command, "volume", "create", "data")
         self.data = os.path.realpath(run(*self.command, "volume", "inspect", "data", "--format", "{{.Mountpoint}}").stdout.strip())
 
-    def peak(self, words):
-        """The engine does the work; its own memory counts."""
+    def used(self):
+        with open(f"/proc/{self.server.pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def measure(self, *words):
+        """The engine does the work: what it takes is added to the client's."""
         with open(f"/proc/{self.server.pid}/clear_refs", "w") as file:
             file.write("5")
-        seconds, _ = measured(words)
+        before = self.used()
+        measure = Measure([*self.command, *words])
+        measure.processor += self.used() - before
         with open(f"/proc/{self.server.pid}/status") as file:
             line = next(line for line in file if line.startswith("VmHWM:"))
-        return seconds, int(line.split()[1]) / 1024
+        measure.peak += int(line.split()[1]) / 1024
+        return measure
 
     def init(self, turn):
         self.repository = f"{DISK}/orlop-{turn}"
@@ -104,10 +121,10 @@ class Orlop:
         self.repository_name = f"r{turn}"
 
     def save(self):
-        return self.peak([*self.command, "volume", "backup", "data", "--to", self.repository_name])
+        return self.measure("volume", "backup", "data", "--to", self.repository_name)
 
     def restore(self):
-        measure = self.peak([*self.command, "volume", "restore", f"{self.repository_name}:data", "--as", "back"])
+        measure = self.measure("volume", "restore", f"{self.repository_name}:data", "--as", "back")
         run(*self.command, "volume", "rm", "--now", "back")
         return measure
 
@@ -127,12 +144,15 @@ class Restic:
         run("restic", "-q", "-r", self.repository, "init")
 
     def save(self):
-        return measured(["restic", "-q", "-r", self.repository, "backup", self.data])
+        return Measure(["restic", "-q", "-r", self.repository, "backup", self.data])
 
     def restore(self):
-        measure = measured(["restic", "-q", "-r", self.repository, "restore", "latest", "--target", DISK + "/back"])
+        measure = Measure(["restic", "-q", "-r", self.repository, "restore", "latest", "--target", DISK + "/back"])
         shutil.rmtree(DISK + "/back")
         return measure
+
+    def close(self):
+        pass
 
 
 class Borg:
@@ -148,62 +168,96 @@ class Borg:
 
     def save(self):
         self.count += 1
-        return measured(["borg", "create", "-C", "zstd", f"{self.repository}::a{self.count}", self.data])
+        return Measure(["borg", "create", "-C", "zstd", f"{self.repository}::a{self.count}", self.data])
 
     def restore(self):
         os.makedirs(DISK + "/back")
         start = os.getcwd()
         os.chdir(DISK + "/back")
-        measure = measured(["borg", "extract", f"{self.repository}::a{self.count}"])
+        measure = Measure(["borg", "extract", f"{self.repository}::a{self.count}"])
         os.chdir(start)
         shutil.rmtree(DISK + "/back")
         return measure
+
+    def close(self):
+        pass
+
+
+def settle(files):
+    """What was written and removed before is no work for what is measured next."""
+    if files.filesystem == "btrfs":
+        run("btrfs", "subvolume", "sync", DISK)
+    run("sync", "-f", DISK)
+
+
+def table(found):
+    names = list(next(iter(found.values())))
+    print("\n| case | " + " | ".join(f"{name} s" for name in names) + " | "
+          + " | ".join(f"orlop / {name}" for name in names[1:]) + f" | processor s: {', '.join(names)} "
+          + f"| peak MB: {', '.join(names)} |\n" + "|---" * (len(names) * 2 + 2) + "|")
+    for case, measures in found.items():
+        def median(what):
+            return [statistics.median(getattr(measure, what) for measure in measures[name]) for name in names]
+        seconds = median("seconds")
+        peaks = [max(measure.peak for measure in measures[name]) for name in names]
+        print(f"| {case} | " + " | ".join(f"{one:.2f}" for one in seconds) + " | "
+              + " | ".join(f"{seconds[0] / one:.3f}" for one in seconds[1:]) + " | "
+              + ", ".join(f"{one:.1f}" for one in median("processor")) + " | "
+              + ", ".join(f"{one:.0f}" for one in peaks) + " |")
+    print(flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--filesystem", choices=["ext4", "btrfs", "xfs"], default="ext4")
+    parser.add_argument("--small", type=int, default=100_000, help="files of 10 kB on average")
+    parser.add_argument("--large", type=int, default=16, help="files of 256 MiB")
+    parser.add_argument("--without", choices=["restic", "borg"], action="append", default=[])
+    files = parser.parse_args()
     os.makedirs(DISK)
-    run("truncate", "-s", "60G", STATE + "/image")
-    run("mkfs.ext4", "-q", STATE + "/image")
-    run("mount", "-o", "loop,discard", STATE + "/image", DISK)
-    orlop = None
+    run("truncate", "-s", "32G", STATE + "/image")
+    run(f"mkfs.{files.filesystem}", "-q", STATE + "/image")
+    run("mount", "-o", "loop", STATE + "/image", DISK)
+    tools = []
     try:
-        orlop = Orlop()
-        tools = [orlop, Restic(orlop.data), Borg(orlop.data)]
-        fill(orlop.data)
+        tools.append(Orlop())
+        data = tools[0].data
+        tools += [tool(data) for tool in (Restic, Borg) if tool.name not in files.without]
+        fill(data, files)
+        size = files.small * SMALL_BYTES + files.large * LARGE_BYTES
+        print(f"{files.filesystem}, {files.small} small files and {files.large} large ones, {size / 1e9:.1f} GB; load "
+              f"{os.getloadavg()[0]:.1f}", flush=True)
         found = {}
 
-        def step(name, tool, work):
-            run("sync", "-f", DISK)
-            found.setdefault(name, {}).setdefault(tool.name, []).append(work())
+        def step(case, tool, work):
+            settle(files)
+            measure = work()
+            found.setdefault(case, {}).setdefault(tool.name, []).append(measure)
+            print(f"{case:22} {tool.name:7} {measure.seconds:7.2f} s  processor {measure.processor:6.2f} s  "
+                  f"peak {measure.peak:5.0f} MB  load {os.getloadavg()[0]:.1f}", flush=True)
 
-        for turn in range(rounds):
-            for tool in tools:
+        for turn in range(files.rounds):
+            order = tools[turn % len(tools):] + tools[:turn % len(tools)]
+            # The table begins with orlop whoever went first.
+            for tool in tools if turn == 0 else order:
                 tool.init(turn)
-                step("first backup of 5 GB", tool, tool.save)
-            for tool in tools:
-                step("again, nothing changed", tool, tool.save)
-            change(orlop.data, turn)
-            for tool in tools:
-                step("again, 1 % changed", tool, tool.save)
-            for tool in tools:
+                step("first backup", tool, tool.save)
+            for tool in order:
+                step("nothing changed", tool, tool.save)
+            change(data, files, turn)
+            for tool in order:
+                step("1 % changed", tool, tool.save)
+            for tool in order:
                 step("restore", tool, tool.restore)
+            table(found)
             for tool in tools:
                 shutil.rmtree(tool.repository)
-            tools = tools[1:] + tools[:1]
-        print("| case | orlop s | restic s | borg s | orlop / restic | orlop / borg | peak MB: orlop, restic, borg |")
-        print("|---|---|---|---|---|---|---|")
-        for name, times in found.items():
-            seconds = {tool: statistics.median(value[0] for value in values) for tool, values in times.items()}
-            peak = {tool: max(value[1] for value in values) for tool, values in times.items()}
-            print(f"| {name} | {seconds['orlop']:.2f} | {seconds['restic']:.2f} | {seconds['borg']:.2f} | "
-                  f"{seconds['orlop'] / seconds['restic']:.3f} | {seconds['orlop'] / seconds['borg']:.3f} | "
-                  f"{peak['orlop']:.0f}, {peak['restic']:.0f}, {peak['borg']:.0f} |", flush=True)
+            settle(files)
+            run("fstrim", DISK)
     finally:
-        if orlop:
-            orlop.close()
+        for tool in tools:
+            tool.close()
         run("umount", "-R", DISK)
         shutil.rmtree(STATE)
 

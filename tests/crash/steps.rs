@@ -804,21 +804,14 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         prefix: "volume-backup",
         prepare: repository,
+        run: "volume backup --consistency freeze data",
+        check: backed_up_or_not,
+    },
+    Operation {
+        prefix: "backup-in-place",
+        prepare: repository,
         run: "volume backup data",
-        check: |scene| {
-            // Listed and whole, or not listed; either way its snapshot is gone and the next one goes on.
-            assert_eq!(scene.run("volume snapshot ls -q").ok(), "");
-            scene.run("backup check home --read-data").ok();
-            scene.run("volume backup data").ok();
-            // Nor the lock of the engine that was killed.
-            let locks = scene.engine.root.with_extension("backups").join("locks");
-            assert_eq!(fs::read_dir(locks).unwrap().count(), 0);
-            scene.run("volume restore home:data --as copy").ok();
-            assert!(scene.engine.root.join("volumes/copy/_data/before").exists());
-            without_repository(scene);
-            gone(scene, "copy");
-            gone(scene, "data");
-        },
+        check: backed_up_or_not,
     },
     Operation {
         prefix: "volume-receive",
@@ -936,6 +929,21 @@ fn backed_up(scene: &Scene) {
     scene
         .run("run --rm -v data:/data busybox mv /data/before /data/later")
         .ok();
+}
+
+/// Listed and whole, or not listed; either way its snapshot and its leases are gone and the next one goes on.
+fn backed_up_or_not(scene: &Scene) {
+    assert_eq!(scene.run("volume snapshot ls -q").ok(), "");
+    scene.run("backup check home --read-data").ok();
+    scene.run("volume backup data").ok();
+    // Nor the lock of the engine that was killed.
+    let locks = scene.engine.root.with_extension("backups").join("locks");
+    assert_eq!(fs::read_dir(locks).unwrap().count(), 0);
+    scene.run("volume restore home:data --as copy").ok();
+    assert!(scene.engine.root.join("volumes/copy/_data/before").exists());
+    without_repository(scene);
+    gone(scene, "copy");
+    gone(scene, "data");
 }
 
 fn without_repository(scene: &Scene) {

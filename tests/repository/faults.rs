@@ -30,6 +30,10 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_missing_pack_is_named", a_missing_pack_is_named),
     ("files_that_cannot_be_read", files_that_cannot_be_read),
     ("stopped", stopped),
+    (
+        "a_source_that_is_written_to_is_no_backup",
+        a_source_that_is_written_to_is_no_backup,
+    ),
 ];
 
 const PASS: usize = 0;
@@ -568,4 +572,47 @@ fn a_prune_that_is_stopped() {
         .restore(second.id, Path::new("/volumes/v/_data"), &to, &Unwatched)
         .unwrap();
     assert_same(&source, &to);
+}
+
+/// Writes to the source as soon as something of it was read.
+struct Meddling(PathBuf);
+
+impl Watch for Meddling {
+    fn total(&self, _: u64) {}
+
+    fn advance(&self, _: u64) {
+        std::fs::write(&self.0, "meddled").unwrap();
+    }
+
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+fn a_source_that_is_written_to_is_no_backup() {
+    let world = World::new("touched");
+    let source = world.dir("source");
+    std::fs::create_dir(source.join("deep")).unwrap();
+    std::fs::write(source.join("deep/file"), noise(1, 100_000)).unwrap();
+    let repository = Repository::create(&world.place(), PASSWORD).unwrap();
+    let save = |watch: &dyn Watch| {
+        let now = backup::Began::now();
+        let what = backup::Save {
+            untouched_since: Some(&now),
+            ..what(Compare::Changed, Parent::Newest)
+        };
+        repository.save(&source, &what, watch)
+    };
+    // What was written a moment before may have been written after it.
+    until("the source rests", || save(&Unwatched).ok());
+    let meddling = Meddling(source.join("deep/other"));
+    let error = save(&meddling).unwrap_err();
+    assert!(matches!(error, BackupError::Touched { .. }), "{error:?}");
+    assert_eq!(repository.backups().unwrap().len(), 1);
+    assert!(
+        repository
+            .check(Check::Everything, &Unwatched)
+            .unwrap()
+            .is_empty()
+    );
 }

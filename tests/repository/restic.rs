@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::world::{PASSWORD, World, assert_same, entries, save};
+use crate::world::{PASSWORD, World, assert_same, entries, noise, save, what};
 use backup::{
-    Check, Compare, Location, Parent, Place, PruneOptions, Repository, Unlock, Unwatched,
+    Check, Compare, Location, Parent, Place, PruneOptions, Repository, Save, Unlock, Unwatched,
 };
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
         "only_what_changed_is_read_and_stored",
         only_what_changed_is_read_and_stored,
     ),
+    ("a_parent_changes_no_cut", a_parent_changes_no_cut),
     ("errors_name_what_is_wrong", errors_name_what_is_wrong),
     ("keys_come_and_go", keys_come_and_go),
 ];
@@ -125,6 +126,48 @@ fn only_what_changed_is_read_and_stored() {
     let noticed =
         crate::world::save_with(&repository, &source, Compare::Everything, Parent::Newest);
     assert_eq!(noticed.unwrap().new_bytes, 6);
+}
+
+/// Whether a file is cut with the parent's cuts at hand or without any, the cuts are the same.
+fn a_parent_changes_no_cut() {
+    let world = World::new("cuts");
+    let source = world.dir("source");
+    let path = source.join("large");
+    let repository = Repository::create(&world.place(), PASSWORD).unwrap();
+    let save = |parent| {
+        let what = Save {
+            extra: &[],
+            ..what(Compare::Modified, parent)
+        };
+        repository.save(&source, &what, &Unwatched).unwrap()
+    };
+    let mut bytes = noise(7, 12_000_000);
+    std::fs::write(&path, &bytes).unwrap();
+    save(Parent::Newest);
+    let changes: [fn(&mut Vec<u8>); 7] = [
+        |bytes| bytes[6_000_000] ^= 1,
+        |bytes| bytes.extend(noise(8, 3_000_000)),
+        |bytes| bytes.truncate(9_000_000),
+        |bytes| bytes[0] ^= 1,
+        |bytes| drop(bytes.splice(4_000_000..4_000_000, [1, 2, 3])),
+        |bytes| bytes[2_000_000..5_000_000].fill(0),
+        Vec::clear,
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        change(&mut bytes);
+        std::fs::write(&path, &bytes).unwrap();
+        let guided = save(Parent::Newest);
+        assert!(guided.parent.is_some());
+        let alone = save(Parent::None);
+        assert_eq!(guided.tree, alone.tree, "change {number}");
+        assert_eq!(alone.new_bytes, 0, "change {number}");
+    }
+    assert!(
+        repository
+            .check(Check::Everything, &Unwatched)
+            .unwrap()
+            .is_empty()
+    );
 }
 
 fn errors_name_what_is_wrong() {

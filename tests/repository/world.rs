@@ -123,6 +123,7 @@ pub(crate) fn what(compare: Compare, parent: Parent) -> Save<'static> {
         extra: &[("volume.json", b"{}")],
         parent,
         compare,
+        untouched_since: None,
         program: "test 1",
     }
 }

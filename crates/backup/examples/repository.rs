@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 extra: &[],
                 parent: Parent::Newest,
                 compare: Compare::Modified,
+                untouched_since: None,
                 program: "bench",
             };
             println!(

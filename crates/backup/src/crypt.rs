@@ -2,6 +2,8 @@
 //!
 //! Sealed bytes are 16 of nonce, the ciphertext, 16 of authentication. Whatever was changed does not open.
 
+use std::cell::RefCell;
+
 use aes256ctr_poly1305aes::aead::AeadInPlace as _;
 use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key, Nonce, Tag};
 use rustic_core::Id;
@@ -105,7 +107,7 @@ impl Cipher {
             return Some(plain);
         }
         let raw = usize::try_from(raw).ok()?;
-        decompress(&plain, raw).filter(|plain| plain.len() == raw)
+        decompress_blob(&plain, raw).filter(|plain| plain.len() == raw)
     }
 
     /// The sealed blob, and its length before compression (0 when it is not compressed).
@@ -124,8 +126,10 @@ impl Cipher {
 
 thread_local! {
     /// Making one takes longer than compressing a small file.
-    static COMPRESSOR: std::cell::RefCell<zstd::bulk::Compressor<'static>> =
-        std::cell::RefCell::new(zstd::bulk::Compressor::new(LEVEL).expect("the level is one of zstd's"));
+    static COMPRESSOR: RefCell<zstd::bulk::Compressor<'static>> =
+        RefCell::new(zstd::bulk::Compressor::new(LEVEL).expect("the level is one of zstd's"));
+    static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> =
+        RefCell::new(zstd::bulk::Decompressor::new().expect("it has no options that could be wrong"));
 }
 
 fn compress(plain: &[u8]) -> Vec<u8> {
@@ -134,6 +138,11 @@ fn compress(plain: &[u8]) -> Vec<u8> {
             .compress(plain)
             .expect("compressing memory into memory cannot fail")
     })
+}
+
+/// `None` when it is no zstd or becomes longer than `most`, which is what it should become.
+fn decompress_blob(packed: &[u8], most: usize) -> Option<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.decompress(packed, most).ok())
 }
 
 /// `None` when it is no zstd or becomes longer than `most`.

@@ -66,6 +66,9 @@ pub enum BackupError {
         #[source]
         source: io::Error,
     },
+    /// Somebody wrote to the source while it was read; nothing was recorded as a backup.
+    #[error("{path} was changed while it was read: no backup was made")]
+    Touched { path: PathBuf },
     #[error("cannot restore {path}")]
     Target {
         path: PathBuf,

@@ -50,4 +50,5 @@ pub use restore::Restored;
 pub use rustic_core::Id;
 pub use save::{Compare, Parent, Save, Saved};
 pub use snapshot::Backup;
+pub use sys::catch_up::Began;
 pub use view::{Entry, EntryKind};

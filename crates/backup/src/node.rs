@@ -114,8 +114,9 @@ pub(crate) struct Attribute {
 }
 
 impl Node {
-    /// Of something in the source. Content, target and attributes are the caller's to add.
-    pub(crate) fn of(name: &OsStr, stat: &Stat, with_change: bool) -> Self {
+    /// Of something in the source. Content, target and attributes are the caller's to add. `device`: the filesystem of the
+    /// source, whose number is another one after each mount and is left out.
+    pub(crate) fn of(name: &OsStr, stat: &Stat, with_change: bool, device: u64) -> Self {
         let kind = match stat.kind() {
             FileType::RegularFile => NodeKind::File,
             FileType::Directory => NodeKind::Dir,
@@ -145,7 +146,11 @@ impl Node {
             uid: stat.uid,
             gid: stat.gid,
             inode: if several || with_change { stat.ino } else { 0 },
-            device_id: if several || with_change { stat.dev } else { 0 },
+            device_id: if several && stat.dev != device {
+                stat.dev
+            } else {
+                0
+            },
             size: if kind == NodeKind::File { stat.size } else { 0 },
             links: if kind == NodeKind::Dir { 0 } else { stat.nlink },
             linktarget: String::new(),

@@ -80,7 +80,8 @@ fn clocks() -> (i128, i128) {
 }
 
 impl Began {
-    /// To be called before [`copy_tree::copy_tree`], whose options get [`Began::seen`].
+    /// To be called before [`copy_tree::copy_tree`], whose options get [`Began::seen`], or before whatever
+    /// [`crate::untouched::is_untouched`] shall tell of.
     #[must_use]
     pub fn now() -> Self {
         let (real, ahead) = clocks();
@@ -97,12 +98,12 @@ impl Began {
         &self.seen
     }
 
-    fn is_before(&self, change: Time) -> bool {
+    pub(crate) fn is_before(&self, change: Time) -> bool {
         let change = i128::from(change.seconds) * 1_000_000_000 + i128::from(change.nanoseconds);
         change >= self.real - 2 * SLACK
     }
 
-    fn clock_was_set(&self) -> bool {
+    pub(crate) fn clock_was_set(&self) -> bool {
         (clocks().1 - self.ahead).abs() > SLACK
     }
 }

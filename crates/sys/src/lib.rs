@@ -47,6 +47,7 @@ mod remove_tree;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod untouched;
 pub mod user_namespace;
 pub mod uuid;
 pub mod watch;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -19,8 +19,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, CWD, FileType, IFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::process::{Gid, Uid};
+use sys::catch_up::Began;
 use sys::copy_tree::{CopyError, CopyOptions, Counts, copy_tree};
 use sys::dir;
+use sys::untouched::is_untouched;
 use sys::xattr::{self, Subject};
 
 struct Scratch(PathBuf);
@@ -658,4 +660,38 @@ fn a_file_becomes_a_device_and_is_watched() {
         .status();
     assert!(gone.unwrap().success());
     assert!(sys::loop_device::attached(&image).unwrap().is_empty());
+}
+
+/// A moment long enough after everything that was done to the tree.
+fn moment(root: BorrowedFd<'_>) -> Began {
+    let start = std::time::Instant::now();
+    loop {
+        let now = Began::now();
+        if is_untouched(root, &now).unwrap() {
+            return now;
+        }
+        assert!(start.elapsed().as_secs() < 30, "the tree never rests");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn whatever_touches_a_tree_is_seen() {
+    let scratch = Scratch::new();
+    let root = scratch.dir("tree");
+    let deep = scratch.path("tree/a/b");
+    fs::create_dir_all(&deep).unwrap();
+    let actions: [fn(&Path); 6] = [
+        |deep| fs::write(deep.join("new"), "1").unwrap(),
+        |deep| fs::write(deep.join("new"), "2").unwrap(),
+        |deep| fs::rename(deep.join("new"), deep.join("other")).unwrap(),
+        |deep| fs::hard_link(deep.join("other"), deep.join("link")).unwrap(),
+        |deep| fs::set_permissions(deep.join("link"), fs::Permissions::from_mode(0o600)).unwrap(),
+        |deep| fs::remove_file(deep.join("other")).unwrap(),
+    ];
+    for (number, action) in actions.into_iter().enumerate() {
+        let since = moment(root.as_fd());
+        action(&deep);
+        assert!(!is_untouched(root.as_fd(), &since).unwrap(), "{number}");
+    }
 }

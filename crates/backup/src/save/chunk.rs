@@ -135,6 +135,17 @@ impl<'a, R: Read> Chunks<'a, R> {
         &mut self.reader
     }
 
+    /// What the next chunk begins with: `length` bytes and maybe more, less where the stream ends.
+    pub(super) fn peek(&mut self, length: usize) -> io::Result<&[u8]> {
+        self.fill(length)?;
+        Ok(&self.pending[..length.min(self.pending.len())])
+    }
+
+    /// Takes bytes that were looked at as a chunk.
+    pub(super) fn skip(&mut self, length: usize) {
+        self.pending.drain(..length);
+    }
+
     pub(super) fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         self.fill(LEAST)?;
         let mut from = LEAST;
@@ -165,7 +176,7 @@ impl<'a, R: Read> Chunks<'a, R> {
     fn fill(&mut self, length: usize) -> io::Result<()> {
         let missing = length.saturating_sub(self.pending.len());
         if missing > 0 && !self.ended {
-            self.pending.reserve(missing);
+            self.pending.reserve_exact(missing);
             let got = (&mut self.reader)
                 .take(missing as u64)
                 .read_to_end(&mut self.pending)?;

@@ -6,20 +6,25 @@
 //!
 //! Steps: 1. the repository is locked against pruning; 2. index and parent are read; 3. threads walk the directory, cut and
 //! seal what is new, and fill packs; 4. packs are written, and now and then a part of the index; 5. the rest of the index is
-//! written; 6. the lock is found to be still ours; 7. the backup is recorded; 8. the lock is removed.
+//! written; 6. a source that others may write to is found untouched, the lock to be still ours; 7. the backup is recorded;
+//! 8. the lock is removed.
 //!
 //! What is trusted: a file whose size and time of change are those of the parent's is not read again, unless that time is so
 //! near the parent's own that a later change may have the same. A program that changes contents without size and sets the
 //! time back is not noticed; [`Compare::Everything`] notices.
 
 mod chunk;
+mod guide;
 mod packs;
 mod walk;
 
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use jiff::Timestamp;
 use rustic_core::Id;
+use sys::catch_up::Began;
+use sys::untouched::is_untouched;
 
 use crate::error::BackupError;
 use crate::index::{BlobKind, Index};
@@ -67,6 +72,9 @@ pub struct Save<'a> {
     pub extra: &'a [(&'a str, &'a [u8])],
     pub parent: Parent,
     pub compare: Compare,
+    /// The moment since which nobody may have touched the source, right after its filesystem was synced; for a source that
+    /// others can write to.
+    pub untouched_since: Option<&'a Began>,
     /// The name and version that the record says the backup was made by.
     pub program: &'a str,
 }
@@ -92,7 +100,8 @@ impl Repository {
     /// Blocks for as long as it takes. Files that cannot be read are all tried, and then the first is the error.
     ///
     /// # Errors
-    /// [`BackupError::Unreadable`], [`BackupError::Stopped`], [`BackupError::Locked`]; those of the place.
+    /// [`BackupError::Unreadable`], [`BackupError::Touched`], [`BackupError::Stopped`], [`BackupError::Locked`]; those of
+    /// the place.
     pub fn save(
         &self,
         source: &Path,
@@ -111,10 +120,7 @@ impl Repository {
                 });
             }
         }
-        let root = sys::dir::open(source).map_err(|error| BackupError::Source {
-            path: source.to_owned(),
-            source: error,
-        })?;
+        let root = sys::dir::open(source).map_err(unreadable(source))?;
         let lock = self.lock_shared()?;
         let index = self.index()?;
         let parent = self.parent(save)?;
@@ -147,6 +153,9 @@ impl Repository {
         let ((tree, counts), stored) = finished?;
         if watch.stop() {
             return Err(BackupError::Stopped);
+        }
+        if let Some(since) = save.untouched_since {
+            refuse_touched(root.as_fd(), since, source)?;
         }
         let parent = parent.map(|(id, _)| id);
         let snapshot = Snapshot {
@@ -242,6 +251,22 @@ impl Repository {
         }
         Ok(id)
     }
+}
+
+fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> BackupError {
+    move |source| BackupError::Source {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn refuse_touched(root: BorrowedFd<'_>, since: &Began, source: &Path) -> Result<(), BackupError> {
+    if is_untouched(root, since).map_err(unreadable(source))? {
+        return Ok(());
+    }
+    Err(BackupError::Touched {
+        path: source.to_owned(),
+    })
 }
 
 /// The names of which an absolute path is made.

@@ -23,6 +23,7 @@ use sys::xattr::{self, Subject};
 
 use super::Compare;
 use super::chunk::{Chunks, Cutter, LEAST, MOST};
+use super::guide::Guide;
 use super::packs::Packs;
 use crate::error::BackupError;
 use crate::index::{BlobKind, Index};
@@ -74,6 +75,8 @@ type Content = (Vec<Id>, u64);
 struct Running<'a> {
     walk: &'a Walk<'a>,
     packs: &'a Packs<'a>,
+    /// Of the filesystem that the source is on.
+    device: u64,
     cutter: Cutter,
     sealers: ThreadPool,
     budget: Budget,
@@ -104,11 +107,13 @@ impl Walk<'_> {
             source: error,
         };
         let stat = sys::dir::stat(self.root.as_fd()).map_err(source)?;
-        let mut node = Node::of("_data".as_ref(), &stat, self.compare == Compare::Changed);
+        let with_change = self.compare == Compare::Changed;
+        let mut node = Node::of("_data".as_ref(), &stat, with_change, stat.dev);
         node.extended_attributes = attributes(Subject::Open(self.root.as_fd())).map_err(source)?;
         let running = Running {
             walk: self,
             packs,
+            device: stat.dev,
             cutter,
             sealers: pool(threads())?,
             budget: Budget::new(ON_THEIR_WAY),
@@ -310,11 +315,15 @@ impl<'a> Running<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        let mut node = Node::of(name, &stat, self.walk.compare == Compare::Changed);
+        let with_change = self.walk.compare == Compare::Changed;
+        let mut node = Node::of(name, &stat, with_change, self.device);
         if node.kind == NodeKind::Other {
             return Err(Trouble::Source(io::ErrorKind::Unsupported.into()));
         }
-        node.extended_attributes = attributes(Subject::Entry(dir, name))?;
+        node.extended_attributes = match old.filter(|old| self.same_status(old, &node)) {
+            Some(old) => old.extended_attributes.clone(),
+            None => attributes(Subject::Entry(dir, name))?,
+        };
         match node.kind {
             NodeKind::Dir => return Ok(Some(node)),
             NodeKind::Symlink => match sys::dir::read_link_at(dir, name) {
@@ -331,7 +340,7 @@ impl<'a> Running<'a> {
                     return Ok(Some(node));
                 }
                 let linked = (stat.nlink > 1).then_some((stat.dev, stat.ino));
-                let (content, size) = self.content(dir, name, path, linked)?;
+                let (content, size) = self.content(dir, name, path, linked, old)?;
                 node.content = Some(content);
                 node.size = size;
                 counts.bytes += size;
@@ -347,9 +356,22 @@ impl<'a> Running<'a> {
         Ok(Some(node))
     }
 
+    /// Whether nothing at all was changed since the parent, attributes included: each change moves the time of it.
+    fn same_status(&self, old: &Node, node: &Node) -> bool {
+        self.walk.compare == Compare::Changed
+            && (old.kind, old.inode, old.ctime) == (node.kind, node.inode, node.ctime)
+            && self.is_long_before_parent(node.ctime)
+    }
+
+    fn is_long_before_parent(&self, change: Timestamp) -> bool {
+        self.walk
+            .parent_time
+            .is_some_and(|time| change < time - DOUBT)
+    }
+
     /// The content of the parent's file, when this one is the same and all of it is there.
     fn unchanged(&self, old: &Node, node: &Node) -> Option<Vec<Id>> {
-        let inode = |node: &Node| (node.inode, node.device_id, node.ctime);
+        let inode = |node: &Node| (node.inode, node.ctime);
         let same = old.kind == NodeKind::File
             && old.size == node.size
             && old.mtime == node.mtime
@@ -358,10 +380,7 @@ impl<'a> Running<'a> {
                 Compare::Changed => inode(old) == inode(node),
                 Compare::Everything => false,
             }
-            && self
-                .walk
-                .parent_time
-                .is_some_and(|time| node.mtime < time - DOUBT);
+            && self.is_long_before_parent(node.mtime);
         if !same {
             return None;
         }
@@ -382,6 +401,7 @@ impl<'a> Running<'a> {
         name: &OsString,
         path: &Path,
         linked: Option<(u64, u64)>,
+        old: Option<&Node>,
     ) -> Result<Content, Trouble> {
         if let Some(known) = linked.and_then(|inode| lock(&self.linked).get(&inode).cloned()) {
             self.progress(known.1);
@@ -412,10 +432,10 @@ impl<'a> Running<'a> {
             } else {
                 // It has become longer.
                 rustix::fs::seek(&file, SeekFrom::Start(0)).map_err(io::Error::from)?;
-                self.large(file, path)?
+                self.large(file, path, old)?
             }
         } else {
-            self.large(file, path)?
+            self.large(file, path, old)?
         };
         if let Some(inode) = linked {
             lock(&self.linked).insert(inode, stored.clone());
@@ -423,7 +443,11 @@ impl<'a> Running<'a> {
         Ok(stored)
     }
 
-    fn large(&self, file: File, path: &Path) -> Result<Content, Trouble> {
+    fn large(&self, file: File, path: &Path, old: Option<&Node>) -> Result<Content, Trouble> {
+        let known = old.and_then(|old| old.content.as_deref());
+        let mut guide = known.map_or_else(Guide::default, |content| {
+            Guide::new(self.walk.index, content)
+        });
         let content: Mutex<Vec<Id>> = Mutex::default();
         let mut count = 0;
         let mut length = 0_u64;
@@ -441,6 +465,21 @@ impl<'a> Running<'a> {
                         count += 1;
                         length += LEAST as u64;
                         self.progress(LEAST as u64);
+                    }
+                }
+                let ahead = guide.ahead(length);
+                if !ahead.is_empty() {
+                    let mut bytes = 0;
+                    for (id, size) in ahead.found(chunks.peek(ahead.wanted())?, &self.sealers) {
+                        put(&content, count, id);
+                        count += 1;
+                        bytes += size;
+                    }
+                    chunks.skip(bytes);
+                    length += bytes as u64;
+                    self.progress(bytes as u64);
+                    if bytes > 0 {
+                        continue;
                     }
                 }
                 let Some(chunk) = chunks.next()? else {

@@ -189,9 +189,11 @@ fn kind_of(error: &backup::BackupError) -> ErrorKind {
         E::NoRepository { .. } | E::NoBackup { .. } | E::NoPath { .. } | E::NoKey { .. } => {
             ErrorKind::NotFound
         }
-        E::Exists { .. } | E::Locked { .. } | E::LockLost { .. } | E::LastKey { .. } => {
-            ErrorKind::Conflict
-        }
+        E::Exists { .. }
+        | E::Locked { .. }
+        | E::LockLost { .. }
+        | E::LastKey { .. }
+        | E::Touched { .. } => ErrorKind::Conflict,
         E::WrongPassword { .. } | E::WrongKey { .. } | E::AppendOnly { .. } => ErrorKind::Denied,
         E::Version { .. } => ErrorKind::Unsupported,
         E::Location(_)

@@ -3,7 +3,8 @@
 //! The crate [`backup`] knows repositories and nothing of volumes; here they meet:
 //!
 //! * [`repositories`] - repositories by name, and what opens them ([`secret`]);
-//! * [`save`] - volumes, at one instant, with what is known of them ([`manifest`]), one at a time ([`turn`]);
+//! * [`save`] - volumes, at one instant, with what is known of them ([`manifest`]), one at a time ([`turn`]); [`in_place`] -
+//!   without a snapshot;
 //! * [`restore`] and [`stack`] - a volume, or all of a group with their containers, from a backup;
 //! * [`reference`] - `REPOSITORY:VOLUME@…`, and the backup that it names;
 //! * [`read`] - lists, single files; [`forget`] by the rules of [`retention`]; [`verify`].
@@ -28,6 +29,7 @@ use crate::snapshot::Snapshots;
 
 mod error;
 mod forget;
+mod in_place;
 mod manifest;
 mod read;
 mod reference;

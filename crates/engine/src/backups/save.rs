@@ -7,6 +7,9 @@
 //! 3. each snapshot is leased and saved; what becomes a backup is listed and noted at once
 //! 4. leases and snapshots go
 //!
+//! Volumes that nobody writes to are leased and read where they are, when a snapshot of them would be a copy of every file
+//! ([`super::in_place`]). When one turns out to have been touched meanwhile, all is done again, with snapshots.
+//!
 //! 4 happens whatever 2 and 3 say; after a crash it is the next start that does it. What was uploaded and did not become a
 //! backup is found again by the next run, which goes on from there.
 
@@ -17,8 +20,11 @@ use std::time::{Duration, Instant};
 use backup::{Compare, Parent, Repository, Save};
 use jiff::Timestamp;
 use store::{RepositoryRow, VolumeBackupRow};
+use sys::catch_up::Began;
+use volumes::driver::Sharing;
 use volumes::{Snapshot, Volume};
 
+use super::in_place::is_disturbed;
 use super::manifest::{CONTAINERS, VOLUME, text};
 use super::reference::path_of;
 use super::repositories::host_name;
@@ -30,7 +36,7 @@ use crate::progress::Progress;
 use crate::snapshot::{Around, SnapshotRequest};
 
 /// Why its snapshots are made. Nobody else's have this reason.
-const REASON: &str = "backup";
+pub(super) const REASON: &str = "backup";
 /// How a holder of its leases begins. No id of a container does.
 const HOLDER: &str = "backup-";
 /// The tag of every backup that an engine made.
@@ -85,28 +91,40 @@ pub struct SavedVolume {
 }
 
 /// What is the same for every volume of a call.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     row: &'a RepositoryRow,
     opened: &'a Repository,
-    request: &'a BackupRequest,
+    pub(super) request: &'a BackupRequest,
     group: String,
-    names: Vec<String>,
+    names: &'a [String],
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
 }
 
+/// How the volumes of a call are read.
+struct Ways {
+    /// From snapshots.
+    snapshots: Vec<String>,
+    /// Where they are, as nobody writes to them.
+    in_place: Vec<String>,
+    /// Where they are, whatever anybody does.
+    live: Vec<String>,
+}
+
 /// A tree to be saved.
-struct Source<'a> {
-    volume: Volume,
-    tree: &'a Path,
-    time: Timestamp,
-    consistency: &'a str,
+pub(super) struct Source<'a> {
+    pub(super) volume: Volume,
+    pub(super) tree: &'a Path,
+    pub(super) time: Timestamp,
+    pub(super) consistency: &'a str,
     /// When a file is taken to be what it was in the backup before.
-    compare: Compare,
+    pub(super) compare: Compare,
+    /// Since when nobody may have touched it.
+    pub(super) untouched_since: Option<&'a Began>,
 }
 
 impl Run<'_> {
-    fn holder(&self) -> String {
+    pub(super) fn holder(&self) -> String {
         format!("{HOLDER}{}", self.group)
     }
 }
@@ -125,36 +143,49 @@ impl Backups {
     ) -> Result<BackedUp, BackupError> {
         let names = self.chosen(request)?;
         let row = self.pick(request.to.as_deref())?;
-        let (snapshots, live) = self.divided(&names, &request.around)?;
+        let mut ways = self.divided(&names, &request.around)?;
         let _turn = self.turn(&row, &names, progress, cancel)?;
         let lock = self.lock_of(&row);
         let _shared = lock
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let opened = self.open_row(&row)?;
-        let group: String = store::ContainerId::random()
-            .as_str()
-            .chars()
-            .take(16)
-            .collect();
-        let run = Run {
+        let run = || Run {
             row: &row,
             opened: &opened,
             request,
-            group,
-            names,
+            group: store::ContainerId::random()
+                .as_str()
+                .chars()
+                .take(16)
+                .collect(),
+            names: &names,
             progress,
             cancel,
         };
+        match self.attempt(&run(), &ways) {
+            Err(BackupError::Save { source, volume, .. })
+                if ways.in_place.contains(&volume) && is_disturbed(&source) =>
+            {
+                tracing::info!(volume, %source, "backing up again, from snapshots");
+                ways.snapshots.append(&mut ways.in_place);
+                ways.snapshots.sort();
+                self.attempt(&run(), &ways)
+            }
+            other => other,
+        }
+    }
+
+    fn attempt(&self, run: &Run<'_>, ways: &Ways) -> Result<BackedUp, BackupError> {
         let mut done = BackedUp {
-            repository: row.name.clone(),
+            repository: run.row.name.clone(),
             group: run.group.clone(),
             backups: Vec::new(),
             frozen: Duration::ZERO,
             warnings: Vec::new(),
         };
         let mut taken = Vec::new();
-        let saved = self.save_all(&run, snapshots, &live, &mut taken, &mut done);
+        let saved = self.save_all(run, ways, &mut taken, &mut done);
         let tidied = self.tidy(&run.holder(), &taken);
         saved?;
         done.warnings.extend(tidied);
@@ -210,36 +241,39 @@ impl Backups {
         Ok(names)
     }
 
-    /// Those of which there can be snapshots, and those that are read as they are.
-    fn divided(
-        &self,
-        names: &[String],
-        around: &Around,
-    ) -> Result<(Vec<String>, Vec<String>), BackupError> {
-        let (mut snapshots, mut live) = (Vec::new(), Vec::new());
+    fn divided(&self, names: &[String], around: &Around) -> Result<Ways, BackupError> {
+        let (mut snapshots, mut in_place, mut live) = (Vec::new(), Vec::new(), Vec::new());
         for name in names {
-            if self.volumes.can_have_snapshots(name)? {
-                snapshots.push(name.clone());
-            } else if around.consistency == "none" {
-                live.push(name.clone());
-            } else {
-                return Err(BackupError::NoSnapshot(name.clone()));
+            match self.volumes.sharing(name)? {
+                Some(Sharing::Instant) => snapshots.push(name.clone()),
+                Some(Sharing::Shared | Sharing::Copy) => in_place.push(name.clone()),
+                None if around.consistency == "none" => live.push(name.clone()),
+                None => return Err(BackupError::NoSnapshot(name.clone())),
             }
         }
-        Ok((snapshots, live))
+        if !self.nobody_writes(&in_place, around)? {
+            snapshots.append(&mut in_place);
+            snapshots.sort();
+        }
+        Ok(Ways {
+            snapshots,
+            in_place,
+            live,
+        })
     }
 
     fn save_all(
         &self,
         run: &Run<'_>,
-        volumes: Vec<String>,
-        live: &[String],
+        ways: &Ways,
         taken: &mut Vec<Snapshot>,
         done: &mut BackedUp,
     ) -> Result<(), BackupError> {
-        if !volumes.is_empty() {
+        let held = self.hold_in_place(run, &ways.in_place)?;
+        let mut leased = Vec::new();
+        if !ways.snapshots.is_empty() {
             let made = self.snapshots.create(SnapshotRequest {
-                volumes,
+                volumes: ways.snapshots.clone(),
                 reason: REASON.to_owned(),
                 around: run.request.around.clone(),
                 ..SnapshotRequest::default()
@@ -257,25 +291,46 @@ impl Backups {
                 )?;
             }
             sys::fault::step("volume-backup:leased");
-            for snapshot in &made.snapshots {
-                let volume = self.volumes.get(&snapshot.volume)?;
-                let Some(id) = &volume.id else { continue };
-                let tree = self.volumes.snapshot_tree(id, &snapshot.id)?;
-                let source = Source {
-                    tree: &tree,
-                    time: snapshot
-                        .created_at
-                        .parse()
-                        .unwrap_or_else(|_| Timestamp::now()),
-                    consistency: &snapshot.consistency,
-                    // A snapshot is another copy each time.
-                    compare: Compare::Modified,
-                    volume,
-                };
-                done.backups.push(self.save_one(run, &source)?);
-            }
+            leased = made.snapshots;
         }
-        for name in live {
+        self.save_held(run, held, done)?;
+        self.save_snapshots(run, &leased, done)?;
+        self.save_live(run, &ways.live, done)
+    }
+
+    fn save_snapshots(
+        &self,
+        run: &Run<'_>,
+        snapshots: &[Snapshot],
+        done: &mut BackedUp,
+    ) -> Result<(), BackupError> {
+        for snapshot in snapshots {
+            let volume = self.volumes.get(&snapshot.volume)?;
+            let Some(id) = &volume.id else { continue };
+            let tree = self.volumes.snapshot_tree(id, &snapshot.id)?;
+            let source = Source {
+                tree: &tree,
+                time: snapshot
+                    .created_at
+                    .parse()
+                    .unwrap_or_else(|_| Timestamp::now()),
+                consistency: &snapshot.consistency,
+                compare: self.compare(&snapshot.volume)?,
+                untouched_since: None,
+                volume,
+            };
+            done.backups.push(self.save_one(run, &source)?);
+        }
+        Ok(())
+    }
+
+    fn save_live(
+        &self,
+        run: &Run<'_>,
+        names: &[String],
+        done: &mut BackedUp,
+    ) -> Result<(), BackupError> {
+        for name in names {
             done.warnings.push(format!(
                 "volume {name} can have no snapshot and was read as it was: what was written meanwhile may be there in part"
             ));
@@ -290,6 +345,7 @@ impl Backups {
                         time: Timestamp::now(),
                         consistency: "none",
                         compare: Compare::Changed,
+                        untouched_since: None,
                     },
                 )
             });
@@ -300,14 +356,27 @@ impl Backups {
         Ok(())
     }
 
-    fn save_one(&self, run: &Run<'_>, source: &Source<'_>) -> Result<SavedVolume, BackupError> {
+    /// When a file of a snapshot is what it was in the one before: in copies of files, everything but size and time of change
+    /// is another one each time.
+    fn compare(&self, volume: &str) -> Result<Compare, BackupError> {
+        Ok(match self.volumes.sharing(volume)? {
+            Some(Sharing::Instant) => Compare::Changed,
+            _ => Compare::Modified,
+        })
+    }
+
+    pub(super) fn save_one(
+        &self,
+        run: &Run<'_>,
+        source: &Source<'_>,
+    ) -> Result<SavedVolume, BackupError> {
         let name = source.volume.name.as_str();
         if run.cancel.is_cancelled() {
             return Err(BackupError::Cancelled);
         }
         let began = Instant::now();
         let time = source.time.to_string();
-        let about = self.volume_manifest(&source.volume, source.consistency, &time, &run.names)?;
+        let about = self.volume_manifest(&source.volume, source.consistency, &time, run.names)?;
         let containers = self.containers_manifest(name)?;
         let mut tags = run.request.tags.clone();
         tags.extend([TAG.to_owned(), format!("{GROUP}{}", run.group)]);
@@ -322,6 +391,7 @@ impl Backups {
             extra: &[(VOLUME, &about), (CONTAINERS, &containers)],
             parent: Parent::Newest,
             compare: source.compare,
+            untouched_since: source.untouched_since,
             program: PROGRAM,
         };
         let watch = Watching::new(name, "Backing up", run.progress, run.cancel);

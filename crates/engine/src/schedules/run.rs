@@ -177,7 +177,7 @@ impl Slot {
         if plan.all && plan.consistency != "none" {
             let mut kept = Vec::new();
             for name in names {
-                if plan.volumes.contains(&name) || volumes.can_have_snapshots(&name)? {
+                if plan.volumes.contains(&name) || volumes.sharing(&name)?.is_some() {
                     kept.push(name);
                 } else {
                     outcome.warnings.push(format!(

@@ -221,18 +221,6 @@ impl Volumes {
         Ok(Cost { sharing, bytes })
     }
 
-    /// Whether there can be snapshots of the volume: its bytes are kept here.
-    ///
-    /// # Errors
-    /// Those of the volume and of the disk.
-    pub fn can_have_snapshots(&self, volume: &str) -> Result<bool, SnapshotError> {
-        match self.sharing_of(&self.row(volume)?) {
-            Ok(_) => Ok(true),
-            Err(SnapshotError::Elsewhere(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     fn shown_snapshot(&self, row: SnapshotRow, volume: &str, holders: Vec<String>) -> Snapshot {
         Snapshot {
             path: self.paths.snapshot(&row.volume, &row.id),
