@@ -21,6 +21,7 @@ use testkit::{Client, Engine, Host, Output, Running, Terminal};
 
 mod backup;
 mod backup_care;
+mod backup_in_place;
 mod backups;
 mod build;
 mod build_sources;
@@ -254,6 +255,7 @@ fn main() {
         snapshots::OWN,
         backups::OWN,
         backup_care::OWN,
+        backup_in_place::OWN,
         consistency::OWN,
         server_backups::OWN,
         schedules::OWN,
