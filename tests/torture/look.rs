@@ -240,11 +240,7 @@ impl Sight {
                 self.leaks.push(format!("volume {name} has no link"));
                 continue;
             };
-            let described = fs::read(engine.root.join("data").join(&id).join("volume.json"));
-            let described: Value = described
-                .ok()
-                .and_then(|text| serde_json::from_slice(&text).ok())
-                .unwrap_or_default();
+            let described = description(engine, &id);
             if described["name"] != *name {
                 self.leaks
                     .push(format!("the description of {name} says {described}"));
@@ -380,11 +376,24 @@ impl Sight {
     }
 }
 
+/// What lies beside the bytes of a volume; null when there is nothing.
+fn description(engine: &Engine, id: &str) -> Value {
+    let path = engine.root.join("data").join(id).join("volume.json");
+    fs::read(path)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default()
+}
+
 /// The bytes of a volume, live or in the trash.
 fn volume(engine: &Engine, id: &str, snapshots: &[SnapshotRow]) -> Volume {
     let directory = engine.root.join("data").join(id);
+    let options = &description(engine, id)["options"];
     let mut volume = Volume {
         id: id.to_owned(),
+        optioned: options
+            .as_object()
+            .is_some_and(|options| !options.is_empty()),
         content: content(&directory.join("_data")),
         ..Volume::default()
     };

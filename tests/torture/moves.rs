@@ -331,9 +331,13 @@ impl Move {
         };
         match self {
             Self::Create { volume, elsewhere } => {
-                let pool = if *elsewhere { OTHER_POOL } else { "default" };
+                let pool = if *elsewhere {
+                    format!("--pool {OTHER_POOL}")
+                } else {
+                    String::new()
+                };
                 split(&format!(
-                    "volume create --pool {pool} --label {LANE}=l{lane} {volume}"
+                    "volume create {pool} --label {LANE}=l{lane} {volume}"
                 ))
             }
             Self::Write {
@@ -440,10 +444,11 @@ impl Move {
         let missing = |volume: &str| !world.volumes.contains_key(volume);
         const NO_VOLUME: &str = "no such volume";
         match self {
-            Self::Create { volume, .. } => {
+            Self::Create { volume, elsewhere } => {
                 next.volumes
                     .entry(volume.clone())
                     .or_insert_with(|| Volume {
+                        optioned: *elsewhere,
                         labels: [(LANE.to_owned(), format!("l{lane}"))].into(),
                         ..Volume::default()
                     });
@@ -540,6 +545,7 @@ impl Move {
                     (Some(content), true) => {
                         let clone = Volume {
                             labels: source.labels.clone(),
+                            optioned: source.optioned,
                             content: content.clone(),
                             ..Volume::default()
                         };
@@ -677,7 +683,9 @@ impl World {
         let labelled = |volume: &Volume| volume.labels.get(LANE) == Some(&format!("l{lane}"));
         self.volumes
             .iter()
-            .filter(|(name, volume)| !volume.protected && labelled(volume) && !self.is_held(name))
+            .filter(|(name, volume)| {
+                !volume.protected && !volume.optioned && labelled(volume) && !self.is_held(name)
+            })
             .map(|(name, _)| name.clone())
             .collect()
     }

@@ -246,7 +246,12 @@ impl Paths {
 
     /// What the database knows of one volume, beside its bytes.
     pub fn volume_metadata(&self, id: &VolumeId) -> PathBuf {
-        self.volume(id).join("volume.json")
+        self.metadata_in(&self.volume(id))
+    }
+
+    /// The same in the directory of a volume.
+    pub fn metadata_in(&self, directory: &Path) -> PathBuf {
+        directory.join("volume.json")
     }
 
     /// All volumes by name: links.
@@ -376,7 +381,18 @@ impl Paths {
 
     /// Where people find a volume's bytes.
     pub fn mountpoint(&self, name: &str) -> PathBuf {
-        self.volume_link(name).join("_data")
+        // Lists of thousands of volumes have one each.
+        let (volumes, content) = ("volumes", "_data");
+        let parts = [
+            self.root.as_os_str().len(),
+            volumes.len(),
+            name.len(),
+            content.len(),
+        ];
+        let mut path = PathBuf::with_capacity(parts.iter().sum::<usize>() + parts.len());
+        path.push(&self.root);
+        path.extend([volumes, name, content]);
+        path
     }
 
     /// All layers.

@@ -211,10 +211,18 @@ impl Description {
 
 /// The description of a directory; `None` when it has none that this version understands, or that of another one.
 pub(crate) fn read(paths: &Paths, id: &VolumeId) -> Option<Description> {
-    let bytes = std::fs::read(paths.volume_metadata(id)).ok()?;
+    read_in(paths, id, &paths.volume(id))
+}
+
+/// The same, when it is known where that is: `directory`.
+fn read_in(paths: &Paths, id: &VolumeId, directory: &Path) -> Option<Description> {
+    let bytes = std::fs::read(paths.metadata_in(directory)).ok()?;
     let mut description: Description = serde_json::from_slice(&bytes).ok()?;
-    let link = std::fs::read_link(paths.volume_entry(id)).ok();
+    let entry = paths.volume_entry(id);
+    // A directory of its own leads nowhere.
+    let link = (entry != directory).then(|| std::fs::read_link(entry).ok());
     description.pool = link
+        .flatten()
         .and_then(|target| paths.home_of_target(&target))
         .map(|(pool, _)| pool);
     description
@@ -242,9 +250,10 @@ pub(crate) fn begin(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeEr
 
 /// Removes what a write that was cut short left; whether the description beside the data is this one.
 pub(crate) fn tidy(paths: &Paths, wanted: &Description) -> io::Result<bool> {
-    let path = paths.volume_metadata(&wanted.id);
+    let directory = paths.volume(&wanted.id);
+    let path = paths.metadata_in(&directory);
     let name = path.file_name().expect("it is the path of a file");
-    let entries = match std::fs::read_dir(paths.volume(&wanted.id)) {
+    let entries = match std::fs::read_dir(&directory) {
         // The data of a volume may have vanished; that is told elsewhere.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
         other => other?,
@@ -255,7 +264,7 @@ pub(crate) fn tidy(paths: &Paths, wanted: &Description) -> io::Result<bool> {
             sys::durable::remove_file(&entry.path())?;
         }
     }
-    Ok(read(paths, &wanted.id).as_ref() == Some(wanted))
+    Ok(read_in(paths, &wanted.id, &directory).as_ref() == Some(wanted))
 }
 
 /// Writes what the database says now, durably; nothing for a volume that has gone.

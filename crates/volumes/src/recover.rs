@@ -35,6 +35,9 @@ use crate::trash::Trash;
 use crate::undelete::Undelete;
 use crate::{VolumeError, Volumes, description, link, place, pool};
 
+/// So few descriptions are not worth a thread of their own.
+const LOOKED_AT_TOGETHER: usize = 500;
+
 impl Volumes {
     /// Puts right what was cut short; a sentence for each repair, and for each thing that somebody should look at.
     ///
@@ -287,13 +290,34 @@ impl Volumes {
 
     /// Descriptions that are behind the records: a crash came between, or a power cut took them.
     fn describe_again(&self) -> Result<(), VolumeError> {
-        for description in description::all(&self.context())? {
-            let directory = self.paths.volume(&description.id);
-            if !description::tidy(&self.paths, &description)
-                .map_err(VolumeError::io("tidy up", directory))?
-            {
-                self.describe(&description.id);
+        let all = description::all(&self.context())?;
+        let behind = |some: &[description::Description]| {
+            let mut behind = Vec::new();
+            for wanted in some {
+                let is_there = description::tidy(&self.paths, wanted).map_err(|error| {
+                    VolumeError::io("tidy up", self.paths.volume(&wanted.id))(error)
+                })?;
+                if !is_there {
+                    behind.push(wanted.id.clone());
+                }
             }
+            Ok::<_, VolumeError>(behind)
+        };
+        // Of very many volumes this is most of what a start does.
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = all.len().div_ceil(workers).max(LOOKED_AT_TOGETHER);
+        let behind = std::thread::scope(|scope| {
+            let looking: Vec<_> = all
+                .chunks(share)
+                .map(|some| scope.spawn(|| behind(some)))
+                .collect();
+            looking
+                .into_iter()
+                .map(|looked| looked.join().expect("looking does not panic"))
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        for id in behind.into_iter().flatten() {
+            self.describe(&id);
         }
         Ok(())
     }

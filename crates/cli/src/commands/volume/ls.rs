@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader, IsTerminal as _};
 
 use clap::Args as ClapArgs;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::when;
@@ -81,9 +82,17 @@ const WIDE: list::Columns<'_> = &[
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
-    volumes: Option<Vec<Volume>>,
+struct Listed<T> {
+    volumes: Option<Vec<T>>,
     warnings: Option<Vec<String>>,
+}
+
+/// All that the plain list shows: of thousands of volumes nothing else is read.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named {
+    name: String,
+    driver: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,11 +158,6 @@ struct Scheduled {
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         let path = Query::new("/volumes").filters(&self.filter)?.build();
-        let listed: Listed = client.send("GET", &path, Body::Empty)?.read()?;
-        for warning in listed.warnings.unwrap_or_default() {
-            eprintln!("WARNING: {warning}");
-        }
-        let mut volumes = listed.volumes.unwrap_or_default();
         let columns = if self.wide {
             WIDE
         } else if self.size || self.exact {
@@ -177,30 +181,29 @@ impl Args {
             .iter()
             .any(|key| format.contains(key))
         });
+        let format = self.format.as_deref();
+        if format.is_none() && self.quiet {
+            let names: String = named(client, &path)?
+                .iter()
+                .flat_map(|volume| [&volume.name, "\n"])
+                .collect();
+            print!("{names}");
+            return Ok(0);
+        }
+        if columns == COLUMNS && matches!(format, None | Some("table")) {
+            let lines = named(client, &path)?
+                .into_iter()
+                .map(|volume| vec![volume.driver, volume.name]);
+            list::print_table(COLUMNS, lines);
+            return Ok(0);
+        }
+        let mut volumes: Vec<Volume> = listed(client, &path)?;
         if !self.quiet && (columns != COLUMNS || asked) {
             volumes = self.details(client, volumes)?;
         }
         volumes.sort_by(|a, b| natural(&a.name, &b.name));
-        match self.format.as_deref() {
-            None if self.quiet => {
-                let names: String = volumes
-                    .iter()
-                    .flat_map(|volume| [&volume.name, "\n"])
-                    .collect();
-                print!("{names}");
-            }
-            // Without a tree of values for each: there may be thousands.
-            None | Some("table") if columns == COLUMNS => {
-                let lines = volumes
-                    .into_iter()
-                    .map(|volume| vec![volume.driver, volume.name]);
-                list::print_table(COLUMNS, lines);
-            }
-            format => {
-                let rows: Vec<Row> = volumes.iter().map(row).collect();
-                list::print(&rows, columns, HEADERS, format)?;
-            }
-        }
+        let rows: Vec<Row> = volumes.iter().map(row).collect();
+        list::print(&rows, columns, HEADERS, format)?;
         Ok(0)
     }
 
@@ -218,6 +221,21 @@ impl Args {
             .filter(|volume| names.contains(&volume.name))
             .collect())
     }
+}
+
+/// The list, as it comes.
+fn listed<T: DeserializeOwned>(client: &Client, path: &str) -> Outcome<Vec<T>> {
+    let listed: Listed<T> = client.send("GET", path, Body::Empty)?.read()?;
+    for warning in listed.warnings.unwrap_or_default() {
+        eprintln!("WARNING: {warning}");
+    }
+    Ok(listed.volumes.unwrap_or_default())
+}
+
+fn named(client: &Client, path: &str) -> Outcome<Vec<Named>> {
+    let mut volumes: Vec<Named> = listed(client, path)?;
+    volumes.sort_by(|a, b| natural(&a.name, &b.name));
+    Ok(volumes)
 }
 
 /// Asks for one result after the other; interrupted, the engine stops measuring.
