@@ -63,11 +63,12 @@ fn mount(kind: &str, image: &Path, at: &Path) {
 
 /// What the kernel says against it.
 fn try_mount(kind: &str, image: &Path, at: &Path) -> Option<String> {
-    // Discards are not data; nothing of this is about them.
-    let options = if kind == "btrfs" {
-        "loop,nodiscard"
-    } else {
-        "loop"
+    let options = match kind {
+        // Discards are not data; nothing of this is about them.
+        "btrfs" => "loop,nodiscard",
+        // All states of one disk have one UUID, and the last one may be mounted still: in a namespace that is about to go.
+        "xfs" => "loop,nouuid",
+        _ => "loop",
     };
     let output = Command::new("mount")
         .args(["-t", kind, "-o", options])
