@@ -1,7 +1,8 @@
 //! restic's locks, so that nobody prunes what somebody else is about to refer to.
 //!
 //! A lock is a file in `locks/`, sealed like others. Several may hold shared ones, an exclusive one stands alone. A lock is made
-//! anew every five minutes, and means nothing when it is older than half an hour or its process, on this host, is gone.
+//! anew every five minutes, and means nothing when it is older than half an hour or its process, on this host, is gone. One that
+//! this very process could not remove, because the place could not be reached, means nothing either.
 //!
 //! restic finds out whether a process of its own host is there by sending it SIGHUP, which ends those who do not expect it.
 //! Ours therefore name the host in a way that is no host's: restic believes them until they are old.
@@ -11,6 +12,7 @@
 //! file is written before the old one is removed. Whoever holds a lock must ask before the one step that counts whether it is
 //! still there, because others may remove it by hand.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -30,6 +32,13 @@ const OURS: &str = "/orlop";
 const STALE: SignedDuration = SignedDuration::from_mins(30);
 /// When renewing failed for so long, the lock is taken to be lost before others take it to be stale.
 const LOST: Duration = Duration::from_secs(20 * 60);
+
+/// Locks of this process that nobody holds any more and that are still there, wherever: no two have one id.
+static LEFT: Mutex<BTreeSet<Id>> = Mutex::new(BTreeSet::new());
+
+fn left() -> MutexGuard<'static, BTreeSet<Id>> {
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LockFile {
@@ -166,9 +175,11 @@ impl Repository {
             if Some(id) == own {
                 continue;
             }
-            if other.is_stale() {
+            if other.is_stale() || left().contains(&id) {
                 match self.origin.remove(Name::new(Kind::Lock, id)) {
-                    Ok(()) => {}
+                    Ok(()) => {
+                        left().remove(&id);
+                    }
                     Err(error) if cannot_write(&error) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -225,7 +236,12 @@ fn write(
     let version = repository.config.version;
     let sealed = sealed(&repository.cipher, version, exclusive);
     let id = id_of(&sealed);
-    storage.write(Name::new(Kind::Lock, id), &sealed)?;
+    storage
+        .write(Name::new(Kind::Lock, id), &sealed)
+        // It may be there: an answer that was lost looks the same.
+        .inspect_err(|_| {
+            left().insert(id);
+        })?;
     Ok(id)
 }
 
@@ -262,6 +278,7 @@ impl Renewal {
             let new = id_of(&sealed);
             if let Err(error) = self.storage.write(Name::new(Kind::Lock, new), &sealed) {
                 tracing::warn!(%error, "the lock of the repository cannot be renewed");
+                left().insert(new);
                 continue;
             }
             let mut state = self.shared.state();
@@ -269,7 +286,8 @@ impl Renewal {
             state.renewed = Instant::now();
             drop(state);
             if let Err(error) = self.storage.remove(Name::new(Kind::Lock, old)) {
-                tracing::debug!(%error, "an old lock stays until it is stale");
+                tracing::debug!(%error, "an old lock stays for now");
+                left().insert(old);
             }
         }
     }
@@ -332,7 +350,8 @@ impl Drop for Lock<'_> {
         if let Some(id) = file
             && let Err(error) = self.repository.origin.remove(Name::new(Kind::Lock, id))
         {
-            tracing::warn!(%error, "the lock of the repository stays until it is stale");
+            tracing::warn!(%error, "the lock of the repository stays until somebody uses it again");
+            left().insert(id);
         }
     }
 }
