@@ -1,18 +1,17 @@
 //! What goes wrong: servers that fail, hang and cut; processes that are killed; disks that are full; bytes that flip.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use backup::{
     BackupError, Check, Compare, Damage, Location, Parent, PruneOptions, Repository, Unlock,
     Unwatched, Watch,
 };
-use testkit::{Disk, until};
+use testkit::Treatment::{Cut, Fail, Hang, Pass, Reset};
+use testkit::{Disk, Mistreat, until};
 
 use crate::servers;
 use crate::world::{PASSWORD, World, age, assert_same, entries, is_root, noise, save, what};
@@ -36,95 +35,10 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ),
 ];
 
-const PASS: usize = 0;
-const FAIL: usize = 1;
-const RESET: usize = 2;
-const HANG: usize = 3;
-const CUT: usize = 4;
-
-/// Stands before a server and does to it what networks do.
-struct Proxy {
-    port: u16,
-    mode: Arc<AtomicUsize>,
-    /// How many connections more are mistreated.
-    left: Arc<AtomicUsize>,
-}
-
-impl Proxy {
-    fn before(port: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let proxy = Self {
-            port: listener.local_addr().unwrap().port(),
-            mode: Arc::new(AtomicUsize::new(PASS)),
-            left: Arc::new(AtomicUsize::new(0)),
-        };
-        let (mode, left) = (Arc::clone(&proxy.mode), Arc::clone(&proxy.left));
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let take = |left: usize| left.checked_sub(1);
-                let bad = left
-                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
-                    .is_ok();
-                let mode = if bad {
-                    mode.load(Ordering::SeqCst)
-                } else {
-                    PASS
-                };
-                std::thread::spawn(move || treat(client, port, mode));
-            }
-        });
-        proxy
-    }
-
-    fn mistreat(&self, mode: usize, connections: usize) {
-        self.mode.store(mode, Ordering::SeqCst);
-        self.left.store(connections, Ordering::SeqCst);
-    }
-}
-
-fn treat(mut client: TcpStream, port: u16, mode: usize) {
-    match mode {
-        RESET => {}
-        HANG => {
-            // Until the client gives up.
-            std::io::copy(&mut client, &mut std::io::sink()).ok();
-        }
-        FAIL => {
-            let mut request = [0; 4096];
-            // Whatever comes first is ignored.
-            if client.read(&mut request).is_err() {
-                return;
-            }
-            client
-                .write_all(
-                    b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\nConnection: close\r\n\r\noops",
-                )
-                .ok();
-            client.shutdown(Shutdown::Write).ok();
-            std::io::copy(&mut client, &mut std::io::sink()).ok();
-        }
-        mode => {
-            let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
-                return;
-            };
-            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            let up = std::thread::spawn(move || {
-                std::io::copy(&mut from, &mut to).ok();
-                to.shutdown(Shutdown::Write).ok();
-            });
-            let limit = if mode == CUT { 100 } else { u64::MAX };
-            std::io::copy(&mut (&server).take(limit), &mut client).ok();
-            client.shutdown(Shutdown::Both).ok();
-            server.shutdown(Shutdown::Both).ok();
-            up.join().ok();
-        }
-    }
-}
-
 /// A repository behind a proxy before a REST server. What goes over it is a connection for each request or several.
-fn behind_proxy(world: &World) -> Option<(servers::Kind, Proxy, backup::Place)> {
+fn behind_proxy(world: &World) -> Option<(servers::Kind, Mistreat, backup::Place)> {
     let kind = servers::rest(world)?;
-    let proxy = Proxy::before(kind.server.as_ref().unwrap().port);
+    let proxy = Mistreat::before(kind.server.as_ref().unwrap().port);
     let location = format!("rest:http://me:secret@127.0.0.1:{}/", proxy.port);
     let mut place = backup::Place::new(Location::parse(&location).unwrap());
     place.patience = Duration::from_secs(1);
@@ -140,13 +54,13 @@ fn a_server_that_fails_for_a_while() {
     let source = world.dir("source");
     entries(&source);
     let repository = Repository::create(&place, PASSWORD).unwrap();
-    for mode in [FAIL, RESET, HANG, CUT] {
+    for mode in [Fail, Reset, Hang, Cut] {
         // A repository of its own connections, so that the next request is met.
         let repository = Repository::open(&place, Unlock::Master(&repository.master_key()));
-        proxy.mistreat(mode, 2);
+        proxy.treat(mode, 2);
         let saved = save(&repository.unwrap(), &source);
-        assert!(saved.is_ok(), "mode {mode}: {saved:?}");
-        proxy.mistreat(PASS, 0);
+        assert!(saved.is_ok(), "{mode:?}: {saved:?}");
+        proxy.treat(Pass, 0);
     }
     assert_eq!(repository.check(Check::Everything, &Unwatched).unwrap(), []);
 }
@@ -159,24 +73,21 @@ fn a_server_that_fails_for_good() {
     let source = world.dir("source");
     entries(&source);
     let key = Repository::create(&place, PASSWORD).unwrap().master_key();
-    for mode in [FAIL, RESET, HANG, CUT] {
-        proxy.mistreat(mode, usize::MAX);
+    for mode in [Fail, Reset, Hang, Cut] {
+        proxy.treat(mode, usize::MAX);
         let start = Instant::now();
         let error = Repository::open(&place, Unlock::Master(&key))
             .and_then(|repository| save(&repository, &source))
             .unwrap_err();
-        assert!(
-            matches!(error, BackupError::Place(_)),
-            "mode {mode}: {error}"
-        );
+        assert!(matches!(error, BackupError::Place(_)), "{mode:?}: {error}");
         let text = error.to_string();
         assert!(
             text.contains(&format!("127.0.0.1:{}", proxy.port)),
             "{text}"
         );
         assert!(!text.contains("secret"), "{text}");
-        assert!(start.elapsed() < Duration::from_secs(50), "mode {mode}");
-        proxy.mistreat(PASS, 0);
+        assert!(start.elapsed() < Duration::from_secs(50), "{mode:?}");
+        proxy.treat(Pass, 0);
     }
     let repository = Repository::open(&place, Unlock::Master(&key)).unwrap();
     assert!(repository.backups().unwrap().is_empty());

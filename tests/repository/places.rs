@@ -8,7 +8,9 @@ use backup::{
     BackupError, Check, Location, Place, PruneOptions, Repository, S3Keys, Unlock, Unwatched,
 };
 
-use crate::servers::{self, Kind, ssh_arguments};
+use testkit::ssh_arguments;
+
+use crate::servers::{self, Kind};
 use crate::world::{PASSWORD, World, age, assert_same, entries, save};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
@@ -185,7 +187,7 @@ fn the_wrong_credentials() {
     if let Some(kind) = servers::sftp(&world) {
         let mut place = kind.place.clone();
         // A key, but not one that the server knows.
-        place.ssh = ssh_arguments(&world.path("ssh"), "host");
+        place.ssh = ssh_arguments(&world.path(""), "host");
         refused(&place);
     }
 }

@@ -3,64 +3,21 @@
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use backup::{Location, Place, S3Keys};
-use testkit::{s3_server, until};
+use testkit::{BackupServer, LOGIN, S3_BUCKET, S3_KEY, is_installed, ssh_arguments};
 
 use crate::world::{Restic, World};
-
-pub(crate) struct Server {
-    child: Child,
-    pub(crate) port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn start(mut command: Command, port: u16, log: &Path) -> Server {
-    let log = std::fs::File::create(log).unwrap();
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    let server = Server { child, port };
-    until("the server listens", || {
-        TcpStream::connect(("127.0.0.1", port)).ok()
-    });
-    server
-}
-
-fn is_installed(program: &str) -> bool {
-    let found = Command::new("sh")
-        .args(["-c", &format!("command -v {program}")])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !found {
-        println!("SKIPPED: {program} is not installed: scripts/setup");
-    }
-    found
-}
 
 /// A place of some kind, with its server, and how restic gets there.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) place: Place,
     pub(crate) restic: Option<Restic>,
-    pub(crate) server: Option<Server>,
+    pub(crate) server: Option<BackupServer>,
     /// Where the files of the repository are on this host.
     pub(crate) files: Option<PathBuf>,
 }
@@ -76,28 +33,20 @@ pub(crate) fn directory(world: &World) -> Kind {
 }
 
 pub(crate) fn object_store(world: &World) -> Option<Kind> {
-    let program = s3_server()?;
-    let port = free_port();
-    let store = world.dir("objects");
-    let mut command = Command::new(program);
-    let port_text = port.to_string();
-    command
-        .args(["-a", "127.0.0.1", "-p", &port_text])
-        .args(["--configure-bucket", "bucket", "-d"])
-        .arg(&store);
-    let server = start(command, port, &world.path("s3.log"));
-    let location = format!("s3:http://127.0.0.1:{port}/bucket/some/prefix");
+    let server = BackupServer::s3(&world.path(""))?;
+    let port = server.port;
+    let location = format!("s3:http://127.0.0.1:{port}/{S3_BUCKET}/some/prefix");
     let mut place = Place::new(Location::parse(&location).unwrap());
     place.s3 = Some(S3Keys {
-        access_key: "S3RVER".to_owned(),
-        secret_key: "S3RVER".to_owned(),
+        access_key: S3_KEY.to_owned(),
+        secret_key: S3_KEY.to_owned(),
         session_token: None,
         region: None,
         path_style: true,
     });
     let restic = Restic::on(&location, &world.path("cache")).map(|mut restic| {
         for key in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
-            restic.environment.push((key.into(), "S3RVER".into()));
+            restic.environment.push((key.into(), S3_KEY.into()));
         }
         restic
     });
@@ -111,36 +60,25 @@ pub(crate) fn object_store(world: &World) -> Option<Kind> {
 }
 
 pub(crate) fn rest(world: &World) -> Option<Kind> {
-    if !is_installed("rclone") {
-        return None;
-    }
-    let port = free_port();
-    let files = world.dir("rest");
-    let mut command = Command::new("rclone");
-    command
-        .args(["serve", "restic", "--config", "/dev/null"])
-        .args(["--user", "me", "--pass", "secret", "--addr"])
-        .arg(format!("127.0.0.1:{port}"))
-        .arg(&files)
-        .env_remove("AWS_CA_BUNDLE");
-    let server = start(command, port, &world.path("rest.log"));
-    let location = format!("rest:http://me:secret@127.0.0.1:{port}/");
+    let (user, password) = LOGIN.split_once(':').unwrap();
+    let server = BackupServer::rest(&world.path(""), &["--user", user, "--pass", password])?;
+    let port = server.port;
+    let location = format!("rest:http://{LOGIN}@127.0.0.1:{port}/");
     Some(Kind {
         name: "REST server",
         place: Place::new(Location::parse(&location).unwrap()),
         restic: Restic::on(&location, &world.path("cache")),
+        files: Some(server.files.clone()),
         server: Some(server),
-        files: Some(files),
     })
 }
 
 /// A REST server with TLS, for which an authority of its own vouches; and the authority's certificate, which the place does not
 /// have.
 pub(crate) fn rest_with_tls(world: &World) -> Option<(Kind, String)> {
-    if !is_installed("rclone") || !is_installed("openssl") {
+    if !is_installed("openssl") {
         return None;
     }
-    let port = free_port();
     let [authority, authority_key, certificate, key] =
         ["authority", "authority-key", "certificate", "key"].map(|name| world.path(name));
     let openssl = |certificate: &Path, key: &Path, more: &[&str]| {
@@ -169,18 +107,14 @@ pub(crate) fn rest_with_tls(world: &World) -> Option<(Kind, String)> {
         authority_key.to_str().unwrap(),
     ];
     openssl(&certificate, &key, &by);
-    let files = world.dir("rest");
-    let mut command = Command::new("rclone");
-    command
-        .args(["serve", "restic", "--config", "/dev/null", "--addr"])
-        .arg(format!("127.0.0.1:{port}"))
-        .arg("--cert")
-        .arg(&certificate)
-        .arg("--key")
-        .arg(&key)
-        .arg(&files)
-        .env_remove("AWS_CA_BUNDLE");
-    let server = start(command, port, &world.path("rest.log"));
+    let with = [
+        "--cert",
+        certificate.to_str().unwrap(),
+        "--key",
+        key.to_str().unwrap(),
+    ];
+    let server = BackupServer::rest(&world.path(""), &with)?;
+    let port = server.port;
     let location = format!("rest:https://127.0.0.1:{port}/");
     let mut place = Place::new(Location::parse(&location).unwrap());
     place.retries = 0;
@@ -188,8 +122,8 @@ pub(crate) fn rest_with_tls(world: &World) -> Option<(Kind, String)> {
         name: "REST server with TLS",
         place,
         restic: None,
+        files: Some(server.files.clone()),
         server: Some(server),
-        files: Some(files),
     };
     Some((kind, std::fs::read_to_string(authority).unwrap()))
 }
@@ -241,35 +175,11 @@ fn tunnel(mut client: TcpStream, asked: &AtomicUsize) -> io::Result<()> {
 }
 
 pub(crate) fn sftp(world: &World) -> Option<Kind> {
-    if !is_installed("/usr/sbin/sshd") || !is_installed("ssh-keygen") {
-        return None;
-    }
-    let port = free_port();
-    let keys = world.dir("ssh");
-    for key in ["host", "user"] {
-        let status = Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(keys.join(key))
-            .status();
-        assert!(status.unwrap().success());
-    }
-    std::fs::create_dir_all("/run/sshd").unwrap();
-    let shown = keys.display();
-    let configuration = format!(
-        "ListenAddress 127.0.0.1\nPort {port}\nHostKey {shown}/host\nAuthorizedKeysFile {shown}/user.pub\n\
-         StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nPasswordAuthentication no\n\
-         Subsystem sftp internal-sftp\n"
-    );
-    std::fs::write(keys.join("sshd_config"), configuration).unwrap();
-    let mut command = Command::new("/usr/sbin/sshd");
-    command
-        .args(["-D", "-e", "-f"])
-        .arg(keys.join("sshd_config"));
-    let server = start(command, port, &world.path("sshd.log"));
-    let files = world.path("sftp");
+    let server = BackupServer::sftp(&world.path(""))?;
+    let (port, files) = (server.port, server.files.clone());
     let location = format!("sftp://root@127.0.0.1:{port}/{}", files.display());
     let mut place = Place::new(Location::parse(&location).unwrap());
-    place.ssh = ssh_arguments(&keys, "user");
+    place.ssh = ssh_arguments(&world.path(""), "user");
     let restic = Restic::on(&location, &world.path("cache")).map(|mut restic| {
         let ssh = place.ssh.join(" ");
         restic.options = vec![
@@ -285,24 +195,4 @@ pub(crate) fn sftp(world: &World) -> Option<Kind> {
         server: Some(server),
         files: Some(files),
     })
-}
-
-pub(crate) fn ssh_arguments(keys: &Path, key: &str) -> Vec<String> {
-    let key = keys.join(key);
-    [
-        "-F",
-        "none",
-        "-i",
-        key.to_str().unwrap(),
-        "-o",
-        "IdentitiesOnly=yes",
-        "-o",
-        "StrictHostKeyChecking=no",
-        "-o",
-        "UserKnownHostsFile=/dev/null",
-        "-o",
-        "LogLevel=ERROR",
-    ]
-    .map(str::to_owned)
-    .to_vec()
 }

@@ -22,6 +22,7 @@ use testkit::{Client, Engine, Host, Output, Running, Terminal};
 mod backup;
 mod backup_care;
 mod backup_in_place;
+mod backup_places;
 mod backups;
 mod build;
 mod build_sources;
@@ -256,6 +257,7 @@ fn main() {
         backups::OWN,
         backup_care::OWN,
         backup_in_place::OWN,
+        backup_places::OWN,
         consistency::OWN,
         server_backups::OWN,
         schedules::OWN,

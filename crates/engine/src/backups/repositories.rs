@@ -1,5 +1,7 @@
 //! Repositories by name: made, added, listed, locked and forgotten. Nothing here ever deletes a backup.
 
+use std::time::Duration;
+
 use backup::{Location, Repository, S3Keys, Unlock};
 use jiff::Timestamp;
 use store::{RepositoryId, RepositoryRow};
@@ -27,6 +29,9 @@ pub struct AddRepository {
     /// Bytes a second.
     pub upload_limit: Option<u64>,
     pub download_limit: Option<u64>,
+    /// How often a request is made again, and how long a server may say nothing; `None`: as is usual.
+    pub retries: Option<u32>,
+    pub patience: Option<Duration>,
     /// Let it be the one that is meant when none is named. The first one always is.
     pub default: bool,
 }
@@ -90,6 +95,8 @@ impl Backups {
             ssh_arguments: request.ssh_arguments.clone(),
             upload_limit: request.upload_limit,
             download_limit: request.download_limit,
+            retries: request.retries,
+            patience: request.patience,
             master_key: None,
         };
         let id = RepositoryId::random();

@@ -3,6 +3,8 @@
 //! It is readable by the engine's user alone. Whoever has it reads every backup in the repository: `backup lock` takes
 //! the master key out of it, and from then on no schedule runs.
 
+use std::time::Duration;
+
 use backup::{Location, MasterKey, Place, S3Keys};
 use serde::{Deserialize, Serialize};
 use store::{RepositoryId, RepositoryRow};
@@ -25,6 +27,10 @@ pub(super) struct Secret {
     pub(super) upload_limit: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) download_limit: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) retries: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) patience: Option<Duration>,
     /// `None`: locked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) master_key: Option<MasterKey>,
@@ -136,6 +142,8 @@ impl Backups {
         place.ssh.clone_from(&secret.ssh_arguments);
         place.upload_limit = secret.upload_limit;
         place.download_limit = secret.download_limit;
+        place.retries = secret.retries.unwrap_or(place.retries);
+        place.patience = secret.patience.unwrap_or(place.patience);
         place.cache = Some(self.paths.repository_cache(id));
         Ok(place)
     }

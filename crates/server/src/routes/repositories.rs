@@ -2,6 +2,8 @@
 //!
 //! Passwords and keys come in bodies, never in addresses, and are in no answer.
 
+use std::time::Duration;
+
 use engine::backups::{AddRepository, Key, RepositoryInfo, S3Keys};
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -76,6 +78,8 @@ struct AddBody {
     ssh_arguments: Vec<String>,
     upload_limit: Option<u64>,
     download_limit: Option<u64>,
+    retries: Option<u32>,
+    patience_seconds: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -108,6 +112,8 @@ async fn add(request: Request) -> Answer {
         ssh_arguments: body.ssh_arguments,
         upload_limit: body.upload_limit,
         download_limit: body.download_limit,
+        retries: body.retries,
+        patience: body.patience_seconds.map(Duration::from_secs),
     };
     let added = bridge
         .call(Class::Foreign, move |engine| {

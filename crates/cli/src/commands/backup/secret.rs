@@ -10,6 +10,7 @@ use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
 use crate::commands::registry_hidden as hidden;
+use crate::commands::volume::snapshot::seconds;
 use crate::failure::{Failure, Outcome};
 use crate::terminal;
 
@@ -68,6 +69,9 @@ pub(crate) struct PlaceArgs {
     /// Write to the repository at most so many bytes a second
     #[arg(long, value_name = "bytes")]
     limit_upload: Option<String>,
+    /// Make a request that failed so often again, ever later (default 5)
+    #[arg(long, value_name = "number")]
+    retries: Option<u32>,
     /// Take the keys of an object store from what a command prints (lines as in --s3-keys-file)
     #[arg(long, value_name = "command", group = "s3keys")]
     s3_keys_command: Option<String>,
@@ -86,12 +90,21 @@ pub(crate) struct PlaceArgs {
     /// An argument for ssh, before the host
     #[arg(long, value_name = "string", allow_hyphen_values = true)]
     ssh_arg: Vec<String>,
+    /// Give a server up that says nothing for so long (default 30s)
+    #[arg(long, value_name = "duration")]
+    timeout: Option<String>,
 }
 
 impl PlaceArgs {
     /// Adds what was said to a request for a repository at `location`.
     pub(crate) fn add_to(&self, body: &mut Value, location: &str) -> Outcome<()> {
         body["SshArguments"] = json!(self.ssh_arg);
+        if let Some(number) = self.retries {
+            body["Retries"] = json!(number);
+        }
+        if let Some(text) = &self.timeout {
+            body["PatienceSeconds"] = json!(seconds("--timeout", text)?);
+        }
         if let Some(path) = &self.ca_cert {
             body["Authority"] = json!(file(Path::new(path))?);
         }
