@@ -271,6 +271,10 @@ impl<R: Read, W: Write> Pass<'_, '_, R, W> {
             self.advance(found.stat.size)?;
             return Ok(());
         }
+        if !self.has_place(&found.path) {
+            self.names.forget(found);
+            return Ok(());
+        }
         match self.changed(found, first) {
             Err(TransferError::Io { source, .. }) if is_gone(&source) => {
                 self.names.forget(found);
@@ -282,6 +286,16 @@ impl<R: Read, W: Write> Pass<'_, '_, R, W> {
             }
             other => other,
         }
+    }
+
+    /// Whether the other side has the directory that the entry is in. One that was elsewhere when it was its turn may be back by
+    /// now; a later pass finds it.
+    fn has_place(&self, path: &RelPath) -> bool {
+        path.parent().is_none_or(|parent| {
+            self.model
+                .get(&parent)
+                .is_some_and(|known| known.entry.node == Node::Directory)
+        })
     }
 
     fn forget_below(&mut self, path: &RelPath) {
@@ -495,5 +509,43 @@ impl From<io::Error> for Stop {
 impl From<TransferError> for Stop {
     fn from(error: TransferError) -> Self {
         Self::Sent(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_a_directory_that_was_elsewhere_waits() {
+        let path = std::env::temp_dir().join(format!("transfer-send-{}", std::process::id()));
+        std::fs::create_dir_all(path.join("moved")).expect("made");
+        std::fs::write(path.join("moved/file"), "x").expect("written");
+        let root = dir::open(&path).expect("opened");
+        let mut link = Link::new(io::empty(), Vec::new());
+        let mut sender = Sender::new(&mut link);
+        let mut pass = Pass {
+            link: sender.link,
+            model: &mut sender.model,
+            places: Places::new(root.as_fd()),
+            names: Names::default(),
+            passed: Passed::default(),
+            done: 0,
+            told: 0,
+            total: 0,
+            action: "Sending",
+        };
+        // The directory had another name when it was its turn.
+        for found in read::list(root.as_fd()).expect("listed") {
+            if found.path.as_path() != "moved" {
+                pass.one(&found).expect("passed over");
+            }
+        }
+        assert_eq!(sender.model.len(), 1);
+        sender
+            .pass(root.as_fd(), "Sending")
+            .expect("sent by the next pass");
+        assert_eq!(sender.model.len(), 3);
+        std::fs::remove_dir_all(path).expect("removed");
     }
 }
