@@ -55,7 +55,11 @@ pub(crate) fn every_kind(host: &Arc<There>) {
         "cp --reflink=always noise shared; cp --reflink=always noise part; truncate -s 5000001 part
         fallocate -d -o 0 -l 1M noise; fallocate -p -o 1M -l 3M noise; fallocate -l 1M ahead
         mkdir o257-7-0; echo x > o258-7-0; dd if=/dev/zero of=zeros bs=1M count=3 status=none
-        chmod 2770 .; chown 12:34 .; setfattr -n user.root -v yes .; touch -d '2001-02-03 04:05:06.789' .",
+        chmod 2770 .; chown 12:34 .; setfattr -n user.root -v yes .
+        # An ACL that new files would have, and those that are there have not.
+        setfattr -n system.posix_acl_default -v 0x0200000001000700ffffffff02000500e803000004000500ffffffff\
+10000500ffffffff20000000ffffffff .
+        touch -d '2001-02-03 04:05:06.789' .",
     );
     let copied = pair.travel("volume copy --pool fast data SSH/");
     copied.ok();

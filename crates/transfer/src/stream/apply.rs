@@ -157,10 +157,14 @@ impl<'a> Applier<'a> {
 
     fn make(&mut self, path: &RelPath, node: &Node) -> Result<(), TransferError> {
         self.open = None;
-        let file = self.within("make", path, |dir, name| match node {
-            Node::Directory => write::make_directory(dir, name).map(|()| None),
-            Node::File { .. } => write::make_file(dir, name).map(Some),
-            other => write::make_special(dir, name, other).map(|()| None),
+        let file = self.within("make", path, |dir, name| {
+            let file = match node {
+                Node::Directory => write::make_directory(dir, name).map(|()| None),
+                Node::File { .. } => write::make_file(dir, name).map(Some),
+                other => write::make_special(dir, name, other).map(|()| None),
+            }?;
+            disinherit(Subject::Entry(dir, name))?;
+            Ok(file)
         })?;
         self.open = file.map(|file| (path.clone(), file));
         Ok(())
@@ -273,4 +277,12 @@ impl<'a> Applier<'a> {
         let (_, file) = self.open.as_ref().expect("it has just been opened");
         Ok(file.as_fd())
     }
+}
+
+/// Takes away what a new entry has from its directory, an ACL: a stream says what it has, not what it has not.
+fn disinherit(subject: Subject<'_>) -> io::Result<()> {
+    xattr::list(subject)?
+        .iter()
+        .filter(|name| is_kept(name.as_bytes()))
+        .try_for_each(|name| xattr::remove(subject, name))
 }
