@@ -2,7 +2,8 @@
 //!
 //! `qemu-storage-daemon` serves an image as a file that the kernel mounts, and its driver `blklogwrites` keeps a log in the
 //! format of the kernel's `dm-log-writes`: a superblock, then for each request a header of one sector and its data. What was
-//! written since the last flush may or may not survive a power cut: [`LoggedDisk::cut`] decides by throwing dice.
+//! written since the last flush may or may not survive a power cut: [`LoggedDisk::cut`] decides by throwing dice. Writes that are to be on disk
+//! when they return (FUA) are none of their own here: a loop device has no such thing, so the kernel sends a flush after each.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;

@@ -134,6 +134,7 @@ pub(super) fn cuts(kind: &'static str, settings: Settings, tags: &Mutex<Vec<Stri
     drop(std::fs::remove_dir_all(
         engine.root.with_extension("scratch"),
     ));
+    std::fs::create_dir(&engine.root).unwrap();
     drop(engine);
     drop(disk);
 }
