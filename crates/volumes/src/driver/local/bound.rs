@@ -84,6 +84,12 @@ pub(super) fn limit(tree: &Path, limits: Limits) -> Result<(), DriverError> {
     if is_btrfs && limits.inodes.is_some() {
         return Err(DriverError::NoInodes);
     }
+    if is_btrfs && limits.is_none() {
+        let counts = open_directory(tree).and_then(|root| btrfs_quota::mode(root.as_fd()));
+        if counts.map_err(DriverError::io("look at", tree))?.is_none() {
+            return Ok(());
+        }
+    }
     if is_btrfs {
         // It counts when it commits.
         open_directory(tree)
@@ -119,9 +125,6 @@ pub(super) fn limit(tree: &Path, limits: Limits) -> Result<(), DriverError> {
 }
 
 fn limit_subvolume(root: BorrowedFd<'_>, tree: &Path, bytes: Option<u64>) -> io::Result<()> {
-    if bytes.is_none() && btrfs_quota::mode(root)?.is_none() {
-        return Ok(());
-    }
     let own = Group::of_subvolume(btrfs_quota::subvolume_id(root)?);
     // Through the directory around it: a subvolume that is full has no room for the change of its own limit.
     let around = open_directory(tree.parent().unwrap_or(tree))?;
