@@ -50,9 +50,11 @@ pub(crate) fn there_and_back(host: &Arc<There>) {
         &format!("dir:{}", copied.display()),
     ]);
     // On the other engine it is what it was.
-    assert_eq!(
-        pair.run_there(&format!("volume pull {reference}")).ok(),
-        "data"
+    let told = pair.run_there(&format!("volume pull --progress json {reference}"));
+    assert_eq!(told.ok(), "data");
+    assert!(
+        told.stderr.contains(r#"{"action":"Downloading","id":""#),
+        "{told}"
     );
     tree::assert_same(&data, &pair.data_there("data"));
     let labels = Client::Orlop.run(

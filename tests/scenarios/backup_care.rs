@@ -1,4 +1,4 @@
-//! Backups that meet: two of one volume at once, and what a volume is after a restore over it.
+//! Backups that meet: two of one volume at once, and what a volume is after a restore over it; and how far they are.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,6 +11,7 @@ use super::{Scenario, Scene};
 pub(crate) const OWN: &[Scenario] = &[
     ("S87_two_backups_of_one_volume", in_turn),
     ("S88_labels_after_a_restore", labels),
+    ("S93_how_far_it_is", how_far),
 ];
 
 /// One waits for the other, and may leave.
@@ -81,5 +82,77 @@ fn labels(scene: &Scene) {
     assert!(history.contains("restore"), "{history}");
     scene.run("volume unprotect %copy").ok();
     scene.run("volume rm --now %data %copy").ok();
+    scene.run("backup rm-repo %home").ok();
+}
+
+/// Each long command tells programs how far it is, shows people a bar, and says nothing when nobody looks.
+fn how_far(scene: &Scene) {
+    let _repository = Repository::new(scene);
+    scene
+        .run_and(
+            "run --rm -v %data:/d busybox sh -c",
+            &["head -c 20000000 /dev/urandom > /d/big"],
+        )
+        .ok();
+    let socket = format!("unix://{}", scene.engine.socket().display());
+    // Before the flags, behind them, what is said.
+    for (number, (command, rest, action)) in [
+        ("volume backup", "%data --to %home", "Backing up"),
+        ("volume restore", "%home:%data --as %copyN", "Restoring"),
+        ("backup verify", "%home:%data", "Verifying"),
+        ("backup check", "%home --read-data", "Verifying"),
+        ("backup drill", "%home:%data", "Restoring"),
+        ("volume copy", "%data SOCKET/%sentN", "Sending"),
+        ("volume move", "%sentNjson SOCKET/%movedN", "Catching up"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (how, flags) in [
+            ("json", "--progress json"),
+            ("none", "--quiet"),
+            ("pipe", ""),
+        ] {
+            if command == "volume move" && how != "json" {
+                continue;
+            }
+            let rest = rest
+                .replace("Njson", "5json")
+                .replace('N', &format!("{number}{how}"))
+                .replace("SOCKET", &socket);
+            let told = scene.run(&format!("{command} {flags} {rest}"));
+            told.ok();
+            let lines: Vec<serde_json::Value> = told
+                .stderr
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .collect();
+            if how == "json" {
+                let measured = lines.iter().any(|line| {
+                    line["action"] == action
+                        && line["current"].as_u64().is_some_and(|done| done > 0)
+                        && line["rate"].is_u64()
+                });
+                assert!(measured, "{command}: {told}");
+                let beyond = lines.iter().find(|line| {
+                    let total = line["total"].as_u64();
+                    total.is_some_and(|total| line["current"].as_u64() > Some(total))
+                });
+                assert_eq!(beyond, None, "{command}: {told}");
+            } else {
+                assert!(lines.is_empty(), "{command} {how}: {told}");
+                assert!(!told.stderr.contains(action), "{command} {how}: {told}");
+            }
+        }
+    }
+    let mut terminal = scene.terminal("volume restore %home:%data --as %shown");
+    terminal.expect("Restoring");
+    terminal.expect("[=");
+    assert_eq!(terminal.finish().0, 0);
+    let all = scene.run("volume ls -q").ok();
+    let own = scene.name("");
+    for volume in all.lines().filter(|volume| volume.starts_with(&own)) {
+        scene.run(&format!("volume rm --now {volume}")).ok();
+    }
     scene.run("backup rm-repo %home").ok();
 }

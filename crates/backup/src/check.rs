@@ -130,7 +130,8 @@ impl Repository {
             _ => None,
         };
         let size = |packs: &[&IndexPack]| packs.iter().map(|pack| pack.size()).sum::<u64>();
-        watch.total(size(&to_read));
+        let of_trees = size(&to_read);
+        watch.total(of_trees);
         let mut bad = checking.read(&to_read)?;
         if let Some(used) = &mut used {
             checking.collect_data(&index, &snapshots, used);
@@ -145,7 +146,7 @@ impl Repository {
                 data.into_iter().filter(needed).collect()
             }
         };
-        watch.total(size(&to_read));
+        watch.total(of_trees + size(&to_read));
         bad.extend(checking.read(&to_read)?);
         // What is in a missing pack is as bad as what is damaged.
         for pack in packs.values().filter(|pack| !there.contains(&pack.id)) {
