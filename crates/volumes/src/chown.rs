@@ -30,7 +30,7 @@ pub struct ChownRequest {
 }
 
 impl Volumes {
-    /// Changes the owners; tells how many files and directories changed.
+    /// Changes the owners, durably; tells how many files and directories changed.
     ///
     /// # Errors
     /// [`VolumeError::NotFound`], those of mounting, [`VolumeError::Io`] of the first file that resists: others may have
@@ -41,6 +41,10 @@ impl Volumes {
                 "change the owner of the files in",
                 self.paths.volume_content(&row.id),
             ))?;
+            // Also what a run that was cut short has changed.
+            rustix::fs::syncfs(content).map_err(|error| {
+                VolumeError::io("sync", self.paths.volume_content(&row.id))(error.into())
+            })?;
             Ok((row.id.clone(), changed))
         })?;
         let group = request
