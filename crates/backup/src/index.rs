@@ -129,6 +129,13 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// Room for so many blobs of data; of trees there are fewer.
+    pub(crate) fn with_room_for(blobs: usize) -> Self {
+        let mut index = Self::default();
+        index.data.reserve(blobs);
+        index
+    }
+
     pub(crate) fn add(&mut self, pack: &IndexPack) {
         let number = u32::try_from(self.packs.len()).expect("fewer than 2^32 packs");
         self.packs.push(pack.id);

@@ -82,6 +82,13 @@ pub struct Repository {
     pub(crate) config: Config,
 }
 
+impl Drop for Repository {
+    /// Whatever was done with it took a good part of the memory that the process will ever need.
+    fn drop(&mut self) {
+        sys::heap::give_back();
+    }
+}
+
 impl Repository {
     /// Makes a repository of restic's version 2 with one key.
     ///
@@ -241,8 +248,9 @@ impl Repository {
             .into_par_iter()
             .map(|(id, _)| self.file(&*self.storage, Name::new(Kind::Index, id)))
             .collect::<Result<_, _>>()?;
-        let mut index = Index::default();
-        for pack in files.iter().flat_map(|file| &file.packs) {
+        let packs = || files.iter().flat_map(|file| &file.packs);
+        let mut index = Index::with_room_for(packs().map(|pack| pack.blobs.len()).sum());
+        for pack in packs() {
             index.add(pack);
         }
         Ok(index)

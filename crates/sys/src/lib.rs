@@ -29,6 +29,7 @@ mod error_words;
 pub mod fault;
 pub mod fd;
 pub mod fork;
+pub mod heap;
 pub mod identity;
 pub mod image_file;
 pub mod lock;

@@ -13,7 +13,9 @@
 //! near the parent's own that a later change may have the same. A program that changes contents without size and sets the
 //! time back is not noticed; [`Compare::Everything`] notices.
 
+mod budget;
 mod chunk;
+mod cursor;
 mod guide;
 mod packs;
 mod walk;

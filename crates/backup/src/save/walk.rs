@@ -11,7 +11,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use rayon::{Scope, ThreadPool};
@@ -22,7 +22,9 @@ use sys::dir::FileType;
 use sys::xattr::{self, Subject};
 
 use super::Compare;
-use super::chunk::{Chunks, Cutter, LEAST, MOST};
+use super::budget::Budget;
+use super::chunk::{Chunks, Cutter, LEAST};
+use super::cursor::Cursor;
 use super::guide::Guide;
 use super::packs::Packs;
 use crate::error::BackupError;
@@ -574,61 +576,4 @@ fn attributes(subject: Subject<'_>) -> io::Result<Vec<Attribute>> {
         }
     }
     Ok(attributes)
-}
-
-/// Finds names in an old tree, which are asked for in order.
-struct Cursor<'a> {
-    rest: &'a [Node],
-}
-
-impl<'a> Cursor<'a> {
-    fn new(nodes: &'a [Node]) -> Self {
-        Self { rest: nodes }
-    }
-
-    fn find(&mut self, name: &OsString) -> Option<&'a Node> {
-        while let Some((first, rest)) = self.rest.split_first() {
-            match (*first.file_name()).cmp(name.as_os_str()) {
-                std::cmp::Ordering::Less => self.rest = rest,
-                std::cmp::Ordering::Equal => {
-                    self.rest = rest;
-                    return Some(first);
-                }
-                std::cmp::Ordering::Greater => return None,
-            }
-        }
-        None
-    }
-}
-
-/// Bytes that may be on their way.
-struct Budget {
-    left: Mutex<usize>,
-    returned: Condvar,
-}
-
-impl Budget {
-    fn new(bytes: usize) -> Self {
-        assert!(bytes >= MOST, "the largest chunk must pass");
-        Self {
-            left: Mutex::new(bytes),
-            returned: Condvar::new(),
-        }
-    }
-
-    fn take(&self, bytes: usize) {
-        let mut left = lock(&self.left);
-        while *left < bytes {
-            left = self
-                .returned
-                .wait(left)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        *left -= bytes;
-    }
-
-    fn give(&self, bytes: usize) {
-        *lock(&self.left) += bytes;
-        self.returned.notify_all();
-    }
 }

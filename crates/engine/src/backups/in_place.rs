@@ -12,6 +12,7 @@ use std::os::fd::AsFd as _;
 use backup::Compare;
 use jiff::Timestamp;
 use sys::catch_up::Began;
+use sys::untouched::can_be_told;
 use volumes::Volume;
 
 use super::save::{BackedUp, REASON, Run, Source};
@@ -64,6 +65,14 @@ impl Backups {
             }
         }
         Ok(true)
+    }
+
+    /// Whether it would be seen that the volume was touched.
+    pub(super) fn tells_of_changes(&self, name: &str) -> Result<bool, BackupError> {
+        let path = self.volumes.get(name)?.mountpoint;
+        sys::dir::open(&path)
+            .and_then(|root| can_be_told(root.as_fd()))
+            .map_err(BackupError::io("look at", &path))
     }
 
     /// Takes what [`Backups::save_held`] saves.

@@ -245,8 +245,10 @@ impl Backups {
         let (mut snapshots, mut in_place, mut live) = (Vec::new(), Vec::new(), Vec::new());
         for name in names {
             match self.volumes.sharing(name)? {
-                Some(Sharing::Instant) => snapshots.push(name.clone()),
-                Some(Sharing::Shared | Sharing::Copy) => in_place.push(name.clone()),
+                Some(Sharing::Shared | Sharing::Copy) if self.tells_of_changes(name)? => {
+                    in_place.push(name.clone());
+                }
+                Some(_) => snapshots.push(name.clone()),
                 None if around.consistency == "none" => live.push(name.clone()),
                 None => return Err(BackupError::NoSnapshot(name.clone())),
             }
