@@ -40,6 +40,7 @@ fn run_engine(options: ServeOptions) -> i32 {
     if let Some(step) = std::env::var_os("ORLOP_FAULT_STEP") {
         sys::fault::kill_process_at(&step.to_string_lossy());
     }
+    sys::heap::bound();
     server::serve(options)
 }
 
