@@ -97,7 +97,11 @@ impl Backups {
         }
         Ok(Held {
             volumes,
-            began: Began::now(),
+            began: if names.is_empty() {
+                Began::now()
+            } else {
+                Began::after_rest()
+            },
             time: Timestamp::now(),
         })
     }
