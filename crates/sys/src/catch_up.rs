@@ -95,6 +95,10 @@ impl Began {
     /// A moment so long after the call that nothing that was done before the call may have been done after it: a tenth of a
     /// second.
     #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "time itself is what is waited for"
+    )]
     pub fn after_rest() -> Self {
         let rest = u64::try_from(2 * SLACK).expect("it is a tenth of a second");
         std::thread::sleep(std::time::Duration::from_nanos(rest));
