@@ -388,12 +388,8 @@ fn description(engine: &Engine, id: &str) -> Value {
 /// The bytes of a volume, live or in the trash.
 fn volume(engine: &Engine, id: &str, snapshots: &[SnapshotRow]) -> Volume {
     let directory = engine.root.join("data").join(id);
-    let options = &description(engine, id)["options"];
     let mut volume = Volume {
         id: id.to_owned(),
-        optioned: options
-            .as_object()
-            .is_some_and(|options| !options.is_empty()),
         content: content(&directory.join("_data")),
         ..Volume::default()
     };

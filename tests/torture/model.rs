@@ -11,8 +11,6 @@ pub(super) struct Volume {
     pub(super) id: String,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) protected: bool,
-    /// It was made with options, or is a clone of one that was: no prune removes it.
-    pub(super) optioned: bool,
     pub(super) content: Content,
     pub(super) snapshots: BTreeMap<String, Content>,
     /// What restores took away, with its name, oldest first.

@@ -444,11 +444,10 @@ impl Move {
         let missing = |volume: &str| !world.volumes.contains_key(volume);
         const NO_VOLUME: &str = "no such volume";
         match self {
-            Self::Create { volume, elsewhere } => {
+            Self::Create { volume, .. } => {
                 next.volumes
                     .entry(volume.clone())
                     .or_insert_with(|| Volume {
-                        optioned: *elsewhere,
                         labels: [(LANE.to_owned(), format!("l{lane}"))].into(),
                         ..Volume::default()
                     });
@@ -545,7 +544,6 @@ impl Move {
                     (Some(content), true) => {
                         let clone = Volume {
                             labels: source.labels.clone(),
-                            optioned: source.optioned,
                             content: content.clone(),
                             ..Volume::default()
                         };
@@ -684,7 +682,7 @@ impl World {
         self.volumes
             .iter()
             .filter(|(name, volume)| {
-                !volume.protected && !volume.optioned && labelled(volume) && !self.is_held(name)
+                !volume.protected && labelled(volume) && !self.is_held(name)
             })
             .map(|(name, _)| name.clone())
             .collect()

@@ -37,6 +37,9 @@ pub struct PruneCandidate {
     pub measured: Option<Measured>,
 }
 
+/// The option that says where among our own places.
+const POOL: &str = "pool";
+
 /// What a prune would do; taken by value by what does it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PrunePlan {
@@ -51,7 +54,8 @@ pub struct Pruned {
 }
 
 impl Volumes {
-    /// Lists what [`Volumes::prune`] would remove: unused, unprotected volumes of prunable drivers, made without options.
+    /// Lists what [`Volumes::prune`] would remove: unused, unprotected volumes of prunable drivers, made without options
+    /// (as Docker has it: their data may be somewhere else). Which of our pools a volume is in does not count.
     /// Looks at the database alone.
     ///
     /// # Errors
@@ -71,7 +75,7 @@ impl Volumes {
             let labels = row.labels.clone().unwrap_or_default();
             let wanted = prunable
                 && !noted.protected
-                && row.options.as_ref().is_none_or(BTreeMap::is_empty)
+                && row.options.iter().flatten().all(|(key, _)| key == POOL)
                 && (request.all || labels.contains_key(ANONYMOUS_LABEL))
                 && request.labels.iter().all(|label| has_label(&labels, label))
                 && (request.without_labels.is_empty()
