@@ -681,9 +681,7 @@ impl World {
         let labelled = |volume: &Volume| volume.labels.get(LANE) == Some(&format!("l{lane}"));
         self.volumes
             .iter()
-            .filter(|(name, volume)| {
-                !volume.protected && labelled(volume) && !self.is_held(name)
-            })
+            .filter(|(name, volume)| !volume.protected && labelled(volume) && !self.is_held(name))
             .map(|(name, _)| name.clone())
             .collect()
     }
