@@ -122,9 +122,10 @@ def test_logs_and_attach(docker):
     assert docker("logs -t --tail 1 %logs").endswith("Z three\n")
     assert docker("logs --since 1h %logs") == "one\nthree\n"
     follow = subprocess.Popen([docker.path, "logs", "-f", f"{docker.tag}-logs"], stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL, env=docker.environment)
+                              stderr=subprocess.DEVNULL, env=docker.environment, bufsize=0)
+    assert follow.stdout.readline() == b"one\n"
     docker("rm -f %logs")
-    assert follow.communicate(timeout=30)[0] == b"one\nthree\n"
+    assert follow.communicate(timeout=30)[0] == b"three\n"
 
 
 def test_volumes(docker):
