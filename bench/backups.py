@@ -218,7 +218,10 @@ def main():
     os.makedirs(DISK)
     run("truncate", "-s", "32G", STATE + "/image")
     run(f"mkfs.{files.filesystem}", "-q", STATE + "/image")
-    run("mount", "-o", "loop", STATE + "/image", DISK)
+    # Otherwise the machine would keep everything in memory twice, and soon nothing of it.
+    device = subprocess.run(["losetup", "--find", "--show", "--direct-io=on", STATE + "/image"], check=True,
+                            stdout=subprocess.PIPE, text=True).stdout.strip()
+    run("mount", device, DISK)
     tools = []
     try:
         tools.append(Orlop())
@@ -259,6 +262,7 @@ def main():
         for tool in tools:
             tool.close()
         run("umount", "-R", DISK)
+        run("losetup", "--detach", device)
         shutil.rmtree(STATE)
 
 

@@ -4,11 +4,14 @@
 //! therefore end in the same place, and their hash says that they are the same: they need not be searched for cuts. The last
 //! chunk ended because the file did, and tells only of another file that ends there.
 
-use std::ops::Range;
+use std::fs::File;
+use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt as _;
 
 use rayon::ThreadPool;
-use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _};
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 use rustic_core::Id;
+use rustix::fs::Advice;
 
 use super::chunk::MOST;
 use crate::crypt::id_of;
@@ -58,9 +61,9 @@ impl Guide {
         }
     }
 
-    /// Some chunks that are to be expected where a chunk begins, one after the other, of no more than [`MOST`] bytes; none
-    /// where none began.
-    pub(super) fn ahead(&mut self, at: u64) -> Ahead<'_> {
+    /// Some chunks that are to be expected where a chunk begins, one after the other, of no more than `most` bytes, which is
+    /// at least [`MOST`]; none where none began.
+    pub(super) fn ahead(&mut self, at: u64, most: usize) -> Ahead<'_> {
         let rest = &self.expected[self.next..];
         self.next += rest.partition_point(|expected| expected.at < at);
         let rest = &self.expected[self.next..];
@@ -69,7 +72,7 @@ impl Guide {
             .iter()
             .take_while(|expected| {
                 bytes += expected.length;
-                bytes <= MOST
+                bytes <= most
             })
             .count();
         let here = rest.first().is_some_and(|first| first.at == at);
@@ -88,6 +91,9 @@ pub(super) struct Ahead<'a> {
     ends_file: bool,
 }
 
+/// Chunks that are the same: their hashes and lengths.
+pub(super) type Same = Vec<(Id, usize)>;
+
 impl Ahead<'_> {
     pub(super) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
@@ -99,40 +105,71 @@ impl Ahead<'_> {
         bytes + usize::from(self.ends_file)
     }
 
-    /// Those that `bytes` begin with, as `sealers` find out together.
-    pub(super) fn found(
+    /// Those that `bytes` begin with.
+    pub(super) fn in_bytes(&self, bytes: &[u8], sealers: &ThreadPool) -> Same {
+        let start = self.chunks.first().map_or(0, |first| first.at);
+        let part = |chunk: &Expected| {
+            let from = usize::try_from(chunk.at - start).ok()?;
+            bytes.get(from..from + chunk.length)
+        };
+        let goes_on = bytes.len() >= self.wanted();
+        self.same(goes_on, sealers, |chunk, _| {
+            part(chunk).is_some_and(|bytes| id_of(bytes) == chunk.id)
+        })
+    }
+
+    /// Those that are where they were in `file`, which several threads read. What cannot be read is not the same: whoever reads
+    /// it in turn meets the error.
+    pub(super) fn in_file(&self, file: &File, sealers: &ThreadPool) -> Same {
+        let end = self
+            .chunks
+            .last()
+            .map_or(0, |last| last.at + last.length as u64);
+        if let Some(first) = self.chunks.first() {
+            // Threads in several places look like no reader that goes on. A filesystem that takes no advice reads as it likes.
+            let length = NonZeroU64::new(end - first.at);
+            rustix::fs::fadvise(file, first.at, length, Advice::WillNeed).ok();
+        }
+        let goes_on = file.read_at(&mut [0], end).is_ok_and(|count| count > 0);
+        self.same(goes_on, sealers, |chunk, buffer| {
+            buffer.resize(chunk.length, 0);
+            file.read_exact_at(buffer, chunk.at).is_ok() && id_of(buffer) == chunk.id
+        })
+    }
+
+    /// The first ones that `is_same` agrees to, as `sealers` find out together; the last one of the parent's file only where this
+    /// one does not go on behind it.
+    fn same(
         &self,
-        bytes: &[u8],
+        goes_on: bool,
         sealers: &ThreadPool,
-    ) -> impl Iterator<Item = (Id, usize)> {
-        let mut at = 0;
-        let mut parts: Vec<(Id, Range<usize>)> = Vec::with_capacity(self.chunks.len());
-        for chunk in self.chunks {
-            let end = at + chunk.length;
-            if end > bytes.len() {
-                break;
-            }
-            parts.push((chunk.id, at..end));
-            at = end;
-        }
-        if self.ends_file && parts.len() == self.chunks.len() && bytes.len() > at {
-            parts.pop();
-        }
-        let other = |(id, part): &(Id, Range<usize>)| id_of(&bytes[part.clone()]) != *id;
-        let same = match parts.as_slice() {
+        is_same: impl Fn(&Expected, &mut Vec<u8>) -> bool + Sync,
+    ) -> Same {
+        let chunks = match self.chunks.split_last() {
+            Some((_, before)) if self.ends_file && goes_on => before,
+            _ => self.chunks,
+        };
+        let same = match chunks {
             [] => 0,
-            [one] => usize::from(!other(one)),
+            [one] => usize::from(is_same(one, &mut Vec::new())),
             several => sealers
-                .install(|| several.into_par_iter().position_first(other))
+                .install(|| {
+                    several
+                        .into_par_iter()
+                        .map_init(Vec::new, |buffer, chunk| is_same(chunk, buffer))
+                        .position_first(|same| !same)
+                })
                 .unwrap_or(several.len()),
         };
-        parts.truncate(same);
-        parts.into_iter().map(|(id, part)| (id, part.len()))
+        let same = chunks[..same].iter();
+        same.map(|chunk| (chunk.id, chunk.length)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use crate::index::{IndexBlob, IndexPack};
 
@@ -154,12 +191,14 @@ mod tests {
 
     fn found(guide: &mut Guide, file: &[u8], at: usize) -> Vec<usize> {
         let sealers = rayon::ThreadPoolBuilder::new().build().unwrap();
-        let ahead = guide.ahead(at as u64);
+        let ahead = guide.ahead(at as u64, MOST);
         let end = (at + ahead.wanted()).min(file.len());
-        ahead
-            .found(&file[at..end], &sealers)
-            .map(|(_, length)| length)
-            .collect()
+        let in_bytes = ahead.in_bytes(&file[at..end], &sealers);
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let mut written = File::from(rustix::fs::memfd_create("guide", flags).unwrap());
+        written.write_all(file).unwrap();
+        assert_eq!(ahead.in_file(&written, &sealers), in_bytes);
+        in_bytes.into_iter().map(|(_, length)| length).collect()
     }
 
     #[test]

@@ -23,7 +23,7 @@ use sys::xattr::{self, Subject};
 
 use super::Compare;
 use super::budget::Budget;
-use super::chunk::{Chunks, Cutter, LEAST};
+use super::chunk::{Chunks, Cutter, LEAST, MOST};
 use super::cursor::Cursor;
 use super::guide::Guide;
 use super::packs::Packs;
@@ -34,6 +34,8 @@ use crate::repository::{Repository, Watch, pool, threads};
 
 /// Cut and not sealed yet, over all files.
 const ON_THEIR_WAY: usize = 48 * 1024 * 1024;
+/// How far several threads look ahead in a file for what it had before.
+const FAR: usize = 4 * MOST;
 /// A change within this time before the parent was taken may have another one behind it with the same time.
 const DOUBT: SignedDuration = SignedDuration::from_secs(2);
 
@@ -469,17 +471,29 @@ impl<'a> Running<'a> {
                         self.progress(LEAST as u64);
                     }
                 }
-                let ahead = guide.ahead(length);
+                // From what is not read yet several threads read for themselves.
+                let unread = chunks.is_between();
+                let ahead = guide.ahead(length, if unread { FAR } else { MOST });
                 if !ahead.is_empty() {
+                    let same = if unread {
+                        ahead.in_file(chunks.reader(), &self.sealers)
+                    } else {
+                        ahead.in_bytes(chunks.peek(ahead.wanted())?, &self.sealers)
+                    };
                     let mut bytes = 0;
-                    for (id, size) in ahead.found(chunks.peek(ahead.wanted())?, &self.sealers) {
+                    for (id, size) in same {
                         put(&content, count, id);
                         count += 1;
                         bytes += size;
                     }
-                    chunks.skip(bytes);
                     length += bytes as u64;
                     self.progress(bytes as u64);
+                    if unread {
+                        rustix::fs::seek(chunks.reader(), SeekFrom::Start(length))
+                            .map_err(io::Error::from)?;
+                    } else {
+                        chunks.skip(bytes);
+                    }
                     if bytes > 0 {
                         continue;
                     }
