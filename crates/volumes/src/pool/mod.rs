@@ -167,8 +167,18 @@ impl Volumes {
     /// # Errors
     /// [`PoolError::Store`].
     pub fn pools(&self) -> Result<Vec<Pool>, PoolError> {
-        let rows = self.store.read(|tx| tx.pools())?;
         let mut pools = vec![self.state_directory()?];
+        pools.extend(self.made_pools()?);
+        Ok(pools)
+    }
+
+    /// All but the state directory.
+    ///
+    /// # Errors
+    /// [`PoolError::Store`].
+    pub fn made_pools(&self) -> Result<Vec<Pool>, PoolError> {
+        let mut pools = Vec::new();
+        let rows = self.store.read(|tx| tx.pools())?;
         for row in rows.into_iter().filter(|row| row.state == PoolState::Ready) {
             let pool = self.shown_pool(row)?;
             // It may have been removed meanwhile.

@@ -211,7 +211,8 @@ impl Look<'_> {
                 );
             }
         }
-        for pool in self.engine.volumes.pools()? {
+        // The state directory is there.
+        for pool in self.engine.volumes.made_pools()? {
             if let Some(why) = pool.down {
                 self.found(
                     "missing-pool",
