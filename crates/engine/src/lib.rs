@@ -45,6 +45,7 @@ pub mod travel;
 pub mod volume;
 
 mod cancel;
+mod claims;
 mod clock;
 mod engine;
 mod progress;

@@ -17,7 +17,6 @@ use volumes::Volume;
 
 use super::save::{BackedUp, REASON, Run, Source};
 use super::{BackupError, Backups};
-use crate::containers::Status;
 use crate::snapshot::Around;
 
 /// What the record says of how writers were held: they were none, and the filesystem was synced.
@@ -54,13 +53,10 @@ impl Backups {
         }
         for volume in volumes {
             let users = self.containers.users_of(volume)?;
-            if users.iter().any(|user| {
-                let alive = matches!(
-                    user.status,
-                    Status::Running | Status::Paused | Status::Restarting
-                );
-                user.writes && alive
-            }) {
+            if users
+                .iter()
+                .any(|user| user.writes && user.status.is_active())
+            {
                 return Ok(false);
             }
         }

@@ -3,7 +3,7 @@
 //! The crate [`backup`] knows repositories and nothing of volumes; here they meet:
 //!
 //! * [`repositories`] - repositories by name, and what opens them ([`secret`]);
-//! * [`save`] - volumes, at one instant, with what is known of them ([`manifest`]), one at a time ([`turn`]); [`in_place`] -
+//! * [`save`] - volumes, at one instant, with what is known of them ([`manifest`]), one at a time ([`crate::claims`]); [`in_place`] -
 //!   without a snapshot;
 //! * [`restore`] and [`stack`] - a volume, or all of a group with their containers, from a backup;
 //! * [`reference`] - `REPOSITORY:VOLUME@…`, and the backup that it names;
@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use store::{Paths, RepositoryId, RepositoryRow, Store};
 use volumes::Volumes;
 
+use crate::claims::Claims;
 use crate::containers::Containers;
 use crate::events::Events;
 use crate::images::Images;
@@ -39,7 +40,6 @@ mod retention;
 mod save;
 mod secret;
 mod stack;
-mod turn;
 mod verify;
 mod watch;
 
@@ -67,7 +67,8 @@ pub struct Backups {
     events: Events,
     /// Shared by who reads a repository or adds to it, alone with who takes away.
     busy: Mutex<HashMap<RepositoryId, Arc<RwLock<()>>>>,
-    turns: turn::Turns,
+    /// Volumes that are being backed up, each with where to.
+    turns: Claims<(String, String)>,
 }
 
 impl Backups {
@@ -89,7 +90,7 @@ impl Backups {
             paths: Arc::clone(&containers.paths),
             events: containers.events.clone(),
             busy: Mutex::default(),
-            turns: turn::Turns::default(),
+            turns: Claims::default(),
         });
         let mut sentences = backups.recover_saves()?;
         sentences.extend(backups.sweep_secrets()?);

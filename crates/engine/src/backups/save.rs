@@ -28,10 +28,10 @@ use super::in_place::is_disturbed;
 use super::manifest::{CONTAINERS, VOLUME, text};
 use super::reference::path_of;
 use super::repositories::host_name;
-use super::turn::Turn;
 use super::watch::Watching;
 use super::{BackupError, Backups, hex};
 use crate::cancel::Cancel;
+use crate::claims::Claimed;
 use crate::progress::Progress;
 use crate::snapshot::{Around, SnapshotRequest};
 
@@ -200,15 +200,16 @@ impl Backups {
         names: &[String],
         progress: &dyn Progress,
         cancel: &Cancel,
-    ) -> Result<Turn, BackupError> {
+    ) -> Result<Claimed<(String, String)>, BackupError> {
         let mut keys = Vec::new();
         for name in names {
             let volume = self.volumes.get(name)?;
             // A volume that is renamed meanwhile is the same; one whose bytes are elsewhere has its name alone.
-            keys.push(volume.id.map_or(volume.name, |id| id.as_str().to_owned()));
+            let volume = volume.id.map_or(volume.name, |id| id.as_str().to_owned());
+            keys.push((row.id.as_str().to_owned(), volume));
         }
         self.turns
-            .take(&row.id, &keys, cancel, |which| {
+            .claim_unless(cancel, keys, |which| {
                 progress.status(&names[which], "Waiting for another backup");
             })
             .ok_or(BackupError::Cancelled)

@@ -1,11 +1,12 @@
 //! From what a user typed (id, unique prefix, name) to a container's row.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use serde::de::DeserializeOwned;
 use store::ContainerRow;
 
-use super::live::Live;
+use super::live::{Live, Lives};
 use super::{Config, ContainerError, Containers, HostConfig, Status};
 
 impl Containers {
@@ -48,6 +49,12 @@ impl Containers {
     pub(crate) fn live(&self, id: &str) -> Arc<Live> {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(live.entry(id.to_owned()).or_default())
+    }
+
+    /// Those of several containers.
+    pub(crate) fn lives<'i>(&self, ids: impl IntoIterator<Item = &'i str>) -> Lives {
+        let ids: BTreeSet<&str> = ids.into_iter().collect();
+        Lives::new(ids.into_iter().map(|id| self.live(id)))
     }
 
     pub(crate) fn forget(&self, id: &str) {

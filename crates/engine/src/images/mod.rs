@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use store::{Paths, Store};
 
+use crate::claims::Claims;
 use crate::containers::Config;
 use crate::events::Events;
 
@@ -59,7 +60,7 @@ pub struct Images {
     building: sweep::Building,
     pub(crate) registries: ::registry::Client,
     /// Layers that are being fetched, so that nobody fetches them a second time.
-    fetching: pull::Claims,
+    fetching: Claims<String>,
     downloads: downloads::Downloads,
 }
 
@@ -165,7 +166,7 @@ impl Images {
             events,
             building: sweep::Building::default(),
             registries: ::registry::Client::new(registries)?,
-            fetching: pull::Claims::default(),
+            fetching: Claims::default(),
             downloads: downloads::Downloads::default(),
         };
         let repaired = images.recover_layers()?;

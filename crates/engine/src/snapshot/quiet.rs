@@ -19,7 +19,7 @@
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -123,14 +123,8 @@ impl Snapshots {
                 self.run_hook(user, &hook.before, hook.limit)?;
             }
         }
-        let live: Vec<_> = writers
-            .iter()
-            .map(|user| self.containers.live(&user.id))
-            .collect();
-        let _verbs: Vec<MutexGuard<'_, ()>> = live
-            .iter()
-            .map(|live| live.verb.lock().unwrap_or_else(PoisonError::into_inner))
-            .collect();
+        let lives = self.containers.lives(writers.iter().map(|user| &*user.id));
+        let _verbs = lives.hold();
         if rung == Rung::Stop {
             for user in writers {
                 let row = self.containers.find(&user.id)?;

@@ -1,7 +1,5 @@
 //! `restore`: a snapshot becomes the present of its volume, unless somebody is using that.
 
-use std::sync::PoisonError;
-
 use volumes::RestoreFrom;
 
 use super::{Snapshots, TurnBackError};
@@ -54,15 +52,8 @@ impl Snapshots {
         force: bool,
     ) -> Result<TurnedBack, TurnBackError> {
         let users = self.containers.users_of(volume)?;
-        // Nobody of them starts or stops meanwhile. Ids are in order, as for every caller that takes several.
-        let live: Vec<_> = users
-            .iter()
-            .map(|user| self.containers.live(&user.id))
-            .collect();
-        let _verbs: Vec<_> = live
-            .iter()
-            .map(|live| live.verb.lock().unwrap_or_else(PoisonError::into_inner))
-            .collect();
+        let lives = self.containers.lives(users.iter().map(|user| &*user.id));
+        let _verbs = lives.hold();
         self.may_restore(volume, force)?;
         let running = self.running_users(volume)?;
         let mut warnings = Vec::new();

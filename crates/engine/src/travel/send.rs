@@ -17,7 +17,6 @@
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use transfer::{Digest, FORMAT, Message, Passed, Sender, TransferError};
@@ -223,12 +222,9 @@ impl Engine {
             sys::fault::step("send:passed");
         }
         let holders = self.volumes.holders(volume)?;
-        let live: Vec<_> = holders.iter().map(|id| self.containers.live(id)).collect();
+        let lives = self.containers.lives(holders.iter().map(String::as_str));
         // Until the volume is gone nobody starts them.
-        let verbs: Vec<MutexGuard<'_, ()>> = live
-            .iter()
-            .map(|live| live.verb.lock().unwrap_or_else(PoisonError::into_inner))
-            .collect();
+        let verbs = lives.hold();
         let mut stopped = Vec::new();
         let gone = self
             .stop_users(volume, &mut stopped)

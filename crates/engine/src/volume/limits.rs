@@ -4,7 +4,7 @@
 //! A look costs a few system calls for each such volume, whatever is in it. The thread ends with the engine.
 
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -27,15 +27,8 @@ impl Engine {
         change: ResizeVolume,
     ) -> Result<VolumeStorage, ContainerError> {
         let users = self.containers.users_of(name)?;
-        // Ids are in order, as for every caller that takes several.
-        let live: Vec<_> = users
-            .iter()
-            .map(|user| self.containers.live(&user.id))
-            .collect();
-        let _verbs: Vec<_> = live
-            .iter()
-            .map(|live| live.verb.lock().unwrap_or_else(PoisonError::into_inner))
-            .collect();
+        let lives = self.containers.lives(users.iter().map(|user| &*user.id));
+        let _verbs = lives.hold();
         let mounted = self
             .containers
             .users_of(name)?

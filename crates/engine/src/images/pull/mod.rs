@@ -8,7 +8,6 @@
 //! Before 4 nothing exists but layers that no image holds, which the next start removes, and what was downloaded of them,
 //! which the next pull goes on with.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use registry::{
@@ -22,14 +21,12 @@ use super::config::{ImageConfig, chain_id, digest, host_architecture};
 use super::layers::Layer;
 use super::reference::is_digest;
 use super::{ImageError, Images, Reference};
+use crate::claims::Claimed;
 use crate::progress::Progress;
 
-mod claims;
 mod layers;
 mod receive;
 mod spool;
-
-pub(super) use claims::Claims;
 
 /// Indexes within indexes.
 const DEPTH: usize = 3;
@@ -280,7 +277,7 @@ impl Pull<'_> {
         &self,
         manifest: &Manifest,
         document: &ImageConfig,
-    ) -> Result<(Vec<Layer>, claims::Claimed<'_>), ImageError> {
+    ) -> Result<(Vec<Layer>, Claimed<String>), ImageError> {
         let mut chains: Vec<String> = Vec::new();
         for diff_id in &document.rootfs.diff_ids {
             chains.push(chain_id(chains.last().map(String::as_str), diff_id));
@@ -297,7 +294,7 @@ impl Pull<'_> {
             };
             self.progress.status(short(&descriptor.digest), text);
         }
-        let wanted: BTreeSet<String> = chains
+        let wanted: Vec<String> = chains
             .iter()
             .zip(&layers)
             .filter(|(_, known)| known.is_none())
