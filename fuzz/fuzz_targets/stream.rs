@@ -5,45 +5,15 @@
 
 #![no_main]
 
-use std::fs::{self, File};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+mod scratch;
+
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use sys::dir::{self, Stat};
+use scratch::Scratch;
 use transfer::{Link, Message, Receiver};
 
-struct Scratch {
-    target: OwnedFd,
-    /// Everything around the target, as it was.
-    around: Vec<(OwnedFd, Stat)>,
-}
-
-static SCRATCH: LazyLock<Scratch> = LazyLock::new(|| {
-    let path = PathBuf::from(format!("/dev/shm/fuzz-stream-{}", std::process::id()));
-    fs::create_dir_all(path.join("target")).expect("a scratch directory");
-    fs::create_dir_all(path.join("outside")).expect("a scratch directory");
-    fs::write(path.join("outside/sentinel"), "untouched").expect("a sentinel");
-    let mut around: Vec<OwnedFd> = [&path, &path.join("outside")]
-        .map(|path| dir::open(path).expect("a scratch directory"))
-        .into();
-    around.push(
-        File::open(path.join("outside/sentinel"))
-            .expect("the sentinel")
-            .into(),
-    );
-    Scratch {
-        target: dir::open(&path.join("target")).expect("the target"),
-        around: around
-            .into_iter()
-            .map(|fd| {
-                let stat = dir::stat(fd.as_fd()).expect("what it is");
-                (fd, stat)
-            })
-            .collect(),
-    }
-});
+static SCRATCH: LazyLock<Scratch> = LazyLock::new(|| Scratch::new("stream"));
 
 fn said(message: &Message) -> Vec<u8> {
     let mut link = Link::new(std::io::empty(), Vec::new());
@@ -93,20 +63,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     heard.extend(&*END);
     heard.extend(&*LAST);
-    let target = SCRATCH.target.as_fd();
+    let target = SCRATCH.target();
     let mut link = Link::new(heard.as_slice(), std::io::sink());
     let mut receiver = Receiver::new(&mut link, target).streams();
     if let Ok(ended) = receiver.run() {
         // Nobody can guess a digest.
         receiver.verify(&ended).expect_err("it is believed");
     }
-    for (fd, before) in &SCRATCH.around {
-        let now = dir::stat(fd.as_fd()).expect("what it is");
-        assert_eq!(
-            (now.mtime, now.ctime, now.nlink),
-            (before.mtime, before.ctime, before.nlink),
-            "something outside was changed"
-        );
-    }
-    dir::remove_contents(target).expect("the target can be emptied");
+    SCRATCH.check_and_empty();
 });

@@ -5,46 +5,15 @@
 
 #![no_main]
 
-use std::fs::{self, File};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+mod scratch;
+
 use std::sync::LazyLock;
 
 use archive::{Devices, Limits, UnpackOptions, UnpackWhiteouts, unpack};
 use libfuzzer_sys::fuzz_target;
-use sys::dir::{self, Stat};
+use scratch::Scratch;
 
-/// Descriptors that stay open, so that an execution costs few system calls of its own.
-struct Scratch {
-    target: OwnedFd,
-    /// Everything around the target, as it was.
-    around: Vec<(OwnedFd, Stat)>,
-}
-
-static SCRATCH: LazyLock<Scratch> = LazyLock::new(|| {
-    let path = PathBuf::from(format!("/dev/shm/fuzz-unpack-{}", std::process::id()));
-    fs::create_dir_all(path.join("target")).expect("a scratch directory");
-    fs::create_dir_all(path.join("outside")).expect("a scratch directory");
-    fs::write(path.join("outside/sentinel"), "untouched").expect("a sentinel");
-    let mut around: Vec<OwnedFd> = [&path, &path.join("outside")]
-        .map(|path| dir::open(path).expect("a scratch directory"))
-        .into();
-    around.push(
-        File::open(path.join("outside/sentinel"))
-            .expect("the sentinel")
-            .into(),
-    );
-    Scratch {
-        target: dir::open(&path.join("target")).expect("the target"),
-        around: around
-            .into_iter()
-            .map(|fd| {
-                let stat = dir::stat(fd.as_fd()).expect("what it is");
-                (fd, stat)
-            })
-            .collect(),
-    }
-});
+static SCRATCH: LazyLock<Scratch> = LazyLock::new(|| Scratch::new("unpack"));
 
 fn repair(stream: &[u8]) -> Vec<u8> {
     let mut stream = stream.to_vec();
@@ -84,19 +53,8 @@ fuzz_target!(|bytes: &[u8]| {
     } else {
         stream
     };
-    let target = SCRATCH.target.as_fd();
+    let target = SCRATCH.target();
     // Errors are what most inputs deserve.
     drop(unpack(stream, target, &options));
-    // On this filesystem a directory has a length as soon as it has an entry.
-    if dir::stat(target).expect("what it is").size > 0 {
-        dir::remove_contents(target).expect("an empty target");
-    }
-    for (fd, before) in &SCRATCH.around {
-        let now = Stat {
-            // Anybody may look.
-            atime: before.atime,
-            ..dir::stat(fd.as_fd()).expect("what it is")
-        };
-        assert_eq!(&now, before, "something beside the target was touched");
-    }
+    SCRATCH.check_and_empty();
 });
