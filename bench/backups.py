@@ -1,11 +1,12 @@
 """Measures backups of a volume of 5 GB with 100,000 small files beside Debian's restic and borg, on the same bytes.
 
-usage: ORLOP=target/release/orlop bench/backups.py [--rounds N] [--filesystem ext4|btrfs|xfs] [--small FILES] [--large FILES]
+usage: ORLOP=target/release/orlop bench/backups.py [--rounds N] [--filesystem ext4|btrfs|xfs] [--small FILES] [--large FILES] [--cold]
 
 Data, repositories and restored copies are on one filesystem in a sparse file below /var/tmp, which is removed afterwards. Half of
 the bytes can be compressed. restic and borg read the volume's directory where it is; each program has the cache it wants. Every
-step begins with what was written before on the disk, and the programs take turns in who is first. Each measure is printed when it
-was made: wall-clock seconds, processor seconds, peak memory; the table of medians comes after each round, the last one counts.
+step begins with what was written before on the disk, and with what it is going to read in memory, or with --cold with nothing of
+it: otherwise whoever is first would read for those who follow. The programs take turns in who is first. Each measure is printed when
+it was made: wall-clock seconds, processor seconds, peak memory; the table of medians comes after each round, the last one counts.
 """
 
 import argparse
@@ -190,6 +191,14 @@ def settle(files):
     run("sync", "-f", DISK)
 
 
+def cache(directory, files):
+    """Everyone finds as much in memory: what is below `directory`, or nothing."""
+    with open("/proc/sys/vm/drop_caches", "w") as file:
+        file.write("3")
+    if not files.cold:
+        run("tar", "-C", directory, "-cf", "/dev/zero", ".")
+
+
 def table(found):
     names = list(next(iter(found.values())))
     print("\n| case | " + " | ".join(f"{name} s" for name in names) + " | "
@@ -213,6 +222,7 @@ def main():
     parser.add_argument("--filesystem", choices=["ext4", "btrfs", "xfs"], default="ext4")
     parser.add_argument("--small", type=int, default=100_000, help="files of 10 kB on average")
     parser.add_argument("--large", type=int, default=16, help="files of 256 MiB")
+    parser.add_argument("--cold", action="store_true", help="nothing is in memory when a step begins")
     parser.add_argument("--without", choices=["restic", "borg"], action="append", default=[])
     files = parser.parse_args()
     os.makedirs(DISK)
@@ -233,8 +243,9 @@ def main():
               f"{os.getloadavg()[0]:.1f}", flush=True)
         found = {}
 
-        def step(case, tool, work):
+        def step(case, tool, work, reads):
             settle(files)
+            cache(reads, files)
             measure = work()
             found.setdefault(case, {}).setdefault(tool.name, []).append(measure)
             print(f"{case:22} {tool.name:7} {measure.seconds:7.2f} s  processor {measure.processor:6.2f} s  "
@@ -245,14 +256,14 @@ def main():
             # The table begins with orlop whoever went first.
             for tool in tools if turn == 0 else order:
                 tool.init(turn)
-                step("first backup", tool, tool.save)
+                step("first backup", tool, tool.save, data)
             for tool in order:
-                step("nothing changed", tool, tool.save)
+                step("nothing changed", tool, tool.save, data)
             change(data, files, turn)
             for tool in order:
-                step("1 % changed", tool, tool.save)
+                step("1 % changed", tool, tool.save, data)
             for tool in order:
-                step("restore", tool, tool.restore)
+                step("restore", tool, tool.restore, tool.repository)
             table(found)
             for tool in tools:
                 shutil.rmtree(tool.repository)
