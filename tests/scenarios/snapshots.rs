@@ -2,9 +2,11 @@
 //! write.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use testkit::{Client, Engine, Output};
+use testkit::{Client, Engine, Output, Running, until};
 
 use super::{Scenario, Scene, host};
 
@@ -16,6 +18,7 @@ pub(crate) const OWN: &[Scenario] = &[
     ("S52_snapshots_on_ext4", |_| {
         life("ext4", &["mkfs.ext4", "-q"]);
     }),
+    ("S52b_stopped_snapshots", |_| stopped()),
     ("S53_consistency", consistency),
     ("S54_schedules_and_expiry", schedules),
 ];
@@ -32,10 +35,7 @@ impl Place {
         let mut engine = Engine::new(&format!("snapshots-{kind}"));
         let root = engine.root.clone();
         let image = root.with_extension("image");
-        fs::File::create(&image)
-            .unwrap()
-            .set_len(600 << 20)
-            .unwrap();
+        fs::File::create(&image).unwrap().set_len(3 << 30).unwrap();
         let path = image.to_str().unwrap();
         host(make[0], &[&make[1..], &[path]].concat());
         host("mount", &["-o", "loop", path, root.to_str().unwrap()]);
@@ -51,6 +51,17 @@ impl Place {
     fn run(&self, line: &str) -> Output {
         let words: Vec<&str> = line.split_whitespace().collect();
         Client::Orlop.run(self.engine.as_ref().unwrap(), &words)
+    }
+
+    fn run_and(&self, line: &str, last: &str) -> Output {
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        words.push(last);
+        Client::Orlop.run(self.engine.as_ref().unwrap(), &words)
+    }
+
+    fn start(&self, line: &str) -> Running {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        Running::start(&mut Client::Orlop.command(self.engine.as_ref().unwrap(), &words))
     }
 
     fn sh(&self, script: &str) -> Output {
@@ -160,6 +171,96 @@ fn life(kind: &str, make: &[&str]) {
     }
 }
 
+/// On a filesystem that shares nothing a copy takes a while, tells how far it is, and ends with whoever waits for it.
+fn stopped() {
+    let place = Place::new("stopped", &["mkfs.ext4", "-q"]);
+    place
+        .run_and(
+            "run -d --name app -v data:/data busybox sh -c",
+            "while :; do date >> /data/log; usleep 10000; done",
+        )
+        .ok();
+    let content = place.root.join("volumes/data/_data");
+    let content = content.canonicalize().unwrap();
+    host(
+        "fallocate",
+        &["-l", "1G", content.join("large").to_str().unwrap()],
+    );
+    let kept = content.with_file_name("snapshots");
+    let copies = || fs::read_dir(&kept).map_or(0, Iterator::count);
+    let volumes = || fs::read_dir(place.root.join("data")).unwrap().count();
+    let written = || fs::metadata(content.join("log")).unwrap().len();
+    let nothing_is_left = || {
+        until("what was copied is gone", || {
+            (copies() == 0 && volumes() == 1).then_some(())
+        });
+        let before = written();
+        until("the container writes again", || {
+            (written() > before).then_some(())
+        });
+        assert_eq!(place.run("volume snapshot ls -q").ok(), "");
+        assert_eq!(place.run("volume ls -q").ok(), "data");
+    };
+    for line in [
+        "volume snapshot create --name s --progress json data",
+        "volume clone --progress json data copy",
+    ] {
+        let running = place.start(line);
+        running.expect("\"current\":");
+        running.signal(rustix::process::Signal::INT);
+        let ended = running.finish();
+        assert_eq!(ended.code, 130, "{ended}");
+        assert_eq!(ended.stdout, "", "{ended}");
+        nothing_is_left();
+    }
+
+    // A client that asks for no progress, and hangs up.
+    let mut socket = UnixStream::connect(place.engine.as_ref().unwrap().socket()).unwrap();
+    let body = r#"{"Volumes":["data"],"Name":"s"}"#;
+    let head = "POST /orlop/v1/snapshots HTTP/1.1\r\nHost: x\r\nContent-Type: application/json";
+    write!(
+        socket,
+        "{head}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    until("the copy has begun", || (copies() == 1).then_some(()));
+    drop(socket);
+    nothing_is_left();
+
+    // What comes to its end says so, to who wants to know.
+    place.run("rm -f app").ok();
+    fs::File::options()
+        .write(true)
+        .open(content.join("large"))
+        .unwrap()
+        .set_len(64 << 20)
+        .unwrap();
+    for (line, action, name) in [
+        ("snapshot create --name s data", "Copying", "data"),
+        ("clone data@s copy", "Cloning", "copy"),
+        ("restore data@s", "Restoring", "data"),
+    ] {
+        let told = place.run(&format!("volume {line} --progress json"));
+        told.ok();
+        let lines: Vec<serde_json::Value> = told
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with('{'))
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &serde_json::Value| line["action"] == action)
+            .collect();
+        let last = lines.last().expect("how far it is");
+        assert_eq!(last["id"], name, "{told}");
+        assert_eq!(last["current"], last["total"], "{told}");
+        assert!(last["current"].as_u64().unwrap() >= 64 << 20, "{told}");
+    }
+    let quiet = place.run("volume snapshot create --quiet --name quiet data");
+    assert_eq!(quiet.ok(), "data@quiet");
+    assert_eq!(quiet.stderr, "", "{quiet}");
+    place.run("volume rm --now data copy").ok();
+}
+
 fn path_of(scene: &Scene, snapshot: &str) -> PathBuf {
     let volume = snapshot.split('@').next().unwrap();
     let listed = scene.run(&format!(
@@ -182,7 +283,7 @@ fn consistency(scene: &Scene) {
             &[script],
         )
         .ok();
-    testkit::until("the container writes", || {
+    until("the container writes", || {
         scene.data("b").join("n").exists().then_some(())
     });
     for round in 0..5 {
@@ -260,7 +361,7 @@ fn schedules(scene: &Scene) {
             .run("volume snapshot ls %data --format {{.Reason}}:{{.Labels}}")
             .ok()
     };
-    testkit::until("the first snapshot is made at once", || {
+    until("the first snapshot is made at once", || {
         (listed() == "schedule:orlop.schedule=hourly,daily").then_some(())
     });
     let shown = scene.run("volume schedule ls").ok();
@@ -280,7 +381,7 @@ fn schedules(scene: &Scene) {
     scene
         .run("volume snapshot create --name short --expire 1s %data")
         .ok();
-    testkit::until("it expires", || {
+    until("it expires", || {
         let names = scene
             .run("volume snapshot ls %data --format {{.Name}}")
             .ok();

@@ -3,8 +3,10 @@
 //! Everything goes through bounded channels: a slow reader stops its writer, never fills memory. A body that cannot be
 //! completed ends with an error, so that the client sees a broken answer instead of a short one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use http_body_util::BodyExt as _;
@@ -228,13 +230,16 @@ impl Drop for PieceWriter {
     }
 }
 
-/// Progress as Docker's JSON lines. Steps are dropped rather than slow the work down; lines are never dropped.
+/// Progress as Docker's JSON lines. Steps are dropped rather than slow the work down, but for the last one of each item; lines
+/// are never dropped.
 #[derive(Debug)]
 pub(crate) struct Lines {
     pieces: mpsc::Sender<Piece>,
     /// Set once the answer has begun: from then on errors are lines too.
     begun: std::sync::atomic::AtomicBool,
     steps: bool,
+    /// The last step of each item that was dropped.
+    dropped: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl Lines {
@@ -244,16 +249,31 @@ impl Lines {
             pieces,
             begun: false.into(),
             steps,
+            dropped: Mutex::default(),
         }
     }
 
     pub(crate) fn send<T: Serialize>(&self, line: &T) {
+        self.catch_up();
         self.begun.store(true, std::sync::atomic::Ordering::Relaxed);
         // A client that went away does not stop the work.
         drop(
             self.pieces
                 .blocking_send(Piece::Data(json_line(line).into())),
         );
+    }
+
+    /// Sends the last steps that were dropped.
+    fn catch_up(&self) {
+        let dropped = std::mem::take(&mut *self.dropped());
+        for step in dropped.into_values() {
+            // A client that went away does not stop the work.
+            drop(self.pieces.blocking_send(Piece::Data(step.into())));
+        }
+    }
+
+    fn dropped(&self) -> MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the answer: a refusal before the first line, an error line after it.
@@ -265,7 +285,10 @@ impl Lines {
                 Piece::End
             }
             Err(refusal) => Piece::Failed(refusal),
-            Ok(()) => Piece::End,
+            Ok(()) => {
+                self.catch_up();
+                Piece::End
+            }
         };
         // As above.
         drop(self.pieces.blocking_send(last));
@@ -283,12 +306,15 @@ impl engine::Progress for Lines {
             json!({ "current": done, "total": total })
         };
         let line = json!({ "status": action, "progressDetail": detail, "progress": bar(done, total), "id": id });
-        if self
-            .pieces
-            .try_send(Piece::Data(json_line(&line).into()))
-            .is_ok()
-        {
-            self.begun.store(true, std::sync::atomic::Ordering::Relaxed);
+        let line = json_line(&line);
+        let mut dropped = self.dropped();
+        match self.pieces.try_reserve() {
+            Ok(place) => {
+                place.send(Piece::Data(line.into()));
+                dropped.remove(id);
+                self.begun.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            Err(_) => drop(dropped.insert(id.to_owned(), line)),
         }
     }
 
@@ -472,8 +498,12 @@ mod tests {
         for done in 0..1000 {
             lines.step("x", "Loading layer", done, 1000);
         }
-        drop(lines);
-        assert!(!collected(pieces).0.is_empty());
+        let reading = std::thread::spawn(move || collected(pieces).0);
+        lines.finish(Ok(()));
+        let text = String::from_utf8(reading.join().expect("no panic")).expect("JSON");
+        assert!(text.lines().count() < 1000, "steps were dropped");
+        let last = text.lines().last().expect("steps");
+        assert!(last.contains("\"current\":999"), "{last}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use rayon::Scope;
 use rustix::fs::FileType;
 use rustix::time::{ClockId, Timespec};
 
-use crate::copy_tree::{self, CopyError, CopyOptions, Counts, copy_entries};
+use crate::copy_tree::{self, Copied, CopyError, CopyOptions, Counts, copy_entries};
 use crate::dir::{self, Time};
 
 /// The clock may have gone so far astray meanwhile, and times of change are behind it by no more.
@@ -222,6 +222,11 @@ impl Walk<'_> {
 
     /// Puts right what is directly in a directory; names of the directories in it that are still to be looked at.
     fn look(&self, pair: &Pair) -> Result<Vec<OsString>, CopyError> {
+        if let Some(watch) = self.options.watch
+            && watch(Copied::default()).is_break()
+        {
+            return Err(CopyError::Stopped);
+        }
         let read = |source| CopyError::Read {
             path: pair.path.clone(),
             source,

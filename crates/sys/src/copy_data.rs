@@ -12,6 +12,8 @@ use crate::dir::Stat;
 
 /// Up to here reading and writing is faster than asking the kernel to copy.
 const SMALL: usize = 128 * 1024;
+/// Bytes that are copied in one go. A call of the kernel that copies cannot be stopped; one for so many costs nothing.
+pub(crate) const PIECE: u64 = 8 << 20;
 /// Below that, sharing costs more than the bytes: it changes two files and the filesystem's reference counts.
 const WORTH_SHARING: u64 = 64 * 1024;
 
@@ -45,12 +47,14 @@ impl Reflink {
     }
 }
 
-/// Copies the `stat.size` bytes of `src` to `dst`, or fewer when `src` has become shorter.
+/// Copies the `stat.size` bytes of `src` to `dst`, or fewer when `src` has become shorter. `goes_on` is told of each piece that
+/// was copied; once it says no the rest is left out. Of data that is shared it hears nothing.
 pub(crate) fn copy(
     src: BorrowedFd<'_>,
     dst: BorrowedFd<'_>,
     stat: &Stat,
     reflink: &Reflink,
+    goes_on: &dyn Fn(u64) -> bool,
 ) -> io::Result<()> {
     if stat.size == 0 {
         return Ok(());
@@ -68,7 +72,7 @@ pub(crate) fn copy(
     }
     reflink.copied.store(true, Ordering::Relaxed);
     if stat.blocks.saturating_mul(512) >= stat.size {
-        return range(src, dst, 0, stat.size);
+        return range(src, dst, 0, stat.size, goes_on).map(drop);
     }
     let mut at = 0;
     while at < stat.size {
@@ -76,11 +80,15 @@ pub(crate) fn copy(
             Ok(start) if start < stat.size => start,
             Ok(_) | Err(Errno::NXIO) => break,
             // No holes can be found on this filesystem.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => return range(src, dst, at, stat.size),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => {
+                return range(src, dst, at, stat.size, goes_on).map(drop);
+            }
             Err(error) => return Err(error.into()),
         };
         let end = rustix::fs::seek(src, SeekFrom::Hole(start))?.min(stat.size);
-        range(src, dst, start, end)?;
+        if !range(src, dst, start, end, goes_on)? {
+            return Ok(());
+        }
         // The file may have been cut since.
         at = end.max(start + 1);
     }
@@ -88,18 +96,30 @@ pub(crate) fn copy(
     Ok(())
 }
 
-fn range(src: BorrowedFd<'_>, dst: BorrowedFd<'_>, start: u64, end: u64) -> io::Result<()> {
+/// Whether it goes on.
+fn range(
+    src: BorrowedFd<'_>,
+    dst: BorrowedFd<'_>,
+    start: u64,
+    end: u64,
+    goes_on: &dyn Fn(u64) -> bool,
+) -> io::Result<bool> {
     if end - start <= SMALL as u64 {
-        return through_memory(src, dst, start, end);
+        return through_memory(src, dst, start, end, goes_on);
     }
     let mut from = start;
     let mut to = start;
     while from < end {
-        let length = usize::try_from(end - from).unwrap_or(usize::MAX);
+        let length = usize::try_from((end - from).min(PIECE)).unwrap_or(usize::MAX);
         match rustix::fs::copy_file_range(src, Some(&mut from), dst, Some(&mut to), length) {
             // The end of the file, or a filesystem that cannot and does not say so.
-            Ok(0) => return through_memory(src, dst, from, end),
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(0) => return through_memory(src, dst, from, end, goes_on),
+            Ok(copied) => {
+                if !goes_on(copied as u64) {
+                    return Ok(false);
+                }
+            }
+            Err(Errno::INTR) => {}
             Err(
                 Errno::XDEV
                 | Errno::INVAL
@@ -108,11 +128,11 @@ fn range(src: BorrowedFd<'_>, dst: BorrowedFd<'_>, start: u64, end: u64) -> io::
                 | Errno::PERM
                 | Errno::TXTBSY
                 | Errno::OVERFLOW,
-            ) => return through_memory(src, dst, from, end),
+            ) => return through_memory(src, dst, from, end, goes_on),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn through_memory(
@@ -120,7 +140,8 @@ fn through_memory(
     dst: BorrowedFd<'_>,
     start: u64,
     end: u64,
-) -> io::Result<()> {
+    goes_on: &dyn Fn(u64) -> bool,
+) -> io::Result<bool> {
     BUFFER.with_borrow_mut(|buffer| {
         let mut at = start;
         while at < end {
@@ -141,7 +162,10 @@ fn through_memory(
                 }
             }
             at += read as u64;
+            if !goes_on(read as u64) {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     })
 }

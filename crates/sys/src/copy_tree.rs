@@ -6,11 +6,13 @@
 //!
 //! Steps for each directory, several directories at a time: 1. files are copied and directories made, empty and closed
 //! to others; 2. the directory gets its own attributes, times last; 3. the directories in it follow. An entry that
-//! vanishes from the source meanwhile is left out. After an error the target holds a part of the copy.
+//! vanishes from the source meanwhile is left out. After an error, and when it was stopped, the target holds a part of the
+//! copy.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -18,7 +20,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, StatxFlags};
 use rustix::io::Errno;
 
 use crate::catch_up::Seen;
@@ -28,6 +30,8 @@ use crate::descent::{Descent, Mounts};
 use crate::dir::{self, Stat};
 use crate::xattr::{self, Subject};
 
+mod entry;
+
 /// Entries that one task copies.
 const BATCH: usize = 128;
 /// Batches that may wait; beyond that the thread that reads the directory copies, too.
@@ -35,6 +39,8 @@ const MOST_WAITING: usize = 32;
 /// Directories this deep are copied by one thread that keeps few of them open.
 const DEEP: usize = 64;
 const MOST_THREADS: usize = 4;
+/// Bytes after which a watcher is told of them at the latest.
+const STRIDE: u64 = copy_data::PIECE;
 
 /// How to copy.
 #[derive(Clone, Copy, Default)]
@@ -47,8 +53,21 @@ pub struct CopyOptions<'a> {
     pub share_always: bool,
     /// Gets the directories that are copied, for [`crate::catch_up`].
     pub seen: Option<&'a Seen>,
-    /// Called now and then, from several threads.
-    pub progress: Option<&'a (dyn Fn(Counts) + Sync)>,
+    /// Told how far the copy is, and asked whether it goes on.
+    pub watch: Option<&'a Watch<'a>>,
+}
+
+/// Called from several threads, every few MiB and every hundred files, with what was copied since the last call; a break
+/// ends the copy with [`CopyError::Stopped`].
+pub type Watch<'a> = dyn Fn(Copied) -> ControlFlow<()> + Sync + 'a;
+
+/// A part of a copy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Names.
+    pub entries: u64,
+    /// What the files take where they were read, as [`dir::tree_size_at`] counts it.
+    pub bytes: u64,
 }
 
 impl std::fmt::Debug for CopyOptions<'_> {
@@ -84,17 +103,21 @@ pub enum CopyError {
         shown(path)
     )]
     Attributes { path: PathBuf, source: io::Error },
+    /// Whoever watched it wanted no more of it.
+    #[error("the copy was stopped")]
+    Stopped,
 }
 
 impl CopyError {
-    /// The cause, to tell a full disk from other reasons.
+    /// The cause, to tell a full disk from other reasons; `None` when it was stopped.
     #[must_use]
-    pub fn cause(&self) -> &io::Error {
+    pub fn cause(&self) -> Option<&io::Error> {
         match self {
             Self::Read { source, .. }
             | Self::Write { source, .. }
             | Self::Data { source, .. }
-            | Self::Attributes { source, .. } => source,
+            | Self::Attributes { source, .. } => Some(source),
+            Self::Stopped => None,
         }
     }
 }
@@ -185,6 +208,7 @@ struct Job<'a> {
     waiting: AtomicUsize,
     entries: AtomicU64,
     bytes: AtomicU64,
+    untold: Untold,
     stopped: AtomicBool,
     failed: Mutex<Option<CopyError>>,
 }
@@ -192,6 +216,13 @@ struct Job<'a> {
 struct Linked {
     path: PathBuf,
     left: u64,
+}
+
+/// What the watcher does not know of yet.
+#[derive(Default)]
+struct Untold {
+    entries: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// A directory that several tasks copy.
@@ -277,6 +308,7 @@ impl<'a> Job<'a> {
             waiting: AtomicUsize::new(0),
             entries: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            untold: Untold::default(),
             stopped: AtomicBool::new(false),
             failed: Mutex::new(None),
         })
@@ -304,7 +336,11 @@ impl<'a> Job<'a> {
     }
 
     fn end(self) -> Result<Counts, CopyError> {
-        let counts = self.counts();
+        self.report();
+        let counts = Counts {
+            entries: self.entries.into_inner(),
+            bytes: self.bytes.into_inner(),
+        };
         if let Some(seen) = self.options.seen.filter(|_| !self.reflink.shared_all()) {
             seen.spoil();
         }
@@ -333,17 +369,31 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn counts(&self) -> Counts {
-        Counts {
-            entries: self.entries.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
+    /// Tells the watcher what it does not know, and asks it.
+    fn report(&self) {
+        let Some(watch) = self.options.watch else {
+            return;
+        };
+        let more = Copied {
+            entries: self.untold.entries.swap(0, Ordering::Relaxed),
+            bytes: self.untold.bytes.swap(0, Ordering::Relaxed),
+        };
+        if watch(more).is_break() {
+            self.fail(CopyError::Stopped);
         }
     }
 
-    fn report(&self) {
-        if let Some(progress) = self.options.progress {
-            progress(self.counts());
+    /// Bytes of a file were copied; whether to go on.
+    fn advance(&self, bytes: u64) -> bool {
+        if self.untold.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= STRIDE {
+            self.report();
         }
+        !self.is_stopped()
+    }
+
+    fn count_entry(&self) {
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        self.untold.entries.fetch_add(1, Ordering::Relaxed);
     }
 
     fn fail(&self, error: CopyError) {
@@ -430,7 +480,7 @@ impl<'a> Job<'a> {
     fn make_directory(&self, place: Place<'_>, name: &OsStr) -> Result<(), CopyError> {
         rustix::fs::mkdirat(place.dst, name, Mode::from_raw_mode(0o700))
             .map_err(|error| place.write_error(name, error))?;
-        self.entries.fetch_add(1, Ordering::Relaxed);
+        self.count_entry();
         Ok(())
     }
 
@@ -617,6 +667,9 @@ impl<'a> Job<'a> {
             let mut directories = Vec::new();
             if !self.is_foreign(here.src).map_err(read)? {
                 for entry in dir::read_dir(here.src).map_err(read)? {
+                    if self.is_stopped() {
+                        return Ok(());
+                    }
                     if entry.kind == FileType::Directory {
                         self.make_directory(here, &entry.name)?;
                         directories.push(entry.name);
@@ -631,101 +684,6 @@ impl<'a> Job<'a> {
         }
         Ok(())
     }
-
-    /// Copies anything but a directory.
-    fn entry(&self, place: Place<'_>, name: &OsStr) -> Result<(), CopyError> {
-        let stat = match dir::stat_at(place.src, name) {
-            Ok(stat) => stat,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(place.read_error(name, error)),
-        };
-        if stat.kind() == FileType::RegularFile {
-            let Some((src, stat)) = open_file(place, name)? else {
-                return Ok(());
-            };
-            if let Made::New(dst) = self.first_name(place, name, &stat, || create(place, name))? {
-                copy_data::copy(src.as_fd(), dst.as_fd(), &stat, &self.reflink).map_err(
-                    |source| CopyError::Data {
-                        path: place.path.join(name),
-                        source,
-                    },
-                )?;
-                self.bytes.fetch_add(stat.size, Ordering::Relaxed);
-                copy_attributes::to_open(src.as_fd(), dst.as_fd(), &stat, self.acl).map_err(
-                    |source| CopyError::Attributes {
-                        path: place.path.join(name),
-                        source,
-                    },
-                )?;
-            }
-        } else if let Made::New(()) =
-            self.first_name(place, name, &stat, || special(place, name, &stat))?
-        {
-            copy_attributes::to_entry(place.src, place.dst, name, &stat, self.acl).map_err(
-                |source| CopyError::Attributes {
-                    path: place.path.join(name),
-                    source,
-                },
-            )?;
-        }
-        self.entries.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Makes an entry with `make`, unless another name of its inode was copied already: then it becomes a link to that.
-    fn first_name<T>(
-        &self,
-        place: Place<'_>,
-        name: &OsStr,
-        stat: &Stat,
-        make: impl FnOnce() -> Result<T, CopyError>,
-    ) -> Result<Made<T>, CopyError> {
-        if stat.nlink < 2 {
-            return make().map(Made::New);
-        }
-        // Held while the entry is made, so that nobody links to a name that is not there yet.
-        let mut links = lock(&self.links);
-        let inode = (stat.dev, stat.ino);
-        if let Some(linked) = links.get_mut(&inode) {
-            let parent = linked.path.parent().unwrap_or(Path::new(""));
-            let base = linked.path.file_name().expect("paths of files have names");
-            let linked_now = dir::open_deep(self.root.as_fd(), parent).and_then(|parent| {
-                Ok(rustix::fs::linkat(
-                    parent,
-                    base,
-                    place.dst,
-                    name,
-                    AtFlags::empty(),
-                )?)
-            });
-            match linked_now {
-                Ok(()) => {
-                    linked.left -= 1;
-                    if linked.left == 0 {
-                        links.remove(&inode);
-                    }
-                    return Ok(Made::Link);
-                }
-                // As many names as the target's filesystem can give: the next ones link to a second copy.
-                Err(error) if error.kind() == io::ErrorKind::TooManyLinks => {}
-                Err(error) => return Err(place.write_error(name, error)),
-            }
-        }
-        let made = make()?;
-        links.insert(
-            inode,
-            Linked {
-                path: place.path.join(name),
-                left: stat.nlink - 1,
-            },
-        );
-        Ok(Made::New(made))
-    }
-}
-
-enum Made<T> {
-    New(T),
-    Link,
 }
 
 struct Opened {
@@ -734,53 +692,6 @@ struct Opened {
     stat: Stat,
     /// On another mount, and thus copied without contents.
     foreign: bool,
-}
-
-/// Opens a file of the source; `None` when it has vanished.
-fn open_file(place: Place<'_>, name: &OsStr) -> Result<Option<(OwnedFd, Stat)>, CopyError> {
-    // NONBLOCK: it may have become a fifo since it was looked at.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let open = |flags| rustix::fs::openat(place.src, name, flags, Mode::empty());
-    let opened = match open(flags | OFlags::NOATIME) {
-        // Only the owner may leave the access time alone.
-        Err(Errno::PERM) => open(flags),
-        other => other,
-    };
-    match opened {
-        Ok(file) => {
-            let stat = dir::stat(file.as_fd()).map_err(|error| place.read_error(name, error))?;
-            if stat.kind() != FileType::RegularFile {
-                return Err(place.read_error(name, Errno::STALE));
-            }
-            Ok(Some((file, stat)))
-        }
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(place.read_error(name, error)),
-    }
-}
-
-fn create(place: Place<'_>, name: &OsStr) -> Result<OwnedFd, CopyError> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(place.dst, name, flags, Mode::from_raw_mode(0o600))
-        .map_err(|error| place.write_error(name, error))
-}
-
-/// Makes a symbolic link, device, fifo or socket.
-fn special(place: Place<'_>, name: &OsStr, stat: &Stat) -> Result<(), CopyError> {
-    let made = if stat.kind() == FileType::Symlink {
-        let target =
-            dir::read_link_at(place.src, name).map_err(|error| place.read_error(name, error))?;
-        rustix::fs::symlinkat(&target, place.dst, name)
-    } else {
-        rustix::fs::mknodat(
-            place.dst,
-            name,
-            stat.kind(),
-            Mode::from_raw_mode(0o600),
-            stat.rdev,
-        )
-    };
-    made.map_err(|error| place.write_error(name, error))
 }
 
 fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {

@@ -10,17 +10,19 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, CWD, FileType, IFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::process::{Gid, Uid};
 use sys::catch_up::Began;
-use sys::copy_tree::{CopyError, CopyOptions, Counts, copy_tree};
+use sys::copy_tree::{Copied, CopyError, CopyOptions, Counts, copy_tree};
 use sys::dir;
 use sys::untouched::is_untouched;
 use sys::xattr::{self, Subject};
@@ -278,13 +280,25 @@ fn a_copy_keeps_everything() {
     plant(&scratch.path("src"));
     fs::set_permissions(scratch.path("src"), fs::Permissions::from_mode(0o2750)).unwrap();
     set_time(&scratch.path("src"), 1_234_567_890, 5);
-    let progress = |_| {};
+    // What a file takes is settled when it is on the disk.
+    rustix::fs::syncfs(&src).unwrap();
+    let told = Mutex::new(Copied::default());
+    let watch = |more: Copied| {
+        let mut told = told.lock().unwrap();
+        told.entries += more.entries;
+        told.bytes += more.bytes;
+        ControlFlow::Continue(())
+    };
     let options = CopyOptions {
         root_attributes: true,
-        progress: Some(&progress),
+        watch: Some(&watch),
         ..Default::default()
     };
     let counts = copy_tree(src.as_fd(), dst.as_fd(), &options).unwrap();
+    let told = *told.lock().unwrap();
+    assert_eq!(told.entries, counts.entries);
+    let takes = dir::tree_size_at(src.as_fd()).unwrap().bytes;
+    assert_eq!(told.bytes, takes, "the watcher hears of every byte once");
     let expected = describe(&scratch.path("src"));
     assert_eq!(expected, describe(&scratch.path("dst")));
     assert_eq!(counts.entries, expected.len() as u64);
@@ -382,6 +396,37 @@ fn wide_and_deep_trees_are_copied_and_removed() {
 }
 
 #[test]
+fn a_copy_that_is_stopped_ends_in_the_middle_of_a_file() {
+    const SIZE: u64 = 256 << 20;
+    let scratch = Scratch::new();
+    let (src, dst) = (scratch.dir("src"), scratch.dir("dst"));
+    let block = vec![7; 1 << 20];
+    let large = fs::File::create(scratch.path("src/large")).unwrap();
+    for at in (0..SIZE).step_by(block.len()) {
+        large.write_all_at(&block, at).unwrap();
+    }
+    let calls = AtomicU32::new(0);
+    let watch = |_| match calls.fetch_add(1, Ordering::Relaxed) {
+        0 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    let options = CopyOptions {
+        watch: Some(&watch),
+        ..Default::default()
+    };
+    let error = copy_tree(src.as_fd(), dst.as_fd(), &options).unwrap_err();
+    assert!(matches!(error, CopyError::Stopped), "{error}");
+    assert!(error.cause().is_none());
+    let copied = fs::metadata(scratch.path("dst/large")).unwrap().len();
+    // Where data is shared the file comes as a whole.
+    let shared = sys::reflink::is_possible(dst.as_fd()).unwrap();
+    assert!(
+        shared || copied < SIZE,
+        "{copied} bytes were copied after the word to stop"
+    );
+}
+
+#[test]
 fn a_copy_into_a_full_directory_names_the_path() {
     let scratch = Scratch::new();
     let (src, dst) = (scratch.dir("src"), scratch.dir("dst"));
@@ -391,7 +436,7 @@ fn a_copy_into_a_full_directory_names_the_path() {
     let error = copy_tree(src.as_fd(), dst.as_fd(), &CopyOptions::default()).unwrap_err();
     assert_eq!(error.to_string(), "cannot write d");
     assert!(matches!(&error, CopyError::Write { .. }));
-    assert_eq!(error.cause().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(error.cause().unwrap().kind(), ErrorKind::AlreadyExists);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use store::{Paths, Store};
 use volumes::snapshot::Unheld;
-use volumes::{CloneVolume, CreateSnapshots, CreateVolume, RestoreFrom, Volumes};
+use volumes::{CloneVolume, CreateSnapshots, CreateVolume, RestoreFrom, Unobserved, Volumes};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             name: Some(format!("s{number}")),
             ..CreateSnapshots::default()
         };
-        volumes.create_snapshots(&request, &Unheld)?;
+        volumes.create_snapshots(&request, &Unheld, &Unobserved)?;
         let snapshot = start.elapsed();
         let start = Instant::now();
         let request = CloneVolume {
@@ -39,10 +39,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             name: format!("clone{number}"),
             ..CloneVolume::default()
         };
-        volumes.clone_volume(&request, &Unheld)?;
+        volumes.clone_volume(&request, &Unheld, &Unobserved)?;
         let clone = start.elapsed();
         let start = Instant::now();
-        volumes.restore("data", &RestoreFrom::Snapshot("s0".to_owned()), false)?;
+        volumes.restore(
+            "data",
+            &RestoreFrom::Snapshot("s0".to_owned()),
+            false,
+            &Unobserved,
+        )?;
         println!(
             "snapshot {snapshot:.0?}  clone {clone:.0?}  restore {:.0?}",
             start.elapsed()

@@ -19,9 +19,15 @@ use store::journal::Operation;
 use store::{OpId, WriteTx};
 
 use crate::driver::{Access, Driver, DriverError, Limits};
+use crate::observer::Observed;
 use crate::resize::Resize;
 use crate::snapshot::diff::{Same, compare_trees};
-use crate::{VolumeError, Volumes, open_directory};
+use crate::{Observer, VolumeError, Volumes, open_directory};
+
+pub(crate) struct Context<'a> {
+    pub(crate) volumes: &'a Volumes,
+    pub(crate) observer: &'a dyn Observer,
+}
 
 /// The journaled operation: a resize by another tree.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,14 +48,20 @@ impl Convert {
         }
     }
 
-    fn stage(&self, volumes: &Volumes, driver: &dyn Driver) -> Result<(), VolumeError> {
+    fn stage(&self, context: &Context<'_>, driver: &dyn Driver) -> Result<(), VolumeError> {
+        let Context { volumes, observer } = context;
+        let observed = Observed::new(&self.0.name, *observer);
+        let watch = |more| observed.advance(more);
         let content = volumes.paths.volume_content(&self.0.id);
         let next = volumes.paths.volume_next(&self.0.id);
         let limits = self.0.limits();
         driver
             .expose(&content)
-            .and_then(|()| driver.replicate_within(&content, &next, limits))
-            .and_then(|replica| driver.settle(&next, Access::Writable, replica))
+            .and_then(|()| driver.replicate_within(&content, &next, limits, &watch))
+            .and_then(|replica| {
+                observed.settles(replica);
+                driver.settle(&next, Access::Writable, replica)
+            })
             .and_then(|()| driver.limit(&next, limits))
             .map_err(|error| self.refused(with_size(error, &content, limits)))?;
         let opened = |path: &Path| open_directory(path).map_err(VolumeError::io("open", path));
@@ -57,6 +69,7 @@ impl Convert {
         let changes = compare_trees(old.as_fd(), new.as_fd(), Same::ByBytes)
             .map_err(|(path, source)| VolumeError::io("compare", path)(source))?;
         match changes.into_iter().next() {
+            None if observer.is_stopped() => Err(VolumeError::Cancelled(self.0.name.clone())),
             None => Ok(()),
             Some(change) => Err(self.refused(DriverError::Differs { path: change.path })),
         }
@@ -85,7 +98,9 @@ impl Convert {
 fn with_size(error: DriverError, content: &Path, limits: Limits) -> DriverError {
     match (&error, limits.bytes) {
         (DriverError::Replicate { source, .. }, Some(wanted))
-            if source.cause().kind() == ErrorKind::StorageFull =>
+            if source
+                .cause()
+                .is_some_and(|cause| cause.kind() == ErrorKind::StorageFull) =>
         {
             match sys::dir::tree_size(content) {
                 Ok(size) => DriverError::TooFull {
@@ -112,7 +127,7 @@ impl Operation for Convert {
     ];
     const COMMIT: Option<Step> = Some(Step::Stage);
     type Step = Step;
-    type Context<'a> = Volumes;
+    type Context<'a> = Context<'a>;
     type Error = VolumeError;
 
     fn object(&self) -> &str {
@@ -123,10 +138,11 @@ impl Operation for Convert {
         Ok(())
     }
 
-    fn run(&self, step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), VolumeError> {
+    fn run(&self, step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
+        let volumes = context.volumes;
         let driver = self.0.driver_in(volumes)?;
         match step {
-            Step::Stage => self.stage(volumes, driver),
+            Step::Stage => self.stage(context, driver),
             Step::Flip => self.flip(volumes, driver),
             Step::Discard => driver
                 .discard(&volumes.paths.volume_old(&self.0.id))
@@ -141,7 +157,8 @@ impl Operation for Convert {
         }
     }
 
-    fn undo(&self, _step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), VolumeError> {
+    fn undo(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
+        let volumes = context.volumes;
         self.0
             .driver_in(volumes)?
             .discard(&volumes.paths.volume_next(&self.0.id))

@@ -14,6 +14,8 @@ use crate::driver::DriverError;
 pub enum VolumeError {
     #[error("get {0}: no such volume")]
     NotFound(String),
+    #[error("volume {0}: it was cancelled")]
+    Cancelled(String),
     #[error("create {name}: {reason}")]
     Name { name: String, reason: NameError },
     #[error(
@@ -200,6 +202,7 @@ impl VolumeError {
     /// What the error means to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Cancelled(_) => ErrorKind::Cancelled,
             Self::NotFound(_) | Self::NotInTrash(_) | Self::NotOrphan(_) | Self::NotArriving(_) => {
                 ErrorKind::NotFound
             }

@@ -17,14 +17,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, FileType, OFlags};
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::{OpId, VolumeId, VolumeRow, VolumeState, WriteTx};
-use sys::copy_tree::{CopyOptions, Counts, copy_tree};
+use sys::copy_tree::{Copied, CopyOptions, copy_tree};
 
 use crate::merge::{self, Existing};
 use crate::{VolumeError, Volumes, open_directory};
@@ -182,12 +184,16 @@ impl Fill {
         root: BorrowedFd<'_>,
         made: &(dyn Fn(u64) + Sync),
     ) -> Result<(), VolumeError> {
+        let entries = AtomicU64::new(0);
+        let counted = |more: Copied| {
+            made(entries.fetch_add(more.entries, Ordering::Relaxed) + more.entries);
+            ControlFlow::Continue(())
+        };
         match source {
             Source::Tree(source) => {
-                let progress = |counts: Counts| made(counts.entries);
                 let options = CopyOptions {
                     root_attributes: true,
-                    progress: Some(&progress),
+                    watch: Some(&counted),
                     ..CopyOptions::default()
                 };
                 copy_tree(source, root, &options).map_err(|source| VolumeError::Populate {
@@ -196,9 +202,8 @@ impl Fill {
                 })?;
             }
             Source::Chosen(source, chosen) => {
-                let progress = |counts: Counts| made(counts.entries);
                 let options = CopyOptions {
-                    progress: Some(&progress),
+                    watch: Some(&counted),
                     ..CopyOptions::default()
                 };
                 copy_tree(source, root, &options).map_err(|source| VolumeError::Populate {

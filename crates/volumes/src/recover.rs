@@ -21,7 +21,7 @@ use store::{OpId, VolumeId, VolumeState};
 use crate::adopt::Adopt;
 use crate::arrive::begin::Begin;
 use crate::arrive::publish::Publish;
-use crate::convert::Convert;
+use crate::convert::{self, Convert};
 use crate::create::Create;
 use crate::elsewhere::withdraw::Withdraw;
 use crate::fill::{self, Fill};
@@ -33,7 +33,7 @@ use crate::rename::Rename;
 use crate::resize::Resize;
 use crate::trash::Trash;
 use crate::undelete::Undelete;
-use crate::{VolumeError, Volumes, description, link, place, pool};
+use crate::{Unobserved, VolumeError, Volumes, description, link, place, pool};
 
 /// So few descriptions are not worth a thread of their own.
 const LOOKED_AT_TOGETHER: usize = 500;
@@ -140,9 +140,13 @@ impl Volumes {
             journal::recover::<Resize>(&self.store, self)?,
             &mut sentences,
         );
+        let converting = convert::Context {
+            volumes: self,
+            observer: &Unobserved,
+        };
         tell(
             "resizing of volume",
-            journal::recover::<Convert>(&self.store, self)?,
+            journal::recover::<Convert>(&self.store, &converting)?,
             &mut sentences,
         );
         self.recover_mounts(&mut sentences)?;

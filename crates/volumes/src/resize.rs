@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::{OpId, StorageRow, VolumeId, VolumeRow, WriteTx};
 
-use crate::convert::Convert;
+use crate::convert::{self, Convert};
 use crate::driver::{Abilities, Driver, DriverError, Held, Limits};
-use crate::{VolumeAction, VolumeError, Volumes, held};
+use crate::{Observer, VolumeAction, VolumeError, Volumes, held};
 
 /// Percent of a soft limit below which it counts as not crossed.
 pub const CALM: u64 = 95;
@@ -62,11 +62,16 @@ impl VolumeStorage {
 }
 
 impl Volumes {
-    /// Changes what a volume may hold.
+    /// Changes what a volume may hold. `observer` is told of the copy, if that takes one.
     ///
     /// # Errors
     /// [`VolumeError::Resize`] with the driver's reason; [`VolumeError::NotFound`], [`VolumeError::Unavailable`].
-    pub fn resize(&self, name: &str, change: ResizeVolume) -> Result<VolumeStorage, VolumeError> {
+    pub fn resize(
+        &self,
+        name: &str,
+        change: ResizeVolume,
+        observer: &dyn Observer,
+    ) -> Result<VolumeStorage, VolumeError> {
         let lock = self.name_lock(name);
         let _held = held(&lock);
         let row = self.row(name)?;
@@ -117,7 +122,11 @@ impl Volumes {
                 let why = "it is mounted in a container, and has to be copied".to_owned();
                 return Err(refused(DriverError::Live { why }));
             }
-            journal::execute(&self.store, &Convert(resize), self)?;
+            let context = convert::Context {
+                volumes: self,
+                observer,
+            };
+            journal::execute(&self.store, &Convert(resize), &context)?;
         } else {
             journal::execute(&self.store, &resize, self)?;
         }

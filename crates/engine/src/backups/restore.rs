@@ -199,9 +199,10 @@ impl Backups {
             error => error.into(),
         })?;
         sys::fault::step("backup-restore:received");
+        let from = RestoreFrom::Received(received.clone());
         let turned = self
             .snapshots
-            .restore(name, &RestoreFrom::Received(received.clone()), force);
+            .restore(name, &from, force, progress, &|| cancel.is_cancelled());
         let turned = match turned {
             Ok(turned) => turned,
             Err(error) => {

@@ -275,12 +275,14 @@ impl Backups {
         let held = self.hold_in_place(run, &ways.in_place)?;
         let mut leased = Vec::new();
         if !ways.snapshots.is_empty() {
-            let made = self.snapshots.create(SnapshotRequest {
+            let wanted = SnapshotRequest {
                 volumes: ways.snapshots.clone(),
                 reason: REASON.to_owned(),
                 around: run.request.around.clone(),
                 ..SnapshotRequest::default()
-            })?;
+            };
+            let stopped = || run.cancel.is_cancelled();
+            let made = self.snapshots.create(wanted, run.progress, &stopped)?;
             taken.clone_from(&made.snapshots);
             sys::fault::step("volume-backup:snapshot");
             done.frozen = made.frozen;

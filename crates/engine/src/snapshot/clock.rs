@@ -14,6 +14,7 @@ use volumes::snapshot::schedule::{CLASSES, REASON, is_expired};
 
 use super::{Around, SnapshotRequest, Snapshots, TurnBackError};
 use crate::clock::{IDLE, LOOK};
+use crate::progress::Silent;
 
 /// After a failure of one volume.
 const AGAIN: SignedDuration = SignedDuration::from_mins(5);
@@ -111,10 +112,11 @@ impl Snapshots {
             around,
             ..SnapshotRequest::default()
         };
-        match self.create(request(around(policy))) {
+        let create = |around| self.create(request(around), &Silent, &|| false);
+        match create(around(policy)) {
             // Nobody runs who could be asked: nobody writes.
             Err(TurnBackError::NobodyToAsk(_)) => {
-                self.create(request(Around::default()))?;
+                create(Around::default())?;
             }
             other => {
                 other?;

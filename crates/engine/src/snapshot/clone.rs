@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use volumes::{CloneVolume, Volume};
 
+use super::course::{Course, Stopped};
 use super::create::{Around, Plan};
 use super::hooks::Hook;
 use super::quiet::Rung;
 use super::{Snapshots, TurnBackError};
+use crate::progress::Progress;
 
 /// A volume that was made.
 #[derive(Debug, Clone)]
@@ -19,7 +21,7 @@ pub struct Cloned {
 }
 
 impl Snapshots {
-    /// Makes the volume. `around` matters for the present only: a snapshot does not move.
+    /// Makes the volume, unless it is `stopped`. `around` matters for the present only: a snapshot does not move.
     ///
     /// # Errors
     /// [`TurnBackError`].
@@ -27,6 +29,8 @@ impl Snapshots {
         &self,
         request: &CloneVolume,
         around: &Around,
+        progress: &dyn Progress,
+        stopped: &Stopped<'_>,
     ) -> Result<Cloned, TurnBackError> {
         let sources = [request.source.clone()];
         let plan = if request.snapshot.is_some() {
@@ -38,10 +42,17 @@ impl Snapshots {
         } else {
             self.plan(&sources, around)?
         };
-        let warnings = self.cost(&request.source, request.snapshot.as_deref())?;
+        let costs = self.costs(&sources, request.snapshot.as_deref())?;
+        let warnings = costs.warnings();
+        let course = Course {
+            action: "Cloning",
+            costs: &costs.named(&request.name),
+            progress,
+            stopped,
+        };
         let (volume, frozen) =
             self.on_rung(&sources, plan.rung, &plan.hook, &plan.writers, |quiet| {
-                self.volumes.clone_volume(request, quiet)
+                self.volumes.clone_volume(request, quiet, &course)
             })?;
         let snapshot = request.snapshot.as_deref().unwrap_or_default();
         self.tell(
@@ -52,7 +63,7 @@ impl Snapshots {
         Ok(Cloned {
             volume,
             frozen,
-            warnings: warnings.into_iter().collect(),
+            warnings,
         })
     }
 }

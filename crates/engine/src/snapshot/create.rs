@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use volumes::driver::Sharing;
-use volumes::{CreateSnapshots, Snapshot, SnapshotError};
+use volumes::{CreateSnapshots, Snapshot};
 
+use super::course::{Course, Stopped};
 use super::hooks::{Hook, recipe};
 use super::quiet::Rung;
 use super::{Snapshots, TurnBackError};
 use crate::containers::Status;
 use crate::containers::hold::User;
+use crate::progress::Progress;
 
 /// What is done before and after the content is copied, as users say it; empty fields were not said.
 #[derive(Debug, Clone, Default)]
@@ -58,13 +59,24 @@ pub(crate) struct Plan {
 }
 
 impl Snapshots {
-    /// Makes the snapshots, all or none.
+    /// Makes the snapshots, all or none; none when it is `stopped`.
     ///
     /// # Errors
     /// [`TurnBackError`].
-    pub fn create(&self, request: SnapshotRequest) -> Result<Made, TurnBackError> {
+    pub fn create(
+        &self,
+        request: SnapshotRequest,
+        progress: &dyn Progress,
+        stopped: &Stopped<'_>,
+    ) -> Result<Made, TurnBackError> {
         let plan = self.plan(&request.volumes, &request.around)?;
-        let warnings = self.warnings(&request.volumes)?;
+        let costs = self.costs(&request.volumes, None)?;
+        let course = Course {
+            action: "Copying",
+            costs: &costs,
+            progress,
+            stopped,
+        };
         let wanted = CreateSnapshots {
             volumes: request.volumes,
             name: request.name,
@@ -79,7 +91,7 @@ impl Snapshots {
             plan.rung,
             &plan.hook,
             &plan.writers,
-            |quiet| self.volumes.create_snapshots(&wanted, quiet),
+            |quiet| self.volumes.create_snapshots(&wanted, quiet, &course),
         )?;
         for snapshot in &snapshots {
             self.tell(
@@ -94,7 +106,7 @@ impl Snapshots {
         Ok(Made {
             snapshots,
             frozen,
-            warnings,
+            warnings: costs.warnings(),
         })
     }
 
@@ -108,30 +120,7 @@ impl Snapshots {
         around: &Around,
     ) -> Result<Vec<String>, TurnBackError> {
         self.plan(volumes, around)?;
-        self.warnings(volumes)
-    }
-
-    /// What a snapshot of these volumes is going to cost, when that is worth saying.
-    fn warnings(&self, volumes: &[String]) -> Result<Vec<String>, TurnBackError> {
-        let mut warnings = Vec::new();
-        for volume in volumes {
-            warnings.extend(self.cost(volume, None)?);
-        }
-        Ok(warnings)
-    }
-
-    pub(super) fn cost(
-        &self,
-        volume: &str,
-        snapshot: Option<&str>,
-    ) -> Result<Option<String>, SnapshotError> {
-        let cost = self.volumes.copy_cost(volume, snapshot)?;
-        Ok(match (cost.sharing, cost.bytes) {
-            (Sharing::Copy, Some(bytes)) if bytes > 0 => Some(format!(
-                "volume {volume}: this filesystem cannot share data: {bytes} bytes will be copied"
-            )),
-            _ => None,
-        })
+        Ok(self.costs(volumes, None)?.warnings())
     }
 
     /// Chooses the rung, and whom it concerns.

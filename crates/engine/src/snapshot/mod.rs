@@ -4,6 +4,7 @@
 //!
 //! * [`quiet`] - what is done to writers so that the bytes fit together;
 //! * [`create`], [`restore`], [`clone`] - the verbs;
+//! * [`course`] - how far they are, and that they shall end;
 //! * [`clock`] - schedules and expiry, in a thread of their own;
 //! * [`hooks`] - ready-made commands for well-known servers.
 
@@ -18,6 +19,7 @@ use crate::events::Events;
 
 mod clock;
 mod clone;
+mod course;
 mod create;
 mod error;
 mod hooks;
@@ -25,6 +27,7 @@ mod quiet;
 mod restore;
 
 pub use clone::Cloned;
+pub use course::Stopped;
 pub use create::{Around, Made, SnapshotRequest};
 pub use error::TurnBackError;
 pub use restore::TurnedBack;

@@ -2,7 +2,9 @@
 
 use volumes::RestoreFrom;
 
+use super::course::{Costs, Course, Stopped};
 use super::{Snapshots, TurnBackError};
+use crate::progress::Progress;
 
 /// What a restore did.
 #[derive(Debug, Clone)]
@@ -40,7 +42,7 @@ impl Snapshots {
             .collect())
     }
 
-    /// Makes a snapshot the present. With `force` containers that run on the volume keep the old tree until they start
+    /// Makes a snapshot the present, unless it is `stopped` before that is complete. With `force` containers that run on the volume keep the old tree until they start
     /// again.
     ///
     /// # Errors
@@ -50,24 +52,37 @@ impl Snapshots {
         volume: &str,
         from: &RestoreFrom,
         force: bool,
+        progress: &dyn Progress,
+        stopped: &Stopped<'_>,
     ) -> Result<TurnedBack, TurnBackError> {
         let users = self.containers.users_of(volume)?;
         let lives = self.containers.lives(users.iter().map(|user| &*user.id));
         let _verbs = lives.hold();
         self.may_restore(volume, force)?;
         let running = self.running_users(volume)?;
-        let mut warnings = Vec::new();
+        let mut costs = Costs::default();
         if let RestoreFrom::Snapshot(name) = from {
-            // A volume whose content has vanished costs nothing to ask.
-            warnings.extend(self.cost(volume, Some(name)).unwrap_or_default());
+            // A volume whose content has vanished cannot be asked.
+            costs = self
+                .costs(&[volume.to_owned()], Some(name))
+                .unwrap_or_default();
         }
+        let mut warnings = costs.warnings();
         if !running.is_empty() {
             warnings.push(format!(
                 "running containers keep what volume {volume} held before until they are restarted: {}",
                 running.join(", ")
             ));
         }
-        let restored = self.volumes.restore(volume, from, !running.is_empty())?;
+        let course = Course {
+            action: "Restoring",
+            costs: &costs,
+            progress,
+            stopped,
+        };
+        let restored = self
+            .volumes
+            .restore(volume, from, !running.is_empty(), &course)?;
         // Of what was received somebody else tells.
         if !matches!(from, RestoreFrom::Received(_)) {
             self.tell("restore", volume, &[("snapshot", &restored.from)]);

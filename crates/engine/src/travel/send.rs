@@ -29,6 +29,7 @@ use super::{TravelError, Wire, converse};
 use crate::containers::ContainerError;
 use crate::containers::hold::User;
 use crate::engine::Engine;
+use crate::progress::Silent;
 use crate::snapshot::Around;
 
 /// How long a write may take while containers are held.
@@ -179,7 +180,8 @@ impl Engine {
         around: &Around,
         sender: &mut ToWire<'_>,
     ) -> Result<(), TravelError> {
-        let (made, frozen) = self.snapshotted(volume, "copy", around.clone())?;
+        let (made, frozen) =
+            self.snapshotted(volume, "copy", around.clone(), &Silent, &|| false)?;
         self.say_frozen(volume, frozen, sender)?;
         self.send_still(volume, &made, sender)
     }

@@ -12,7 +12,8 @@ use volumes::{SnapshotError, Volumes};
 
 use super::TravelError;
 use crate::engine::Engine;
-use crate::snapshot::{Around, SnapshotRequest};
+use crate::progress::Progress;
+use crate::snapshot::{Around, SnapshotRequest, Stopped};
 
 /// What such snapshots are made for, as `volume snapshot inspect` shows it.
 const REASONS: [&str; 3] = ["copy", "move", "push"];
@@ -86,9 +87,11 @@ impl Engine {
         volume: &str,
         reason: &str,
         around: Around,
+        progress: &dyn Progress,
+        stopped: &Stopped<'_>,
     ) -> Result<(Snapshotted<'_>, Duration), TravelError> {
         let taken = SystemTime::now();
-        let made = self.snapshots.create(SnapshotRequest {
+        let wanted = SnapshotRequest {
             volumes: vec![volume.to_owned()],
             reason: reason.to_owned(),
             expires_at: Timestamp::now()
@@ -96,7 +99,8 @@ impl Engine {
                 .ok(),
             around,
             ..SnapshotRequest::default()
-        })?;
+        };
+        let made = self.snapshots.create(wanted, progress, stopped)?;
         let Some(snapshot) = made.snapshots.first() else {
             return Err(SnapshotError::Nothing.into());
         };

@@ -12,6 +12,7 @@ use super::TravelError;
 use super::send::{CATCHING_UP, SENDING, ToWire};
 use super::still::Snapshotted;
 use crate::engine::Engine;
+use crate::progress::Silent;
 use crate::snapshot::Around;
 
 impl Engine {
@@ -97,7 +98,7 @@ impl Engine {
             consistency: "none".to_owned(),
             ..Around::default()
         };
-        let (made, _) = self.snapshotted(volume, "move", nobody)?;
+        let (made, _) = self.snapshotted(volume, "move", nobody, &Silent, &|| false)?;
         Ok(Some(made))
     }
 }

@@ -8,10 +8,12 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use volumes::{ResizeVolume, VolumeStorage, Volumes};
+use volumes::{Observer, ResizeVolume, VolumeStorage, Volumes};
 
+use crate::cancel::Cancel;
 use crate::containers::ContainerError;
 use crate::engine::Engine;
+use crate::progress::Progress;
 
 const OFTEN: Duration = Duration::from_secs(2);
 const HARDLY_EVER: Duration = Duration::from_secs(3600);
@@ -25,6 +27,8 @@ impl Engine {
         &self,
         name: &str,
         change: ResizeVolume,
+        progress: &dyn Progress,
+        cancel: &Cancel,
     ) -> Result<VolumeStorage, ContainerError> {
         let users = self.containers.users_of(name)?;
         let lives = self.containers.lives(users.iter().map(|user| &*user.id));
@@ -34,9 +38,31 @@ impl Engine {
             .users_of(name)?
             .iter()
             .any(|user| user.status.is_active());
+        let converting = Converting { progress, cancel };
         Ok(self
             .volumes
-            .resize(name, ResizeVolume { mounted, ..change })?)
+            .resize(name, ResizeVolume { mounted, ..change }, &converting)?)
+    }
+}
+
+/// The copy that a limit of another kind takes.
+struct Converting<'a> {
+    progress: &'a dyn Progress,
+    cancel: &'a Cancel,
+}
+
+impl Observer for Converting<'_> {
+    fn copied(&self, volume: &str, bytes: u64) {
+        self.progress.step(volume, "Copying", bytes, 0);
+    }
+
+    fn settles(&self, volume: &str, bytes: u64) {
+        self.progress.step(volume, "Copying", bytes, bytes);
+        self.progress.status(volume, "Comparing");
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.cancel.is_cancelled()
     }
 }
 

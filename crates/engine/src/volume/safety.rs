@@ -20,6 +20,7 @@ use crate::containers::mounts::ResolvedMount;
 use crate::containers::{ContainerError, CreateRequest, Created, RemoveRequest};
 use crate::engine::Engine;
 use crate::error::chain;
+use crate::progress::Silent;
 use crate::snapshot::{SnapshotRequest, TurnBackError};
 
 /// For how long what was kept stays.
@@ -153,7 +154,7 @@ impl Engine {
         let now = Timestamp::now();
         let snapshot = format!("before-{step}-{}", now.strftime("%Y-%m-%dT%H-%M-%S-%3f"));
         let expires_at = now.checked_add(KEPT).ok();
-        self.snapshots.create(SnapshotRequest {
+        let wanted = SnapshotRequest {
             volumes: vec![name.to_owned()],
             name: Some(snapshot.clone()),
             labels: labels
@@ -163,7 +164,8 @@ impl Engine {
             reason: format!("before-{step}"),
             expires_at,
             ..SnapshotRequest::default()
-        })?;
+        };
+        self.snapshots.create(wanted, &Silent, &|| false)?;
         Ok(snapshot)
     }
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use engine::{Cancel, Engine, Progress as _};
+use engine::{Cancel, Engine, Progress, Silent};
+use hyper::StatusCode;
 use serde_json::Value;
 
+use super::json as answer_json;
 use crate::bridge::Class;
 use crate::dispatch::Answer;
 use crate::errors::Refusal;
@@ -26,6 +28,31 @@ pub(super) async fn long(
         lines.finish(done);
     });
     respond("application/json", pieces).await
+}
+
+/// As [`long`] for a client that asks for `progress`; others get the result alone, with `status`. The work ends when they
+/// leave, too.
+pub(super) async fn long_if_asked(
+    request: Request,
+    status: StatusCode,
+    work: impl FnOnce(&Engine, &dyn Progress, &Arc<Cancel>) -> Result<Value, Refusal> + Send + 'static,
+) -> Answer {
+    if request.flag("progress") {
+        return long(request, move |engine, lines, cancel| {
+            work(engine, lines, cancel)
+        })
+        .await;
+    }
+    let peer = request.inner.extensions().get::<Peer>().cloned();
+    let done = request
+        .bridge
+        .call(Class::Long, move |engine| {
+            let cancel = Arc::new(Cancel::default());
+            let _watched = ended_with(peer, &cancel);
+            work(engine, &Silent, &cancel)
+        })
+        .await?;
+    answer_json(status, &done)
 }
 
 /// Cancels when the client leaves, for as long as what it returns lives.

@@ -11,6 +11,7 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::long::long_if_asked;
 use super::{json as answer_json, no_content, ok};
 use crate::bridge::Class;
 use crate::dispatch::{Answer, route_table};
@@ -220,14 +221,12 @@ async fn resize_volume(request: Request) -> Answer {
         soft_bytes: asked(&request, "softSize")?,
         ..ResizeVolume::default()
     };
-    let changed = request
-        .bridge
-        .call(Class::Long, move |engine| {
-            engine.resize_volume(&name, change)
-        })
-        .await?;
-    let (limits, abilities) = storage(&changed);
-    ok(&json!({ "Pool": changed.pool, "Limits": limits, "Abilities": abilities }))
+    long_if_asked(request, StatusCode::OK, move |engine, progress, cancel| {
+        let changed = engine.resize_volume(&name, change, progress, cancel)?;
+        let (limits, abilities) = storage(&changed);
+        Ok(json!({ "Pool": changed.pool, "Limits": limits, "Abilities": abilities }))
+    })
+    .await
 }
 
 async fn rescue(request: Request) -> Answer {

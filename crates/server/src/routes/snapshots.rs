@@ -12,7 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{json as answer_json, no_content, ok};
+use super::long::long_if_asked;
+use super::{no_content, ok};
 use crate::bridge::Class;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
@@ -120,9 +121,8 @@ async fn list(request: Request) -> Answer {
     ok(&json!({ "Snapshots": shown }))
 }
 
-async fn create(request: Request) -> Answer {
-    let bridge = request.bridge.clone();
-    let body: CreateBody = read(request.json().await?)?;
+async fn create(mut request: Request) -> Answer {
+    let body: CreateBody = read(request.take_json().await?)?;
     let expires_at = body
         .expire_seconds
         .map(|seconds| {
@@ -140,18 +140,20 @@ async fn create(request: Request) -> Answer {
         pinned: body.pinned,
         around: body.around.into(),
     };
-    let made = bridge
-        .call(Class::Long, move |engine| engine.snapshots.create(wanted))
-        .await?;
-    let snapshots: Vec<Value> = made.snapshots.iter().map(shown).collect();
-    answer_json(
+    long_if_asked(
+        request,
         StatusCode::CREATED,
-        &json!({
-            "Snapshots": snapshots,
-            "FrozenMilliseconds": milliseconds(made.frozen),
-            "Warnings": made.warnings,
-        }),
+        move |engine, progress, cancel| {
+            let stopped = || cancel.is_cancelled();
+            let made = engine.snapshots.create(wanted, progress, &stopped)?;
+            Ok(json!({
+                "Snapshots": made.snapshots.iter().map(shown).collect::<Vec<_>>(),
+                "FrozenMilliseconds": milliseconds(made.frozen),
+                "Warnings": made.warnings,
+            }))
+        },
     )
+    .await
 }
 
 async fn plan(request: Request) -> Answer {
@@ -231,25 +233,27 @@ struct RestoreBody {
     force: bool,
 }
 
-async fn restore(request: Request) -> Answer {
+async fn restore(mut request: Request) -> Answer {
     use engine::snapshot::RestoreFrom;
-    let (bridge, volume) = (request.bridge.clone(), request.name());
-    let body: RestoreBody = read(request.json().await?)?;
+    let volume = request.name();
+    let body: RestoreBody = read(request.take_json().await?)?;
     let from = match (body.snapshot.is_empty(), body.undo) {
         (false, false) => RestoreFrom::Snapshot(body.snapshot),
         (true, true) => RestoreFrom::LastKept,
         _ => return Err(Refusal::invalid("either Snapshot or Undo must be given")),
     };
-    let restored = bridge
-        .call(Class::Long, move |engine| {
-            engine.snapshots.restore(&volume, &from, body.force)
-        })
-        .await?;
-    ok(&json!({
-        "Restored": restored.from,
-        "Kept": restored.kept,
-        "Warnings": restored.warnings,
-    }))
+    long_if_asked(request, StatusCode::OK, move |engine, progress, cancel| {
+        let stopped = || cancel.is_cancelled();
+        let restored = engine
+            .snapshots
+            .restore(&volume, &from, body.force, progress, &stopped)?;
+        Ok(json!({
+            "Restored": restored.from,
+            "Kept": restored.kept,
+            "Warnings": restored.warnings,
+        }))
+    })
+    .await
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -263,9 +267,9 @@ struct CloneBody {
     around: AroundBody,
 }
 
-async fn clone(request: Request) -> Answer {
-    let (bridge, source) = (request.bridge.clone(), request.name());
-    let body: CloneBody = read(request.json().await?)?;
+async fn clone(mut request: Request) -> Answer {
+    let source = request.name();
+    let body: CloneBody = read(request.take_json().await?)?;
     let wanted = engine::snapshot::CloneVolume {
         source,
         snapshot: body.snapshot.filter(|name| !name.is_empty()),
@@ -274,20 +278,23 @@ async fn clone(request: Request) -> Answer {
         pool: body.pool.filter(|name| !name.is_empty()),
     };
     let around = body.around.into();
-    let cloned = bridge
-        .call(Class::Long, move |engine| {
-            engine.snapshots.clone_volume(&wanted, &around)
-        })
-        .await?;
-    answer_json(
+    long_if_asked(
+        request,
         StatusCode::CREATED,
-        &json!({
-            "Name": cloned.volume.name,
-            "Mountpoint": cloned.volume.mountpoint,
-            "FrozenMilliseconds": milliseconds(cloned.frozen),
-            "Warnings": cloned.warnings,
-        }),
+        move |engine, progress, cancel| {
+            let stopped = || cancel.is_cancelled();
+            let cloned = engine
+                .snapshots
+                .clone_volume(&wanted, &around, progress, &stopped)?;
+            Ok(json!({
+                "Name": cloned.volume.name,
+                "Mountpoint": cloned.volume.mountpoint,
+                "FrozenMilliseconds": milliseconds(cloned.frozen),
+                "Warnings": cloned.warnings,
+            }))
+        },
     )
+    .await
 }
 
 async fn schedules(request: Request) -> Answer {

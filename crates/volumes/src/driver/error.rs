@@ -97,7 +97,9 @@ impl DriverError {
             Self::TooFull { .. } | Self::Live { .. } => ErrorKind::Conflict,
             Self::Program { .. } | Self::Differs { .. } => ErrorKind::Internal,
             Self::Resolve { .. } | Self::Mount { .. } | Self::Plugin(_) => ErrorKind::Internal,
-            Self::Replicate { source, .. } => ErrorKind::from(source.cause()),
+            Self::Replicate { source, .. } => {
+                source.cause().map_or(ErrorKind::Cancelled, ErrorKind::from)
+            }
             Self::Io { source, .. } => ErrorKind::from(source),
         }
     }

@@ -18,6 +18,7 @@
 //! * A *tree* is a copy of the content, of another tree's driver or of this one's, in a directory of the caller's choice
 //!   below the volume's. [`Driver::replicate`] makes one, [`Driver::settle`] makes it durable, [`Driver::discard`]
 //!   removes it; [`Driver::seal`] turns what was a content into a snapshot.
+//! * What takes long tells a [`Watch`] how far it is and may be stopped by it; a part of the copy is there then.
 //! * What that costs is told by [`Driver::sharing`], and is the only thing that anybody outside needs to know.
 //! * A tree may have a filesystem of its own, which is mounted where the tree is. [`Driver::expose`] sees to that, and
 //!   [`Driver::hide`] to the reverse; a tree is renamed by [`Driver::relocate`] only.
@@ -49,6 +50,7 @@ pub use error::DriverError;
 pub use local::{Local, parse_size};
 pub(crate) use registry::DEFAULT;
 pub use registry::Drivers;
+pub use sys::copy_tree::Watch;
 
 /// Options of a volume.
 pub type Options = BTreeMap<String, String>;
@@ -273,14 +275,26 @@ pub trait Driver: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`DriverError::Replicate`], [`DriverError::Io`]; a part of the copy may be there.
-    fn replicate(&self, from: &Path, to: &Path, access: Access) -> Result<Replica, DriverError>;
+    fn replicate(
+        &self,
+        from: &Path,
+        to: &Path,
+        access: Access,
+        watch: &Watch<'_>,
+    ) -> Result<Replica, DriverError>;
 
     /// Copies a tree to `to` in another pool, where it may hold as much as `limits` say by what there is to keep them.
     ///
     /// # Errors
     /// As [`Driver::replicate`]; [`DriverError::NoQuota`].
-    fn transplant(&self, from: &Path, to: &Path, _limits: Limits) -> Result<Replica, DriverError> {
-        self.replicate(from, to, Access::Writable)
+    fn transplant(
+        &self,
+        from: &Path,
+        to: &Path,
+        _limits: Limits,
+        watch: &Watch<'_>,
+    ) -> Result<Replica, DriverError> {
+        self.replicate(from, to, Access::Writable, watch)
     }
 
     /// Begins what [`Driver::transplant`] does while others write to `from`; [`Driver::catch_up`] ends it. `None` where there is
@@ -302,7 +316,12 @@ pub trait Driver: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// As [`Driver::replicate`].
-    fn copy_ahead(&self, _from: &Path, _to: &Path) -> Result<Option<Ahead>, DriverError> {
+    fn copy_ahead(
+        &self,
+        _from: &Path,
+        _to: &Path,
+        _watch: &Watch<'_>,
+    ) -> Result<Option<Ahead>, DriverError> {
         Ok(None)
     }
 
@@ -315,6 +334,7 @@ pub trait Driver: fmt::Debug + Send + Sync {
         _from: &Path,
         _to: &Path,
         _ahead: &Ahead,
+        _watch: &Watch<'_>,
     ) -> Result<Option<Replica>, DriverError> {
         Ok(None)
     }
@@ -398,8 +418,9 @@ pub trait Driver: fmt::Debug + Send + Sync {
         from: &Path,
         to: &Path,
         _limits: Limits,
+        watch: &Watch<'_>,
     ) -> Result<Replica, DriverError> {
-        self.replicate(from, to, Access::Writable)
+        self.replicate(from, to, Access::Writable, watch)
     }
 
     /// What a tree with a limit holds, without looking at its files; `None`: it has no limit.

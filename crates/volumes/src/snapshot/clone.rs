@@ -17,11 +17,12 @@ use store::journal::{self, Operation};
 use store::names::check_volume_name;
 use store::{OpId, PoolId, SnapshotId, StorageRow, VolumeId, VolumeRow, VolumeState, WriteTx};
 
-use super::create::{Tree, copy_held, held_still};
+use super::create::{Tree, copy_held, held_still, still_wanted};
 use super::{Quiet, SnapshotError};
 use crate::create::ANONYMOUS_LABEL;
 use crate::driver::Access;
-use crate::{Volume, VolumeAction, Volumes, held, link, place};
+use crate::observer::Observed;
+use crate::{Observer, Volume, VolumeAction, Volumes, held, link, place};
 
 /// Which volume shall be.
 #[derive(Debug, Clone, Default)]
@@ -37,15 +38,18 @@ pub struct CloneVolume {
 }
 
 impl Volumes {
-    /// Makes the volume, with driver, options and labels of its source. `quiet` is held while content is copied.
+    /// Makes the volume, with driver, options and labels of its source. `quiet` is held while content is copied; `observer`
+    /// is told of the new volume.
     ///
     /// # Errors
     /// [`SnapshotError::VolumeName`], [`SnapshotError::Exists`], [`SnapshotError::NotFound`],
-    /// [`SnapshotError::Elsewhere`], [`SnapshotError::Quiet`], those of the volume and of the disk.
+    /// [`SnapshotError::Elsewhere`], [`SnapshotError::Quiet`], those of the volume and of the disk; what the observer stopped
+    /// is of the kind `Cancelled`.
     pub fn clone_volume(
         &self,
         request: &CloneVolume,
         quiet: &dyn Quiet,
+        observer: &dyn Observer,
     ) -> Result<Volume, SnapshotError> {
         check_volume_name(&request.name).map_err(|reason| SnapshotError::VolumeName {
             name: request.name.clone(),
@@ -82,6 +86,7 @@ impl Volumes {
         let context = Context {
             volumes: self,
             quiet: Some(quiet),
+            observer,
         };
         journal::execute(&self.store, &clone, &context)?;
         let row = self.row(&clone.name)?;
@@ -96,6 +101,7 @@ pub(crate) struct Context<'a> {
     pub(crate) volumes: &'a Volumes,
     /// Recovery only undoes, and holds nobody.
     pub(crate) quiet: Option<&'a dyn Quiet>,
+    pub(crate) observer: &'a dyn Observer,
 }
 
 /// The journaled operation.
@@ -204,28 +210,35 @@ impl Operation for Clone {
             from: source,
             to: content.clone(),
             access: Access::Writable,
+            observed: Observed::new(&self.name, context.observer),
         };
+        let watch = |more| tree.observed.advance(more);
         let limits = crate::resize::limits(&storage);
         let replica = match (&self.moved, quiet) {
-            (None, None) => driver.replicate_within(&tree.from, &content, limits)?,
+            (None, None) => driver.replicate_within(&tree.from, &content, limits, &watch)?,
             (None, Some(_)) => copy_held(quiet, std::slice::from_ref(&tree))?[0],
-            (Some(_), None) => driver.transplant(&tree.from, &content, limits)?,
+            (Some(_), None) => driver.transplant(&tree.from, &content, limits, &watch)?,
             (Some(_), Some(quiet)) => {
                 let ahead = driver.transplant_ahead(&tree.from, &content, limits)?;
                 quiet.ready().map_err(SnapshotError::Quiet)?;
                 held_still(quiet, || {
                     let caught_up = match &ahead {
-                        Some(ahead) => driver.catch_up(&tree.from, &content, ahead)?,
+                        Some(ahead) => driver.catch_up(&tree.from, &content, ahead, &watch)?,
                         None => None,
                     };
                     match caught_up {
                         Some(replica) => Ok(replica),
-                        None => Ok(driver.transplant(&tree.from, &content, limits)?),
+                        None => {
+                            tree.observed.begin();
+                            Ok(driver.transplant(&tree.from, &content, limits, &watch)?)
+                        }
                     }
                 })?
             }
         };
+        tree.observed.settles(replica);
         driver.settle(&content, Access::Writable, replica)?;
+        still_wanted(context.observer)?;
         driver.limit(&content, limits)?;
         place::link(&volumes.paths, &self.id, pool)?;
         let data = volumes.paths.data();

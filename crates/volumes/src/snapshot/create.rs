@@ -19,7 +19,8 @@ use store::{OpId, SnapshotId, SnapshotRow, SnapshotState, VolumeId, VolumeRow, W
 
 use super::{Quiet, Snapshot, SnapshotError, check_name, time_name};
 use crate::driver::{Access, Ahead, Driver, Replica};
-use crate::{Volumes, held};
+use crate::observer::Observed;
+use crate::{Observer, Volumes, held};
 
 /// Which snapshots shall be.
 #[derive(Debug, Clone, Default)]
@@ -38,14 +39,16 @@ pub struct CreateSnapshots {
 
 impl Volumes {
     /// Makes the snapshots, all or none. `quiet` is held from the first byte to the last, never while data is synced.
+    /// `observer` is told of the volumes.
     ///
     /// # Errors
     /// [`SnapshotError::Name`], [`SnapshotError::Taken`], [`SnapshotError::Elsewhere`], [`SnapshotError::Quiet`], those
-    /// of the volumes and of the disk.
+    /// of the volumes and of the disk; what the observer stopped is of the kind `Cancelled`.
     pub fn create_snapshots(
         &self,
         request: &CreateSnapshots,
         quiet: &dyn Quiet,
+        observer: &dyn Observer,
     ) -> Result<Vec<Snapshot>, SnapshotError> {
         if let Some(name) = &request.name {
             check_name(name)?;
@@ -95,6 +98,7 @@ impl Volumes {
         let context = Context {
             volumes: self,
             quiet: Some(quiet),
+            observer,
         };
         journal::execute(&self.store, &create, &context)?;
         for member in &create.members {
@@ -112,6 +116,7 @@ pub(crate) struct Context<'a> {
     pub(crate) volumes: &'a Volumes,
     /// Recovery only undoes, and holds nobody.
     pub(crate) quiet: Option<&'a dyn Quiet>,
+    pub(crate) observer: &'a dyn Observer,
 }
 
 /// The journaled operation.
@@ -146,7 +151,8 @@ pub(crate) enum Step {
 }
 
 impl Create {
-    fn trees<'v>(&self, volumes: &'v Volumes) -> Result<Vec<Tree<'v>>, SnapshotError> {
+    fn trees<'v>(&'v self, context: &Context<'v>) -> Result<Vec<Tree<'v>>, SnapshotError> {
+        let volumes = context.volumes;
         self.members
             .iter()
             .map(|member| {
@@ -155,6 +161,7 @@ impl Create {
                     from: volumes.paths.volume_content(&member.volume),
                     to: volumes.paths.snapshot(&member.volume, &member.snapshot),
                     access: Access::ReadOnly,
+                    observed: Observed::new(&member.volume_name, context.observer),
                 })
             })
             .collect()
@@ -210,16 +217,12 @@ impl Operation for Create {
         for member in &self.members {
             volumes.ensure_snapshots(&member.volume)?;
         }
-        let trees = self.trees(volumes)?;
+        let trees = self.trees(context)?;
         let replicas = copy_held(context.quiet, &trees)?;
-        for (member, replica) in self.members.iter().zip(&replicas) {
-            volumes
-                .tree_driver(&member.volume_name, &member.driver)?
-                .settle(
-                    &volumes.paths.snapshot(&member.volume, &member.snapshot),
-                    Access::ReadOnly,
-                    *replica,
-                )?;
+        for (tree, replica) in trees.iter().zip(&replicas) {
+            tree.observed.settles(*replica);
+            tree.driver.settle(&tree.to, tree.access, *replica)?;
+            still_wanted(context.observer)?;
         }
         let sizes = replicas.iter().map(|replica| match replica {
             Replica::Whole => None,
@@ -263,16 +266,21 @@ pub(super) struct Tree<'a> {
     pub(super) from: PathBuf,
     pub(super) to: PathBuf,
     pub(super) access: Access,
+    pub(super) observed: Observed<'a>,
 }
 
 impl Tree<'_> {
     fn copy(&self, ahead: Option<&Ahead>) -> Result<Replica, SnapshotError> {
+        let watch = |more| self.observed.advance(more);
         if let Some(ahead) = ahead
-            && let Some(replica) = self.driver.catch_up(&self.from, &self.to, ahead)?
+            && let Some(replica) = self.driver.catch_up(&self.from, &self.to, ahead, &watch)?
         {
             return Ok(replica);
         }
-        Ok(self.driver.replicate(&self.from, &self.to, self.access)?)
+        self.observed.begin();
+        Ok(self
+            .driver
+            .replicate(&self.from, &self.to, self.access, &watch)?)
     }
 }
 
@@ -299,7 +307,8 @@ pub(super) fn copy_held(
         .iter()
         .map(|tree| {
             if quiet.is_felt() {
-                Ok(tree.driver.copy_ahead(&tree.from, &tree.to)?)
+                let watch = |more| tree.observed.advance(more);
+                Ok(tree.driver.copy_ahead(&tree.from, &tree.to, &watch)?)
             } else {
                 Ok(None)
             }
@@ -314,6 +323,14 @@ pub(super) fn copy_held(
             .map(|(tree, ahead)| tree.copy(ahead.as_ref()))
             .collect()
     })
+}
+
+/// Before what was made counts: fails when nobody wants it any more.
+pub(super) fn still_wanted(observer: &dyn Observer) -> Result<(), SnapshotError> {
+    if observer.is_stopped() {
+        return Err(SnapshotError::Cancelled);
+    }
+    Ok(())
 }
 
 /// Runs `copy` while nobody writes; lets them go on whatever happens, a panic included.

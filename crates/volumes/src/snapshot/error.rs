@@ -52,6 +52,8 @@ pub enum SnapshotError {
     NoSchedule(String),
     #[error("those who write to the volume could not be held still")]
     Quiet(#[source] Box<dyn Error + Send + Sync>),
+    #[error("it was cancelled")]
+    Cancelled,
     #[error("cannot compare {}", path.display())]
     Compare {
         path: PathBuf,
@@ -102,6 +104,7 @@ impl SnapshotError {
             Self::Elsewhere(_) => ErrorKind::Unsupported,
             Self::InUse { .. } => ErrorKind::InUse,
             Self::Quiet(_) => ErrorKind::Internal,
+            Self::Cancelled => ErrorKind::Cancelled,
             Self::Compare { source, .. } | Self::Io { source, .. } => ErrorKind::from(source),
             Self::Driver(error) => error.kind(),
             Self::Volume(error) => error.kind(),

@@ -8,8 +8,8 @@ use super::clone::{self, Clone};
 use super::create::{self, Create};
 use super::receive::{self, Receive};
 use super::remove::Remove;
-use super::restore::Restore;
-use crate::{VolumeError, Volumes};
+use super::restore::{self, Restore};
+use crate::{Unobserved, VolumeError, Volumes};
 
 /// What became of one kind of operation.
 pub(crate) type Outcomes = (&'static str, Vec<Recovered<SnapshotError>>);
@@ -21,6 +21,7 @@ impl Volumes {
         let context = create::Context {
             volumes: self,
             quiet: None,
+            observer: &Unobserved,
         };
         let mut outcomes = vec![("snapshot of", journal::recover::<Create>(store, &context)?)];
         outcomes.push((
@@ -32,9 +33,14 @@ impl Volumes {
         let context = clone::Context {
             volumes: self,
             quiet: None,
+            observer: &Unobserved,
         };
         outcomes.push(("cloning of", journal::recover::<Clone>(store, &context)?));
-        outcomes.push(("restore of", journal::recover::<Restore>(store, self)?));
+        let context = restore::Context {
+            volumes: self,
+            observer: &Unobserved,
+        };
+        outcomes.push(("restore of", journal::recover::<Restore>(store, &context)?));
         self.forget_bereft()?;
         Ok(outcomes)
     }

@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::{OpId, SnapshotId, SnapshotRow, SnapshotState, VolumeId, WriteTx};
 
+use super::create::still_wanted;
 use super::{BEFORE_RESTORE, SnapshotError, time_name};
 use crate::driver::Access;
-use crate::{Volumes, held};
+use crate::observer::Observed;
+use crate::{Observer, Volumes, held};
 
 /// What becomes the present.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +45,14 @@ impl Volumes {
     ///
     /// # Errors
     /// [`SnapshotError::NotFound`], [`SnapshotError::NothingToUndo`], [`SnapshotError::Elsewhere`],
-    /// [`SnapshotError::Unfinished`], those of the volume and of the disk.
+    /// [`SnapshotError::Unfinished`], those of the volume and of the disk; what the observer stopped is of the kind
+    /// `Cancelled`.
     pub fn restore(
         &self,
         volume: &str,
         from: &RestoreFrom,
         mounted: bool,
+        observer: &dyn Observer,
     ) -> Result<Restored, SnapshotError> {
         let lock = self.name_lock(volume);
         let _held = held(&lock);
@@ -88,13 +92,22 @@ impl Volumes {
             mounted,
             received: matches!(from, RestoreFrom::Received(_)),
         };
-        journal::execute(&self.store, &restore, self)?;
+        let context = Context {
+            volumes: self,
+            observer,
+        };
+        journal::execute(&self.store, &restore, &context)?;
         self.describe(&restore.volume);
         Ok(Restored {
             from: snapshot.name,
             kept: restore.kept.map(|kept| kept.name),
         })
     }
+}
+
+pub(crate) struct Context<'a> {
+    pub(crate) volumes: &'a Volumes,
+    pub(crate) observer: &'a dyn Observer,
 }
 
 /// The journaled operation.
@@ -126,7 +139,8 @@ pub(crate) enum Step {
 }
 
 impl Restore {
-    fn stage(&self, volumes: &Volumes) -> Result<(), SnapshotError> {
+    fn stage(&self, context: &Context<'_>) -> Result<(), SnapshotError> {
+        let volumes = context.volumes;
         let driver = volumes.tree_driver(&self.name, &self.driver)?;
         let snapshot = volumes.paths.snapshot(&self.volume, &self.from);
         let next = volumes.paths.volume_next(&self.volume);
@@ -139,8 +153,12 @@ impl Restore {
                 driver.relocate(&snapshot, &next)?;
             }
         } else {
-            let replica = driver.replicate_within(&snapshot, &next, limits)?;
+            let observed = Observed::new(&self.name, context.observer);
+            let watch = |more| observed.advance(more);
+            let replica = driver.replicate_within(&snapshot, &next, limits, &watch)?;
+            observed.settles(replica);
             driver.settle(&next, Access::Writable, replica)?;
+            still_wanted(context.observer)?;
         }
         Ok(driver.limit(&next, limits)?)
     }
@@ -175,7 +193,7 @@ impl Operation for Restore {
     const STEPS: &'static [(&'static str, Step)] = &[("stage", Step::Stage), ("flip", Step::Flip)];
     const COMMIT: Option<Step> = Some(Step::Stage);
     type Step = Step;
-    type Context<'a> = Volumes;
+    type Context<'a> = Context<'a>;
     type Error = SnapshotError;
 
     fn object(&self) -> &str {
@@ -209,10 +227,10 @@ impl Operation for Restore {
         })?)
     }
 
-    fn run(&self, step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), SnapshotError> {
+    fn run(&self, step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), SnapshotError> {
         match step {
-            Step::Stage => self.stage(volumes),
-            Step::Flip => self.flip(volumes),
+            Step::Stage => self.stage(context),
+            Step::Flip => self.flip(context.volumes),
         }
     }
 
@@ -223,7 +241,8 @@ impl Operation for Restore {
         }
     }
 
-    fn undo(&self, _step: Step, _op: &OpId, volumes: &Volumes) -> Result<(), SnapshotError> {
+    fn undo(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), SnapshotError> {
+        let volumes = context.volumes;
         let driver = volumes.tree_driver(&self.name, &self.driver)?;
         if self.received {
             driver.discard(&volumes.paths.snapshot(&self.volume, &self.from))?;

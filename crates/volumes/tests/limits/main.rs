@@ -23,7 +23,7 @@ use volumes::driver::{Bound, Sharing};
 use volumes::snapshot::{Quiet, Unheld};
 use volumes::{
     CloneVolume, CreatePool, CreateSnapshots, CreateVolume, Disposal, DriverError, PoolError,
-    ResizeVolume, RestoreFrom, VolumeAction, VolumeError,
+    ResizeVolume, RestoreFrom, Unobserved, VolumeAction, VolumeError,
 };
 
 use crate::scratch::{Opened, Scratch, named, on_filesystem, open_dir, trash_for};
@@ -236,7 +236,10 @@ fn snapshot(opened: &Opened, name: &str) {
         name: Some(name.to_owned()),
         ..CreateSnapshots::default()
     };
-    opened.volumes.create_snapshots(&request, &Unheld).unwrap();
+    opened
+        .volumes
+        .create_snapshots(&request, &Unheld, &Unobserved)
+        .unwrap();
 }
 
 /// Writes at the last moment, and tells whether a filesystem was there to be written to by then.
@@ -294,14 +297,20 @@ fn made_before(opened: &Opened, scratch: &Scratch) {
             name: Some("ahead".to_owned()),
             ..CreateSnapshots::default()
         };
-        opened.volumes.create_snapshots(&request, quiet).unwrap();
+        opened
+            .volumes
+            .create_snapshots(&request, quiet, &Unobserved)
+            .unwrap();
         let clone = CloneVolume {
             source: "data".to_owned(),
             snapshot: Some("ahead".to_owned()),
             name: "moved".to_owned(),
             ..CloneVolume::default()
         };
-        opened.volumes.clone_volume(&clone, &Unheld).unwrap();
+        opened
+            .volumes
+            .clone_volume(&clone, &Unheld, &Unobserved)
+            .unwrap();
         let kept = std::fs::read_to_string(opened.paths.mountpoint("moved").join("kept"));
         assert_eq!(kept.unwrap(), "late");
     });
@@ -318,7 +327,10 @@ fn made_before(opened: &Opened, scratch: &Scratch) {
             pool: Some("big".to_owned()),
             ..CloneVolume::default()
         };
-        opened.volumes.clone_volume(&clone, quiet).unwrap();
+        opened
+            .volumes
+            .clone_volume(&clone, quiet, &Unobserved)
+            .unwrap();
         let content = opened.paths.mountpoint("moved");
         for name in ["precious", "kept", "cloned"] {
             assert!(content.join(name).exists(), "{name}");
@@ -348,7 +360,10 @@ fn converted(opened: &Opened, sharing: Sharing) {
             name: Some(name.to_owned()),
             ..CreateSnapshots::default()
         };
-        opened.volumes.create_snapshots(&request, &Unheld).unwrap();
+        opened
+            .volumes
+            .create_snapshots(&request, &Unheld, &Unobserved)
+            .unwrap();
     };
     let resize = |bytes, mounted| {
         let change = ResizeVolume {
@@ -356,11 +371,14 @@ fn converted(opened: &Opened, sharing: Sharing) {
             mounted,
             ..ResizeVolume::default()
         };
-        opened.volumes.resize("plain", change)
+        opened.volumes.resize("plain", change, &Unobserved)
     };
     let back_to = |name: &str| {
         let from = RestoreFrom::Snapshot(name.to_owned());
-        opened.volumes.restore("plain", &from, false).unwrap();
+        opened
+            .volumes
+            .restore("plain", &from, false, &Unobserved)
+            .unwrap();
     };
     let entries = || {
         let mut entries: Vec<String> = walk(plain.canonicalize().unwrap().parent().unwrap())
@@ -438,7 +456,10 @@ fn converted(opened: &Opened, sharing: Sharing) {
         name: "copy".to_owned(),
         ..CloneVolume::default()
     };
-    opened.volumes.clone_volume(&clone, &Unheld).unwrap();
+    opened
+        .volumes
+        .clone_volume(&clone, &Unheld, &Unobserved)
+        .unwrap();
     assert!(opened.paths.mountpoint("copy").join("big").exists());
     for name in ["plain", "copy"] {
         opened.volumes.dispose(name, false, Disposal::Now).unwrap();
@@ -506,9 +527,15 @@ fn live(backend: &Backend, scratch: &Scratch) {
         name: "copy".to_owned(),
         ..CloneVolume::default()
     };
-    opened.volumes.clone_volume(&clone, &Unheld).unwrap();
+    opened
+        .volumes
+        .clone_volume(&clone, &Unheld, &Unobserved)
+        .unwrap();
     let from = RestoreFrom::Snapshot("s".to_owned());
-    opened.volumes.restore("data", &from, false).unwrap();
+    opened
+        .volumes
+        .restore("data", &from, false, &Unobserved)
+        .unwrap();
     for volume in ["data", "copy"] {
         let content = opened.paths.mountpoint(volume);
         assert_eq!(
@@ -520,7 +547,7 @@ fn live(backend: &Backend, scratch: &Scratch) {
     }
     let undone = opened
         .volumes
-        .restore("data", &RestoreFrom::LastKept, false);
+        .restore("data", &RestoreFrom::LastKept, false, &Unobserved);
     undone.unwrap();
     assert_eq!(
         std::fs::read_to_string(data.join("precious")).unwrap(),
@@ -537,6 +564,7 @@ fn live(backend: &Backend, scratch: &Scratch) {
                 bytes: Some(bytes),
                 ..ResizeVolume::default()
             },
+            &Unobserved,
         )
     };
     resize(2 * LIMIT).unwrap();
@@ -639,8 +667,14 @@ fn soft_limit(opened: &Opened, data: &Path) {
         soft_bytes: Some(bytes),
         ..ResizeVolume::default()
     };
-    opened.volumes.resize("data", soft(2 * LIMIT)).unwrap_err();
-    opened.volumes.resize("data", soft(LIMIT / 2)).unwrap();
+    opened
+        .volumes
+        .resize("data", soft(2 * LIMIT), &Unobserved)
+        .unwrap_err();
+    opened
+        .volumes
+        .resize("data", soft(LIMIT / 2), &Unobserved)
+        .unwrap();
     let sync = || rustix::fs::syncfs(std::fs::File::open(data).unwrap()).unwrap();
     for wanted in [1, 2] {
         fill(&data.join("full"));
@@ -683,7 +717,7 @@ fn projects(scratch: &Scratch) {
             inodes: Some(inodes),
             ..ResizeVolume::default()
         };
-        opened.volumes.resize("data", change)
+        opened.volumes.resize("data", change, &Unobserved)
     };
     // A limit that comes later counts what is there, and is refused when that is more.
     let refused = resize(MIB, 0).unwrap_err();
@@ -726,11 +760,17 @@ fn projects(scratch: &Scratch) {
         name: "copy".to_owned(),
         ..CloneVolume::default()
     };
-    opened.volumes.clone_volume(&clone, &Unheld).unwrap();
+    opened
+        .volumes
+        .clone_volume(&clone, &Unheld, &Unobserved)
+        .unwrap();
     let second = project(&opened.paths.mountpoint("copy")).unwrap();
     assert_ne!(first, second);
     let from = RestoreFrom::Snapshot("s".to_owned());
-    opened.volumes.restore("data", &from, false).unwrap();
+    opened
+        .volumes
+        .restore("data", &from, false, &Unobserved)
+        .unwrap();
     let third = project(&data).unwrap();
     assert!(![first, second].contains(&third));
     assert_eq!(used(third).max_bytes, 8 * MIB);

@@ -13,7 +13,7 @@ use volumes::receive::Received;
 use volumes::snapshot::Unheld;
 use volumes::{
     ArriveVolume, CloneVolume, CreatePool, CreateSnapshots, CreateVolume, PoolError, PruneRequest,
-    ResizeVolume, RestoreFrom, SnapshotError, VolumeError,
+    ResizeVolume, RestoreFrom, SnapshotError, Unobserved, VolumeError,
 };
 
 use crate::scratch::{Opened, Scratch, named, open_dir, trash_for, write_files};
@@ -219,7 +219,7 @@ const CASES: &[Case] = &[
             };
             opened
                 .volumes
-                .clone_volume(&clone, &Unheld)
+                .clone_volume(&clone, &Unheld, &Unobserved)
                 .map(drop)
                 .map_err(as_volume_error)
         },
@@ -237,7 +237,12 @@ const CASES: &[Case] = &[
         act: |opened, _| {
             opened
                 .volumes
-                .restore("old", &RestoreFrom::Snapshot("s".to_owned()), false)
+                .restore(
+                    "old",
+                    &RestoreFrom::Snapshot("s".to_owned()),
+                    false,
+                    &Unobserved,
+                )
                 .map(drop)
                 .map_err(as_volume_error)
         },
@@ -321,7 +326,12 @@ const CASES: &[Case] = &[
         act: |opened, _| {
             opened
                 .volumes
-                .restore("small", &RestoreFrom::Snapshot("s".to_owned()), false)
+                .restore(
+                    "small",
+                    &RestoreFrom::Snapshot("s".to_owned()),
+                    false,
+                    &Unobserved,
+                )
                 .map(drop)
                 .map_err(as_volume_error)
         },
@@ -402,7 +412,7 @@ const CASES: &[Case] = &[
             };
             opened
                 .volumes
-                .clone_volume(&clone, &Unheld)
+                .clone_volume(&clone, &Unheld, &Unobserved)
                 .map(drop)
                 .map_err(as_volume_error)
         },
@@ -424,7 +434,7 @@ fn receive_content(opened: &Opened, volume: &str) -> Result<(), VolumeError> {
         .map_err(as_volume_error)?;
     opened
         .volumes
-        .restore(volume, &RestoreFrom::Received(name), false)
+        .restore(volume, &RestoreFrom::Received(name), false, &Unobserved)
         .map(drop)
         .map_err(as_volume_error)
 }
@@ -434,7 +444,7 @@ fn resized(opened: &Opened, volume: &str, bytes: u64) -> Result<(), VolumeError>
         bytes: Some(bytes),
         ..ResizeVolume::default()
     };
-    opened.volumes.resize(volume, change).map(drop)
+    opened.volumes.resize(volume, change, &Unobserved).map(drop)
 }
 
 fn limited(opened: &Opened, name: &str, pool: Option<&str>) -> Result<(), VolumeError> {
@@ -482,7 +492,7 @@ fn snapshot(opened: &Opened, volumes: &[&str], name: &str) -> Result<(), VolumeE
     };
     opened
         .volumes
-        .create_snapshots(&request, &Unheld)
+        .create_snapshots(&request, &Unheld, &Unobserved)
         .map(drop)
         .map_err(as_volume_error)
 }

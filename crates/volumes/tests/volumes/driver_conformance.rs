@@ -1,6 +1,7 @@
 //! What every driver must do, as `driver/mod.rs` says: one suite, one line for each driver.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use volumes::driver::{Access, Driver, Local, Options, Place};
 
@@ -66,7 +67,9 @@ fn conforms(candidate: &Candidate<'_>) {
                 (&snapshot, &clone, Access::Writable),
             ] {
                 for _ in 0..2 {
-                    let replica = driver.replicate(from, to, access).unwrap();
+                    let replica = driver
+                        .replicate(from, to, access, &|_| ControlFlow::Continue(()))
+                        .unwrap();
                     driver.settle(to, access, replica).unwrap();
                 }
             }

@@ -4,12 +4,15 @@ use std::cell::Cell;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::mount::{MountFlags, UnmountFlags, unmount};
 use sys::fault::{Action, at_step};
 use volumes::driver::Sharing;
 use volumes::snapshot::{Policy, Unheld};
-use volumes::{CloneVolume, CreateSnapshots, Quiet, RestoreFrom, SnapshotError};
+use volumes::{
+    CloneVolume, CreateSnapshots, Observer, Quiet, RestoreFrom, SnapshotError, Unobserved,
+};
 
 use crate::scratch::{
     Opened, Scratch, named, on_filesystem, open_dir, trash_for, tree, write_files,
@@ -48,7 +51,7 @@ fn request(volumes: &[&str], name: &str) -> CreateSnapshots {
 fn take(opened: &Opened, volume: &str, name: &str) {
     opened
         .volumes
-        .create_snapshots(&request(&[volume], name), &Unheld)
+        .create_snapshots(&request(&[volume], name), &Unheld, &Unobserved)
         .unwrap();
 }
 
@@ -121,12 +124,15 @@ fn there_and_back_again() {
         assert_eq!(changes(&opened, "one", Some("two")), wanted);
         let error = opened
             .volumes
-            .create_snapshots(&request(&["data"], "two"), &Unheld)
+            .create_snapshots(&request(&["data"], "two"), &Unheld, &Unobserved)
             .expect_err("taken");
         assert!(matches!(error, SnapshotError::Taken { .. }), "{error}");
 
         let from = RestoreFrom::Snapshot("one".to_owned());
-        let restored = opened.volumes.restore("data", &from, false).unwrap();
+        let restored = opened
+            .volumes
+            .restore("data", &from, false, &Unobserved)
+            .unwrap();
         assert_eq!(tree(&data), before);
         let kept = opened
             .volumes
@@ -136,12 +142,12 @@ fn there_and_back_again() {
         write_files(&data, &[("since", "x")]);
         opened
             .volumes
-            .restore("data", &RestoreFrom::LastKept, false)
+            .restore("data", &RestoreFrom::LastKept, false, &Unobserved)
             .unwrap();
         assert_eq!(tree(&data), after);
         opened
             .volumes
-            .restore("data", &RestoreFrom::LastKept, false)
+            .restore("data", &RestoreFrom::LastKept, false, &Unobserved)
             .unwrap();
         assert!(data.join("since").exists(), "undone and done again");
 
@@ -152,7 +158,10 @@ fn there_and_back_again() {
             labels: [("k".to_owned(), "v".to_owned())].into(),
             ..CloneVolume::default()
         };
-        let volume = opened.volumes.clone_volume(&clone, &Unheld).unwrap();
+        let volume = opened
+            .volumes
+            .clone_volume(&clone, &Unheld, &Unobserved)
+            .unwrap();
         assert_eq!(volume.labels.unwrap()["k"], "v");
         let copy = content(&opened, "copy");
         assert_eq!(tree(&copy), before);
@@ -160,7 +169,7 @@ fn there_and_back_again() {
         assert_eq!(tree(&one.path), before);
         opened
             .volumes
-            .clone_volume(&clone, &Unheld)
+            .clone_volume(&clone, &Unheld, &Unobserved)
             .expect_err("the name is taken");
         opened.assert_sound("at the end");
 
@@ -200,7 +209,10 @@ fn a_volume_takes_its_snapshots_into_the_trash_and_out_of_it() {
         assert_eq!(listed(&opened), 2);
         assert_eq!(opened.volumes.schedules().unwrap().len(), 1);
         let from = RestoreFrom::Snapshot("one".to_owned());
-        opened.volumes.restore("data", &from, false).unwrap();
+        opened
+            .volumes
+            .restore("data", &from, false, &Unobserved)
+            .unwrap();
 
         let id = opened.volumes.get("data").unwrap().id.unwrap();
         opened.volumes.remove("data", false).unwrap();
@@ -270,7 +282,7 @@ fn an_error_at_each_point_of_a_restore_leaves_one_or_the_other() {
             let later = tree(&data);
             let armed = at_step(point, Action::Fail(5));
             let from = RestoreFrom::Snapshot("s".to_owned());
-            let outcome = opened.volumes.restore(&name, &from, false);
+            let outcome = opened.volumes.restore(&name, &from, false, &Unobserved);
             drop(armed);
             drop(opened);
             let opened = scratch.open();
@@ -340,9 +352,11 @@ fn a_group_is_taken_while_writers_are_held() {
             released: Cell::new(0),
             refuse,
         };
-        let outcome = opened
-            .volumes
-            .create_snapshots(&request(&["second", "first"], "s"), &watch);
+        let outcome = opened.volumes.create_snapshots(
+            &request(&["second", "first"], "s"),
+            &watch,
+            &Unobserved,
+        );
         assert_eq!(outcome.is_err(), refuse);
         assert_eq!((watch.held.get(), watch.released.get()), (1, 1));
         let made = opened.volumes.snapshots(None).unwrap();
@@ -350,6 +364,92 @@ fn a_group_is_taken_while_writers_are_held() {
         assert!(refuse || made[0].group.is_some() && made[0].group == made[1].group);
         opened.assert_sound("after a group");
     }
+}
+
+#[test]
+fn what_is_stopped_was_never_there() {
+    /// Stops once it has heard so often how far a copy is.
+    struct Impatient {
+        patience: u32,
+        heard: AtomicU32,
+        settled: AtomicU32,
+    }
+    impl Observer for Impatient {
+        fn copied(&self, volume: &str, bytes: u64) {
+            assert!(["data", "copy"].contains(&volume) && bytes > 0);
+            self.heard.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn settles(&self, _volume: &str, _bytes: u64) {
+            self.settled.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn is_stopped(&self) -> bool {
+            self.heard.load(Ordering::Relaxed) >= self.patience
+        }
+    }
+    everywhere(|scratch, sharing| {
+        let opened = scratch.open();
+        opened.volumes.create(named("data")).unwrap();
+        let data = content(&opened, "data");
+        let large = vec![1; 24 << 20];
+        std::fs::write(data.join("large"), &large).unwrap();
+        write_files(&data, &[("dir/small", "s")]);
+        take(&opened, "data", "kept");
+        let before = tree(&data);
+        // Data that is shared, and all that comes at one instant, tells of nothing before its end.
+        let patience = if sharing == Sharing::Copy { 1 } else { 0 };
+        let observer = || Impatient {
+            patience,
+            heard: AtomicU32::new(0),
+            settled: AtomicU32::new(0),
+        };
+        let stopped = |what: &str, error: SnapshotError, observer: &Impatient| {
+            assert_eq!(error.kind(), store::ErrorKind::Cancelled, "{what}: {error}");
+            if sharing == Sharing::Copy {
+                let settled = observer.settled.load(Ordering::Relaxed);
+                assert_eq!(settled, 0, "{what} was stopped while it was copied");
+            }
+            assert_eq!(tree(&data), before, "{what}");
+            assert_eq!(opened.volumes.snapshots(None).unwrap().len(), 1, "{what}");
+            opened.assert_sound(what);
+        };
+        let eyes = observer();
+        let request = request(&["data"], "s");
+        let error = opened
+            .volumes
+            .create_snapshots(&request, &Unheld, &eyes)
+            .expect_err("stopped");
+        stopped("a snapshot", error, &eyes);
+        let eyes = observer();
+        let clone = CloneVolume {
+            source: "data".to_owned(),
+            snapshot: Some("kept".to_owned()),
+            name: "copy".to_owned(),
+            ..CloneVolume::default()
+        };
+        let error = opened
+            .volumes
+            .clone_volume(&clone, &Unheld, &eyes)
+            .expect_err("stopped");
+        stopped("a clone", error, &eyes);
+        let eyes = observer();
+        let from = RestoreFrom::Snapshot("kept".to_owned());
+        let error = opened
+            .volumes
+            .restore("data", &from, false, &eyes)
+            .expect_err("stopped");
+        stopped("a restore", error, &eyes);
+
+        // The next ones come to their end.
+        take(&opened, "data", "s");
+        opened
+            .volumes
+            .clone_volume(&clone, &Unheld, &Unobserved)
+            .unwrap();
+        assert_eq!(tree(&content(&opened, "copy")), before);
+        opened.assert_sound("at the end");
+    });
 }
 
 #[test]
@@ -373,7 +473,7 @@ fn leases_keep_snapshot_and_volume() {
     opened.volumes.remove_snapshot("data", "s").unwrap();
     let error = opened
         .volumes
-        .restore("data", &RestoreFrom::LastKept, false)
+        .restore("data", &RestoreFrom::LastKept, false, &Unobserved)
         .expect_err("never restored");
     assert!(matches!(error, SnapshotError::NothingToUndo(_)), "{error}");
 }
@@ -521,7 +621,7 @@ fn what_changes_while_it_is_copied_ahead_is_in_the_snapshot() {
             };
             opened
                 .volumes
-                .create_snapshots(&request(&["data"], "s"), &quiet)
+                .create_snapshots(&request(&["data"], "s"), &quiet, &Unobserved)
                 .unwrap();
             let snapshot = opened.volumes.snapshot("data", "s").unwrap();
             assert_eq!(faithful(&snapshot.path), faithful(&data), "{what}");
@@ -539,7 +639,10 @@ fn what_changes_while_it_is_copied_ahead_is_in_the_snapshot() {
                 change: |_| {},
                 ..quiet
             };
-            opened.volumes.clone_volume(&clone, &quiet).unwrap();
+            opened
+                .volumes
+                .clone_volume(&clone, &quiet, &Unobserved)
+                .unwrap();
             assert_eq!(
                 faithful(&content(&opened, "copy")),
                 faithful(&data),

@@ -4,8 +4,10 @@ use clap::Args as ClapArgs;
 use serde_json::json;
 
 use super::snapshot::{AroundArgs, labels, split, tell_frozen, text, warn};
+use crate::commands::backup::long;
 use crate::failure::Outcome;
 use crate::http::{Client, encode};
+use crate::render::course::CourseArgs;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -17,6 +19,8 @@ pub(crate) struct Args {
     pool: Option<String>,
     #[command(flatten)]
     around: AroundArgs,
+    #[command(flatten)]
+    course: CourseArgs,
     /// A volume as it is now, or VOLUME@SNAPSHOT
     #[arg(value_name = "VOLUME")]
     source: String,
@@ -36,11 +40,14 @@ impl Args {
             self.source.as_str()
         };
         self.around.add_to(&mut body)?;
-        let path = format!("/orlop/v1/volumes/{}/clone", encode(volume));
-        let cloned = client.post(&path, &body)?;
-        warn(&cloned);
+        let course = self.course.course()?;
+        let path = format!("/orlop/v1/volumes/{}/clone?progress=1", encode(volume));
+        let cloned = long(client, &course, &path, &body)?;
         println!("{}", text(&cloned["Name"]));
-        tell_frozen(&cloned);
+        if !self.course.is_quiet() {
+            warn(&cloned);
+            tell_frozen(&cloned);
+        }
         Ok(0)
     }
 }

@@ -1,9 +1,12 @@
 //! `volume resize`: how much a volume may hold.
 
 use clap::Args as ClapArgs;
+use serde_json::Value;
 
+use crate::commands::backup::long;
 use crate::failure::{Failure, Outcome};
 use crate::http::{Client, Query, encode};
+use crate::render::course::CourseArgs;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -13,6 +16,8 @@ pub(crate) struct Args {
     /// Tell of it (event "soft_limit") once the volume holds more; 0 for never
     #[arg(long, value_name = "bytes")]
     soft_limit: Option<String>,
+    #[command(flatten)]
+    course: CourseArgs,
     #[arg(value_name = "VOLUME")]
     volume: String,
     /// 0 for as much as there is room for
@@ -31,8 +36,10 @@ impl Args {
         let query = Query::new(path)
             .option("size", self.size.as_ref())
             .option("softSize", self.soft_limit.as_ref())
-            .option("inodes", self.inodes);
-        client.act(&query.build())?;
+            .option("inodes", self.inodes)
+            .set("progress", "1");
+        let course = self.course.course()?;
+        long(client, &course, &query.build(), &Value::Null)?;
         println!("{}", self.volume);
         Ok(0)
     }

@@ -55,8 +55,9 @@ impl Args {
             let (volume, snapshot) = split(&self.target)?;
             (volume, json!({ "Snapshot": snapshot, "Force": self.force }))
         };
-        let path = format!("/orlop/v1/volumes/{}/restore", encode(volume));
-        let restored = client.post(&path, &body)?;
+        let course = self.course.course()?;
+        let path = format!("/orlop/v1/volumes/{}/restore?progress=1", encode(volume));
+        let restored = long(client, &course, &path, &body)?;
         warn(&restored);
         println!("{volume} is {volume}@{} again", text(&restored["Restored"]));
         tell_kept(volume, restored["Kept"].as_str());

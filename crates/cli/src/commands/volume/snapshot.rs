@@ -4,9 +4,11 @@ use clap::{Args as ClapArgs, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::commands::backup::long;
 use crate::failure::{Failure, Outcome, for_each};
 use crate::grammar::Lazy;
 use crate::http::{Client, Query, encode};
+use crate::render::course::CourseArgs;
 use crate::render::list::{self, Row};
 use crate::render::units::{ago, human_size};
 
@@ -102,6 +104,8 @@ pub(crate) struct CreateArgs {
     pin: bool,
     #[command(flatten)]
     around: AroundArgs,
+    #[command(flatten)]
+    course: CourseArgs,
     #[arg(required = true, value_name = "VOLUME")]
     volumes: Vec<String>,
 }
@@ -120,14 +124,18 @@ impl CreateArgs {
             body["ExpireSeconds"] = json!(seconds("--expire", text)?);
         }
         self.around.add_to(&mut body)?;
-        // Before: copying may take long.
-        let plan = client.post("/orlop/v1/snapshots/plan", &body)?;
-        warn(&plan);
-        let made = client.post("/orlop/v1/snapshots", &body)?;
+        let course = self.course.course()?;
+        if !self.course.is_quiet() {
+            // Before: copying may take long.
+            warn(&client.post("/orlop/v1/snapshots/plan", &body)?);
+        }
+        let made = long(client, &course, "/orlop/v1/snapshots?progress=1", &body)?;
         for snapshot in made["Snapshots"].as_array().into_iter().flatten() {
             println!("{}", reference(snapshot));
         }
-        tell_frozen(&made);
+        if !self.course.is_quiet() {
+            tell_frozen(&made);
+        }
         Ok(0)
     }
 }

@@ -56,7 +56,9 @@ impl Engine {
             return self.push_snapshot(request, &name, volume, snapshot, &luggage, progress);
         }
         progress.status(volume, "Snapshotting");
-        let (made, _) = self.snapshotted(volume, "push", request.around.clone())?;
+        let around = request.around.clone();
+        let stopped = || request.cancel.is_given_up();
+        let (made, _) = self.snapshotted(volume, "push", around, progress, &stopped)?;
         self.push_snapshot(request, &name, volume, made.name(), &luggage, progress)
     }
 

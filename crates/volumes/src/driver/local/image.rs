@@ -17,7 +17,7 @@ use sys::copy_tree::{CopyOptions, copy_tree};
 use sys::loop_device::{self, LoopDevice};
 use sys::{durable, image_file};
 
-use super::super::{Access, DriverError, Held, Limits, Replica};
+use super::super::{Access, DriverError, Held, Limits, Replica, Watch};
 use crate::{mount_table, open_directory};
 
 /// Of the filesystem, and of the device's sectors.
@@ -173,7 +173,7 @@ fn is_mounted(tree: &Path) -> Result<bool, DriverError> {
 }
 
 /// Copies the tree `from`, which has a filesystem of its own, to `to`, where nothing is.
-pub(super) fn replicate(from: &Path, to: &Path) -> Result<Replica, DriverError> {
+pub(super) fn replicate(from: &Path, to: &Path, watch: &Watch<'_>) -> Result<Replica, DriverError> {
     let (image, copy) = (path(from), path(to));
     durable::create_dir_unsynced(to, 0o700).map_err(DriverError::io("make", to))?;
     if is_mounted(from)?
@@ -194,6 +194,7 @@ pub(super) fn replicate(from: &Path, to: &Path) -> Result<Replica, DriverError> 
     let options = CopyOptions {
         root_attributes: true,
         one_file_system: true,
+        watch: Some(watch),
         ..CopyOptions::default()
     };
     copy_tree(source.as_fd(), target.as_fd(), &options)

@@ -10,7 +10,7 @@ use rustix::mount::UnmountFlags;
 
 use super::{
     Abilities, Access, Ahead, Bound, Capabilities, Driver, DriverError, Held, Limits, Options,
-    Place, Replica, Requested, Scope, Sharing,
+    Place, Replica, Requested, Scope, Sharing, Watch,
 };
 use crate::mount_table;
 
@@ -98,12 +98,24 @@ impl Driver for Local {
         trees::sharing(place.content).map(Some)
     }
 
-    fn replicate(&self, from: &Path, to: &Path, access: Access) -> Result<Replica, DriverError> {
-        trees::replicate(from, to, access)
+    fn replicate(
+        &self,
+        from: &Path,
+        to: &Path,
+        access: Access,
+        watch: &Watch<'_>,
+    ) -> Result<Replica, DriverError> {
+        trees::replicate(from, to, access, watch)
     }
 
-    fn transplant(&self, from: &Path, to: &Path, limits: Limits) -> Result<Replica, DriverError> {
-        trees::transplant(from, to, limits)
+    fn transplant(
+        &self,
+        from: &Path,
+        to: &Path,
+        limits: Limits,
+        watch: &Watch<'_>,
+    ) -> Result<Replica, DriverError> {
+        trees::transplant(from, to, limits, watch)
     }
 
     fn transplant_ahead(
@@ -115,8 +127,13 @@ impl Driver for Local {
         trees::transplant_ahead(from, to, limits)
     }
 
-    fn copy_ahead(&self, from: &Path, to: &Path) -> Result<Option<Ahead>, DriverError> {
-        trees::copy_ahead(from, to)
+    fn copy_ahead(
+        &self,
+        from: &Path,
+        to: &Path,
+        watch: &Watch<'_>,
+    ) -> Result<Option<Ahead>, DriverError> {
+        trees::copy_ahead(from, to, watch)
     }
 
     fn catch_up(
@@ -124,8 +141,9 @@ impl Driver for Local {
         from: &Path,
         to: &Path,
         ahead: &Ahead,
+        watch: &Watch<'_>,
     ) -> Result<Option<Replica>, DriverError> {
-        trees::catch_up(from, to, ahead)
+        trees::catch_up(from, to, ahead, watch)
     }
 
     fn raise(&self, like: &Path, tree: &Path) -> Result<(), DriverError> {
@@ -189,8 +207,9 @@ impl Driver for Local {
         from: &Path,
         to: &Path,
         limits: Limits,
+        watch: &Watch<'_>,
     ) -> Result<Replica, DriverError> {
-        trees::replicate_within(from, to, limits)
+        trees::replicate_within(from, to, limits, watch)
     }
 
     fn held(&self, tree: &Path) -> Result<Option<Held>, DriverError> {

@@ -12,9 +12,9 @@ use std::path::Path;
 use rustix::fs::Mode;
 use sys::btrfs;
 use sys::catch_up::Began;
-use sys::copy_tree::{CopyOptions, copy_tree};
+use sys::copy_tree::{CopyError, CopyOptions, copy_tree};
 
-use super::super::{Access, Ahead, Bound, Done, DriverError, Limits, Replica, Sharing};
+use super::super::{Access, Ahead, Bound, Done, DriverError, Limits, Replica, Sharing, Watch};
 use super::{bound, image};
 use crate::{mount_table, open_directory};
 
@@ -70,10 +70,15 @@ pub(super) fn sharing_in(directory: &Path) -> Result<Sharing, DriverError> {
     looked().map_err(DriverError::io("look at", directory))
 }
 
-pub(super) fn replicate(from: &Path, to: &Path, access: Access) -> Result<Replica, DriverError> {
+pub(super) fn replicate(
+    from: &Path,
+    to: &Path,
+    access: Access,
+    watch: &Watch<'_>,
+) -> Result<Replica, DriverError> {
     discard(to)?;
     if image::exists(from)? {
-        return image::replicate(from, to);
+        return image::replicate(from, to, watch);
     }
     let source = open_directory(from).map_err(DriverError::io("open", from))?;
     let make = DriverError::io("make", to);
@@ -86,7 +91,7 @@ pub(super) fn replicate(from: &Path, to: &Path, access: Access) -> Result<Replic
         return snapshot().map(|()| Replica::Whole).map_err(make);
     }
     make_root(to, 0o700).map_err(make)?;
-    copy(from, to, &COPY)
+    copy(from, to, &watched(watch))
 }
 
 /// As [`replicate`], to a content with these limits: a filesystem of its own only where they take that.
@@ -94,6 +99,7 @@ pub(super) fn replicate_within(
     from: &Path,
     to: &Path,
     limits: Limits,
+    watch: &Watch<'_>,
 ) -> Result<Replica, DriverError> {
     let has_own = image::exists(from)?;
     let takes_own = match limits.bytes {
@@ -101,18 +107,18 @@ pub(super) fn replicate_within(
         Some(_) => has_own || bound::in_directory(to.parent().unwrap_or(to))? == Some(Bound::Image),
     };
     if has_own == takes_own {
-        return replicate(from, to, Access::Writable);
+        return replicate(from, to, Access::Writable, watch);
     }
     discard(to)?;
     if takes_own {
         image::make(to, limits)?;
-        return copy(from, to, &COPY);
+        return copy(from, to, &watched(watch));
     }
     make_root(to, 0o700).map_err(DriverError::io("make", to))?;
     // Nobody else wants to see a snapshot.
     let was_seen = mount_table::is_mountpoint(from).map_err(DriverError::io("look at", from))?;
     image::expose(from)?;
-    let copied = copy(from, to, &COPY);
+    let copied = copy(from, to, &watched(watch));
     if !was_seen {
         image::hide(from)?;
     }
@@ -120,10 +126,15 @@ pub(super) fn replicate_within(
 }
 
 /// As [`replicate`], to another filesystem.
-pub(super) fn transplant(from: &Path, to: &Path, limits: Limits) -> Result<Replica, DriverError> {
+pub(super) fn transplant(
+    from: &Path,
+    to: &Path,
+    limits: Limits,
+    watch: &Watch<'_>,
+) -> Result<Replica, DriverError> {
     match transplant_ahead(from, to, limits)? {
-        Some(_) => copy(from, to, &COPY),
-        None => image::replicate(from, to),
+        Some(_) => copy(from, to, &watched(watch)),
+        None => image::replicate(from, to, watch),
     }
 }
 
@@ -156,13 +167,15 @@ pub(super) fn transplant_ahead(
 }
 
 /// How files are copied.
-const COPY: CopyOptions<'static> = CopyOptions {
-    root_attributes: true,
-    one_file_system: true,
-    share_always: true,
-    seen: None,
-    progress: None,
-};
+fn watched<'a>(watch: &'a Watch<'a>) -> CopyOptions<'a> {
+    CopyOptions {
+        root_attributes: true,
+        one_file_system: true,
+        share_always: true,
+        seen: None,
+        watch: Some(watch),
+    }
+}
 
 fn copy(from: &Path, to: &Path, options: &CopyOptions<'_>) -> Result<Replica, DriverError> {
     let source = open_directory(from).map_err(DriverError::io("open", from))?;
@@ -179,7 +192,11 @@ fn copy(from: &Path, to: &Path, options: &CopyOptions<'_>) -> Result<Replica, Dr
 
 /// Where files share their data one by one it takes as long as there are files, and few of them change meanwhile. A
 /// filesystem of the tree's own takes a while to be made, if its file cannot be shared.
-pub(super) fn copy_ahead(from: &Path, to: &Path) -> Result<Option<Ahead>, DriverError> {
+pub(super) fn copy_ahead(
+    from: &Path,
+    to: &Path,
+    watch: &Watch<'_>,
+) -> Result<Option<Ahead>, DriverError> {
     match (image::exists(from)?, sharing(from)?) {
         (false, Sharing::Shared) => {}
         (true, Sharing::Copy) => {
@@ -194,10 +211,16 @@ pub(super) fn copy_ahead(from: &Path, to: &Path) -> Result<Option<Ahead>, Driver
     let began = Began::now();
     let options = CopyOptions {
         seen: Some(began.seen()),
-        ..COPY
+        ..watched(watch)
     };
     match copy(from, to, &options) {
         Ok(_) => Ok(Some(Ahead(Done::Copied(began)))),
+        Err(
+            stopped @ DriverError::Replicate {
+                source: CopyError::Stopped,
+                ..
+            },
+        ) => Err(stopped),
         // What was moved about under its eyes may have confused it.
         Err(error) => {
             tracing::debug!(tree = %from.display(), error = &error as &dyn std::error::Error, "not copied ahead");
@@ -211,14 +234,16 @@ pub(super) fn catch_up(
     from: &Path,
     to: &Path,
     ahead: &Ahead,
+    watch: &Watch<'_>,
 ) -> Result<Option<Replica>, DriverError> {
+    let options = watched(watch);
     let began = match &ahead.0 {
         Done::Copied(began) => began,
-        Done::Room => return copy(from, to, &COPY).map(Some),
+        Done::Room => return copy(from, to, &options).map(Some),
     };
     let source = open_directory(from).map_err(DriverError::io("open", from))?;
     let target = open_directory(to).map_err(DriverError::io("open", to))?;
-    sys::catch_up::catch_up(source.as_fd(), target.as_fd(), began, &COPY)
+    sys::catch_up::catch_up(source.as_fd(), target.as_fd(), began, &options)
         .map(|counts| {
             counts.map(|counts| Replica::Files {
                 bytes: counts.bytes,
