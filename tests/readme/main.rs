@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Engine, Host, binary, images_dir};
 
-const PAGES: [(&str, &str); 12] = [
+const PAGES: [(&str, &str); 13] = [
     ("the_tour", "README.md"),
     ("pictures", "docs/pictures.md"),
     ("pools", "docs/pools.md"),
@@ -28,6 +28,7 @@ const PAGES: [(&str, &str); 12] = [
     ("snapshots", "docs/snapshots.md"),
     ("volumes", "docs/volumes.md"),
     ("health", "docs/health.md"),
+    ("metrics", "docs/metrics.md"),
     ("networks", "docs/networks.md"),
     ("moving", "docs/moving.md"),
     ("plugins", "docs/plugins.md"),

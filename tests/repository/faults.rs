@@ -27,6 +27,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_full_disk", a_full_disk),
     ("a_flipped_byte_is_found", a_flipped_byte_is_found),
     ("a_missing_pack_is_named", a_missing_pack_is_named),
+    ("what_is_lost_is_stored_again", what_is_lost_is_stored_again),
     ("files_that_cannot_be_read", files_that_cannot_be_read),
     ("stopped", stopped),
     (
@@ -327,6 +328,80 @@ fn a_missing_pack_is_named() {
     repository
         .restore(second.id, Path::new("/"), &world.dir("other"), &Unwatched)
         .unwrap();
+}
+
+/// What can be known to be gone before a backup is made is in that backup nevertheless, and what is there twice is found.
+fn what_is_lost_is_stored_again() {
+    let cut = |path: &Path| {
+        let bytes = std::fs::read(path).unwrap();
+        std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    };
+    let flip = |path: &Path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    let remove = |path: &Path| std::fs::remove_file(path).unwrap();
+    // What is harmed and how, how many files of it, and whether there is a cache that has them.
+    let harms: [(&str, &str, &dyn Fn(&Path), usize, bool); 5] = [
+        ("data", "pack", &remove, 1, false),
+        ("data", "pack", &cut, 9, true),
+        ("index", "index", &flip, 9, false),
+        ("index", "index", &cut, 9, true),
+        ("snapshots", "snapshot", &cut, 9, true),
+    ];
+    for (number, (directory, kind, harm, count, with_cache)) in harms.into_iter().enumerate() {
+        let world = World::new(&format!("lost-{number}"));
+        let source = world.dir("source");
+        entries(&source);
+        std::fs::write(source.join("noise"), noise(7, 3_000_000)).unwrap();
+        age(&source);
+        let mut place = world.place();
+        place.retries = 0;
+        place.cache = with_cache.then(|| world.path("own-cache"));
+        let repository = Repository::create(&place, PASSWORD).unwrap();
+        let first = save(&repository, &source).unwrap();
+        assert_eq!(first.lost, [""; 0]);
+        let mut names = Vec::new();
+        for path in files(&world, directory).iter().take(count) {
+            harm(path);
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            names.push(format!("{kind} {name}"));
+        }
+        let second = save(&repository, &source).unwrap();
+        for name in &names {
+            let told = |lost: &String| lost.starts_with(name.as_str());
+            assert!(second.lost.iter().any(told), "{name}: {:?}", second.lost);
+        }
+        assert_eq!(second.lost.len(), names.len(), "{:?}", second.lost);
+        // Whole for somebody who has no cache. The earlier one is, too, when only contents of files were lost.
+        let key = repository.master_key();
+        let repository = Repository::open(&world.place(), Unlock::Master(&key)).unwrap();
+        let whole = if count == 1 {
+            vec![&first, &second]
+        } else {
+            vec![&second]
+        };
+        for saved in whole {
+            let to = world.dir(&format!("to-{}", saved.id));
+            let data = Path::new("/volumes/v/_data");
+            repository
+                .restore(saved.id, data, &to, &Unwatched)
+                .unwrap_or_else(|error| panic!("{kind} {number}: {error}"));
+            assert_same(&source, &to);
+        }
+        let problems = repository.check(Check::Everything, &Unwatched).unwrap();
+        for name in &names {
+            assert!(
+                problems.iter().any(|problem| problem.file == *name),
+                "{name}: {problems:?}"
+            );
+        }
+        let hurt = |problem: &backup::Problem| problem.backups.contains(&second.id);
+        assert!(!problems.iter().any(hurt), "{problems:?}");
+        assert_eq!(save(&repository, &source).unwrap().new_bytes, 0);
+    }
 }
 
 fn files_that_cannot_be_read() {

@@ -3,7 +3,7 @@
 //! It holds sealed files under their ids, each below the repository's id. What is in it is only believed when it is what its
 //! name says or opens with the key; it may be removed at any time, and a cache that cannot be written costs speed only.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -84,18 +84,19 @@ impl Cached {
         Some(bytes.into())
     }
 
-    /// Removes what the repository no longer has.
+    /// Removes what the repository no longer has, or has in another length: what is cut short there shall not look whole here.
     fn prune(&self, kind: Kind, there: &[(Id, u64)]) {
-        let there: HashSet<Id> = there.iter().map(|(id, _)| *id).collect();
+        let there: HashMap<Id, u64> = there.iter().copied().collect();
         let directory = self.path.join(kind.directory());
         let entries =
             sys::dir::open(&directory).and_then(|opened| sys::dir::read_dir(opened.as_fd()));
         for entry in entries.unwrap_or_default() {
             let id = entry.name.to_str().and_then(|name| name.parse().ok());
-            match id {
-                Some(id) if there.contains(&id) => {}
-                Some(id) => self.forget(Name::new(kind, id)),
-                None => {}
+            let Some(id) = id else { continue };
+            let name = Name::new(kind, id);
+            let kept = std::fs::metadata(self.path(name)).map(|metadata| metadata.len());
+            if kept.ok().as_ref() != there.get(&id) {
+                self.forget(name);
             }
         }
     }

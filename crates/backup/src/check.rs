@@ -12,7 +12,7 @@ use rustic_core::Id;
 
 use crate::crypt::{id_of, random};
 use crate::error::BackupError;
-use crate::index::{BlobKind, IdMap, IdSet, Index, IndexFile, IndexPack, Spot};
+use crate::index::{BlobKind, IdMap, IdSet, Index, IndexBlob, IndexFile, IndexPack, Spot};
 use crate::node::{NodeKind, Tree};
 use crate::place::{Kind, Name};
 use crate::repository::{Repository, Watch, checked, pool, threads};
@@ -75,8 +75,10 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Problem {
+    /// What is wrong, without whom it hurts.
+    #[must_use]
+    pub fn what(&self) -> String {
         let what = match self.damage {
             Damage::Missing => "is missing",
             Damage::Damaged => "is damaged",
@@ -84,11 +86,17 @@ impl fmt::Display for Problem {
             Damage::Incomplete => "refers to something that is in no pack",
             Damage::Unused => "is in no index",
         };
-        write!(f, "{} {what}", self.file)?;
-        if let Some(first) = self.blobs.first() {
+        let blobs = self.blobs.first().map(|first| {
             let count = self.blobs.len();
-            write!(f, " ({count} blobs, the first is {first})")?;
-        }
+            format!(" ({count} blobs, the first is {first})")
+        });
+        format!("{} {what}{}", self.file, blobs.unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what())?;
         for (at, id) in self.backups.iter().enumerate() {
             let before = if at == 0 {
                 ", which hurts backup "
@@ -116,7 +124,7 @@ impl Repository {
         checking.keys()?;
         let snapshots = checking.snapshots(how)?;
         let (index, packs) = checking.index()?;
-        let there = checking.list_packs(&packs)?;
+        let (there, mut bad) = checking.list_packs(&packs)?;
         let whole: Vec<&IndexPack> = packs
             .values()
             .filter(|pack| there.contains(&pack.id))
@@ -132,7 +140,7 @@ impl Repository {
         let size = |packs: &[&IndexPack]| packs.iter().map(|pack| pack.size()).sum::<u64>();
         let of_trees = size(&to_read);
         watch.total(of_trees);
-        let mut bad = checking.read(&to_read)?;
+        bad.extend(checking.read(&to_read)?);
         if let Some(used) = &mut used {
             checking.collect_data(&index, &snapshots, used);
         }
@@ -152,11 +160,21 @@ impl Repository {
         for pack in packs.values().filter(|pack| !there.contains(&pack.id)) {
             bad.extend(pack.blobs.iter().map(|blob| (blob.id, pack.id)));
         }
-        checking.hurt(&index, &snapshots, &bad);
+        let lost = without_copies(&bad, packs.values().filter(|pack| there.contains(&pack.id)));
+        checking.hurt(&index, &snapshots, &lost);
         let mut problems = checking
             .problems
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
+        problems.sort_by(|a, b| (&a.file, a.damage).cmp(&(&b.file, b.damage)));
+        // What is wrong with a file is told once: of one that is cut short also blobs cannot be read.
+        problems.dedup_by(|next, first| {
+            let is_same = next.file == first.file;
+            if is_same && next.damage == first.damage {
+                first.blobs.append(&mut next.blobs);
+            }
+            is_same
+        });
         problems.sort_by(|a, b| (a.damage, &a.file).cmp(&(b.damage, &b.file)));
         Ok(problems)
     }
@@ -168,6 +186,8 @@ struct Checking<'a> {
     problems: Mutex<Vec<Problem>>,
 }
 
+/// Blobs that cannot be had, each with the pack that should have it.
+type Bad = Vec<(Id, Id)>;
 type Snapshots = Vec<(Id, Snapshot)>;
 
 impl Checking<'_> {
@@ -243,9 +263,12 @@ impl Checking<'_> {
         Ok((index, packs))
     }
 
-    /// Compares what is there with the index; the packs that can be read.
-    fn list_packs(&self, packs: &BTreeMap<Id, IndexPack>) -> Result<BTreeSet<Id>, BackupError> {
-        let mut there = BTreeSet::new();
+    /// Compares what is there with the index; the packs that can be read, and the blobs behind the end of one.
+    fn list_packs(
+        &self,
+        packs: &BTreeMap<Id, IndexPack>,
+    ) -> Result<(BTreeSet<Id>, Bad), BackupError> {
+        let (mut there, mut behind) = (BTreeSet::new(), Vec::new());
         for (id, size) in self.repository.origin.list(Kind::Pack)? {
             let name = Name::new(Kind::Pack, id);
             match packs.get(&id) {
@@ -253,7 +276,14 @@ impl Checking<'_> {
                 Some(pack) => {
                     there.insert(id);
                     if pack.size() != size {
-                        self.found(Problem::new(name, Damage::Length));
+                        let mut problem = Problem::new(name, Damage::Length);
+                        let cut = |blob: &&IndexBlob| {
+                            u64::from(blob.offset) + u64::from(blob.length) > size
+                        };
+                        let lost = pack.blobs.iter().filter(cut).map(|blob| blob.id);
+                        problem.blobs = lost.collect();
+                        behind.extend(problem.blobs.iter().map(|blob| (*blob, id)));
+                        self.found(problem);
                     }
                 }
             }
@@ -263,12 +293,12 @@ impl Checking<'_> {
             problem.blobs = pack.blobs.iter().map(|blob| blob.id).collect();
             self.found(problem);
         }
-        Ok(there)
+        Ok((there, behind))
     }
 
     /// Reads whole packs; the blobs that cannot be had, and where they should be.
-    fn read(&self, packs: &[&IndexPack]) -> Result<Vec<(Id, Id)>, BackupError> {
-        let results: Vec<Vec<(Id, Id)>> = pool(threads())?.install(|| {
+    fn read(&self, packs: &[&IndexPack]) -> Result<Bad, BackupError> {
+        let results: Vec<Bad> = pool(threads())?.install(|| {
             packs
                 .into_par_iter()
                 .map(|pack| {
@@ -282,7 +312,7 @@ impl Checking<'_> {
         Ok(results.into_iter().flatten().collect())
     }
 
-    fn pack(&self, pack: &IndexPack) -> Result<Vec<(Id, Id)>, BackupError> {
+    fn pack(&self, pack: &IndexPack) -> Result<Bad, BackupError> {
         let name = Name::new(Kind::Pack, pack.id);
         let bytes = self.repository.origin.read(name)?;
         let bad: Vec<Id> = pack
@@ -332,12 +362,11 @@ impl Checking<'_> {
 
     /// Walks all backups and adds to each problem those that it hurts; backups that refer to what is in no pack are problems of
     /// their own.
-    fn hurt(&self, index: &Index, snapshots: &Snapshots, bad: &[(Id, Id)]) {
-        let bad: IdMap<Id> = bad.iter().copied().collect();
+    fn hurt(&self, index: &Index, snapshots: &Snapshots, bad: &IdMap<Id>) {
         let mut known: IdMap<BTreeSet<Cause>> = IdMap::default();
         let mut by_file: BTreeMap<String, Vec<Id>> = BTreeMap::new();
         for (id, snapshot) in snapshots {
-            let causes = self.causes(index, snapshot.tree, &bad, &mut known);
+            let causes = self.causes(index, snapshot.tree, bad, &mut known);
             for cause in causes {
                 match cause {
                     Cause::Pack(pack) => by_file
@@ -437,6 +466,26 @@ enum Cause {
     Pack(Id),
     /// A blob that no pack has.
     Nowhere(Id),
+}
+
+/// The blobs among `bad` that no readable pack has, each with one that should.
+fn without_copies<'p>(
+    bad: &[(Id, Id)],
+    readable: impl Iterator<Item = &'p IndexPack>,
+) -> IdMap<Id> {
+    let mut lost: IdMap<Id> = bad.iter().copied().collect();
+    if lost.is_empty() {
+        return lost;
+    }
+    let bad: BTreeSet<(Id, Id)> = bad.iter().copied().collect();
+    for pack in readable {
+        for blob in &pack.blobs {
+            if lost.contains_key(&blob.id) && !bad.contains(&(blob.id, pack.id)) {
+                lost.remove(&blob.id);
+            }
+        }
+    }
+    lost
 }
 
 /// So many percent of the bytes, chosen at random, but at least one pack.

@@ -103,6 +103,19 @@ pub enum BackupError {
     },
 }
 
+impl BackupError {
+    /// Whether something of the repository is not there, or is not what was written. Trying again does not help, having it
+    /// from elsewhere does.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Place(error) => error.is_loss(),
+            _ => false,
+        }
+    }
+}
+
 /// What the library for restic's format said, in one line.
 #[derive(Debug, Error)]
 #[error("{0}")]

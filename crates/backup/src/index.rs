@@ -3,6 +3,7 @@
 //! A blob is data or a tree; both kinds have tables of their own, because a file may hold the bytes of a tree.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use rustic_core::Id;
@@ -124,8 +125,13 @@ pub(crate) type IdSet = std::collections::HashSet<Id, BuildHasherDefault<IdHashe
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     packs: Vec<Id>,
+    known: IdSet,
     data: IdMap<Spot>,
     trees: IdMap<Spot>,
+    /// Where else blobs are that several packs have: few, unless a pack was lost and stored again.
+    further: HashMap<(BlobKind, Id), Vec<Spot>>,
+    /// Files of it that could not be read.
+    damaged: Vec<Id>,
 }
 
 impl Index {
@@ -136,7 +142,11 @@ impl Index {
         index
     }
 
+    /// Adds what a pack has; one that is known already is not added again.
     pub(crate) fn add(&mut self, pack: &IndexPack) {
+        if !self.known.insert(pack.id) {
+            return;
+        }
         let number = u32::try_from(self.packs.len()).expect("fewer than 2^32 packs");
         self.packs.push(pack.id);
         for blob in &pack.blobs {
@@ -146,7 +156,15 @@ impl Index {
                 length: blob.length,
                 raw: blob.uncompressed_length,
             };
-            self.table(blob.kind).insert(blob.id, spot);
+            match self.table(blob.kind).entry(blob.id) {
+                Entry::Vacant(entry) => {
+                    entry.insert(spot);
+                }
+                Entry::Occupied(_) => {
+                    let further = self.further.entry((blob.kind, blob.id));
+                    further.or_default().push(spot);
+                }
+            }
         }
     }
 
@@ -163,6 +181,22 @@ impl Index {
             BlobKind::Tree => self.trees.get(id),
         }
         .copied()
+    }
+
+    /// Everywhere that a blob is.
+    pub(crate) fn spots(&self, kind: BlobKind, id: &Id) -> impl Iterator<Item = Spot> {
+        let further = self.further.get(&(kind, *id)).into_iter().flatten();
+        self.find(kind, id).into_iter().chain(further.copied())
+    }
+
+    /// Notes that a file of the index could not be read.
+    pub(crate) fn lacks(&mut self, file: Id) {
+        self.damaged.push(file);
+    }
+
+    /// Files of the index that could not be read.
+    pub(crate) fn damaged(&self) -> &[Id] {
+        &self.damaged
     }
 
     pub(crate) fn has(&self, kind: BlobKind, id: &Id) -> bool {

@@ -4,7 +4,7 @@
 //! Source of the grammar: restic's manual, "Preparing a new repository".
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -71,13 +71,13 @@ impl Location {
             return Err(LocationError::Empty);
         }
         if text.starts_with('/') {
-            return Ok(Self::Directory(text.into()));
+            return Ok(directory(text));
         }
         let Some((kind, rest)) = text.split_once(':') else {
             return Err(LocationError::Relative(text.to_owned()));
         };
         match kind {
-            "local" if rest.starts_with('/') => Ok(Self::Directory(rest.into())),
+            "local" if rest.starts_with('/') => Ok(directory(rest)),
             "local" => Err(LocationError::Relative(rest.to_owned())),
             "s3" => object_store(rest).ok_or(LocationError::ObjectStore),
             "sftp" => ssh(rest).ok_or(LocationError::Sftp),
@@ -88,6 +88,11 @@ impl Location {
             _ => Err(LocationError::Kind(kind.to_owned())),
         }
     }
+}
+
+/// One directory, however many slashes it is written with.
+fn directory(text: &str) -> Location {
+    Location::Directory(Path::new(text).components().collect())
 }
 
 fn object_store(text: &str) -> Option<Location> {
@@ -209,6 +214,7 @@ mod tests {
         for (text, shown) in [
             ("/srv/backups", "/srv/backups"),
             ("local:/srv/backups", "/srv/backups"),
+            ("/srv//backups/", "/srv/backups"),
             (
                 "s3:http://127.0.0.1:9000/bucket/a/b/",
                 "s3:http://127.0.0.1:9000/bucket/a/b",

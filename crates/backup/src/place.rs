@@ -154,6 +154,15 @@ impl PlaceError {
         }
     }
 
+    /// Whether a file is not there, or not all of it.
+    pub(crate) fn is_loss(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::Short { .. } => true,
+            Self::File { source, .. } => source.kind() == io::ErrorKind::UnexpectedEof,
+            _ => false,
+        }
+    }
+
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Missing { .. })
     }

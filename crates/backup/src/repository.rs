@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::cache::Cached;
 use crate::crypt::{Cipher, MasterKey, id_of};
 use crate::error::BackupError;
-use crate::index::{BlobKind, Index, IndexFile, Spot};
+use crate::index::{BlobKind, IdMap, Index, IndexFile, IndexPack, Spot};
 use crate::node::Tree;
 use crate::place::{Kind, Name, PlaceError, Storage};
 use crate::places::{self, Place};
@@ -241,34 +241,100 @@ impl Repository {
         Ok(id)
     }
 
-    /// All of the index.
+    /// All of the index that can be read; what is missing is told when something is not found.
     pub(crate) fn index(&self) -> Result<Index, BackupError> {
-        let files = self.storage.list(Kind::Index)?;
-        let files: Vec<IndexFile> = files
-            .into_par_iter()
-            .map(|(id, _)| self.file(&*self.storage, Name::new(Kind::Index, id)))
-            .collect::<Result<_, _>>()?;
-        let packs = || files.iter().flat_map(|file| &file.packs);
-        let mut index = Index::with_room_for(packs().map(|pack| pack.blobs.len()).sum());
-        for pack in packs() {
-            index.add(pack);
-        }
-        Ok(index)
+        let (packs, damaged) = self.indexed()?;
+        Ok(index_of(&packs, damaged))
     }
 
-    /// A blob, decrypted, decompressed and checked.
+    /// The index of the packs that are there, and a sentence for each thing that is not what it was: what is lost shall be stored
+    /// again and not be referred to.
+    pub(crate) fn index_of_what_is_there(&self) -> Result<(Index, Vec<String>), BackupError> {
+        let (mut packs, damaged) = self.indexed()?;
+        // After the index, which mentions no pack that is not there yet.
+        let there: IdMap<u64> = self.storage.list(Kind::Pack)?.into_iter().collect();
+        let mut lost: Vec<String> = damaged
+            .iter()
+            .map(|id| format!("{} is damaged", Name::new(Kind::Index, *id)))
+            .collect();
+        packs.retain(|pack| {
+            let what = match there.get(&pack.id) {
+                Some(length) if *length >= pack.size() => return true,
+                Some(_) => "is cut short",
+                None => "is missing",
+            };
+            lost.push(format!("{} {what}", Name::new(Kind::Pack, pack.id)));
+            false
+        });
+        Ok((index_of(&packs, damaged), lost))
+    }
+
+    /// What the files of the index say, and those that are not what was written.
+    fn indexed(&self) -> Result<(Vec<IndexPack>, Vec<Id>), BackupError> {
+        let files: Vec<(Id, Option<IndexFile>)> = self
+            .storage
+            .list(Kind::Index)?
+            .into_par_iter()
+            .map(
+                |(id, _)| match self.file(&*self.storage, Name::new(Kind::Index, id)) {
+                    Ok(file) => Ok((id, Some(file))),
+                    Err(BackupError::Damaged { what, .. }) => {
+                        tracing::warn!(what, "a part of the index is damaged");
+                        Ok((id, None))
+                    }
+                    Err(error) => Err(error),
+                },
+            )
+            .collect::<Result<_, _>>()?;
+        let (mut packs, mut damaged) = (Vec::new(), Vec::new());
+        for (id, file) in files {
+            match file {
+                Some(file) => packs.extend(file.packs),
+                None => damaged.push(id),
+            }
+        }
+        Ok((packs, damaged))
+    }
+
+    /// A blob, decrypted, decompressed and checked, from whichever pack still has it.
     pub(crate) fn blob(
         &self,
         index: &Index,
         kind: BlobKind,
         id: Id,
     ) -> Result<Vec<u8>, BackupError> {
-        let spot = index.find(kind, &id).ok_or_else(|| {
-            self.damaged(format!(
-                "the index: blob {} is in no pack",
-                id.to_hex().as_str()
-            ))
-        })?;
+        let mut first = None;
+        for spot in index.spots(kind, &id) {
+            match self.blob_at(index, kind, id, spot) {
+                Err(error) if error.is_loss() => {
+                    first.get_or_insert(error);
+                }
+                other => return other,
+            }
+        }
+        Err(first.unwrap_or_else(|| self.nowhere(index, id)))
+    }
+
+    /// What to say of a blob that the index does not have.
+    pub(crate) fn nowhere(&self, index: &Index, blob: Id) -> BackupError {
+        let blob = blob.to_hex();
+        let blob = blob.as_str();
+        self.damaged(match index.damaged().first() {
+            Some(file) => format!(
+                "{} (blob {blob} is in no other part of the index)",
+                Name::new(Kind::Index, *file)
+            ),
+            None => format!("the index: blob {blob} is in no pack"),
+        })
+    }
+
+    fn blob_at(
+        &self,
+        index: &Index,
+        kind: BlobKind,
+        id: Id,
+        spot: Spot,
+    ) -> Result<Vec<u8>, BackupError> {
         let name = Name::new(Kind::Pack, index.pack(spot.pack));
         let (offset, length) = (u64::from(spot.offset), u64::from(spot.length));
         let read = |storage: &dyn Storage| -> Result<Vec<u8>, BackupError> {
@@ -302,6 +368,15 @@ impl Repository {
         serde_json::from_slice(&plain)
             .map_err(|_| self.damaged(format!("tree {}", id.to_hex().as_str())))
     }
+}
+
+fn index_of(packs: &[IndexPack], damaged: Vec<Id>) -> Index {
+    let mut index = Index::with_room_for(packs.iter().map(|pack| pack.blobs.len()).sum());
+    for pack in packs {
+        index.add(pack);
+    }
+    damaged.into_iter().for_each(|file| index.lacks(file));
+    index
 }
 
 /// As many threads as there are processors, and at least two: one waits for the disk while another computes.

@@ -81,19 +81,25 @@ pub(crate) struct Found {
     pub(crate) tree: Option<Id>,
 }
 
+/// Records that can be read, and the others.
+type Readable = (Vec<(Id, Snapshot)>, Vec<Id>);
+
 impl Repository {
     /// All backups, oldest first.
     ///
     /// # Errors
     /// [`BackupError::Damaged`] with the one that cannot be read; those of the place.
     pub fn backups(&self) -> Result<Vec<Backup>, BackupError> {
-        let mut backups: Vec<_> = self
-            .snapshots()?
-            .into_iter()
-            .map(|(id, snapshot)| Backup::of(id, snapshot))
-            .collect();
-        backups.sort_by_key(|backup| (backup.time, backup.id));
-        Ok(backups)
+        Ok(in_order(self.snapshots()?))
+    }
+
+    /// All backups whose records can be read, oldest first, and the ids of the others.
+    ///
+    /// # Errors
+    /// Those of the place.
+    pub fn readable_backups(&self) -> Result<(Vec<Backup>, Vec<Id>), BackupError> {
+        let (snapshots, damaged) = self.readable_snapshots()?;
+        Ok((in_order(snapshots), damaged))
     }
 
     /// The backup whose id is, or begins with, `text`.
@@ -114,16 +120,25 @@ impl Repository {
     }
 
     pub(crate) fn snapshots(&self) -> Result<Vec<(Id, Snapshot)>, BackupError> {
-        let mut snapshots = Vec::new();
+        let (snapshots, damaged) = self.readable_snapshots()?;
+        match damaged.first() {
+            Some(id) => Err(self.damaged(Name::new(Kind::Snapshot, *id).to_string())),
+            None => Ok(snapshots),
+        }
+    }
+
+    pub(crate) fn readable_snapshots(&self) -> Result<Readable, BackupError> {
+        let (mut snapshots, mut damaged) = (Vec::new(), Vec::new());
         for (id, _) in self.storage.list(Kind::Snapshot)? {
             match self.file(&*self.storage, Name::new(Kind::Snapshot, id)) {
                 Ok(snapshot) => snapshots.push((id, snapshot)),
                 // Forgotten meanwhile.
                 Err(BackupError::Place(error)) if error.is_missing() => {}
+                Err(BackupError::Damaged { .. }) => damaged.push(id),
                 Err(error) => return Err(error),
             }
         }
-        Ok(snapshots)
+        Ok((snapshots, damaged))
     }
 
     pub(crate) fn snapshot(&self, id: Id) -> Result<Snapshot, BackupError> {
@@ -237,6 +252,15 @@ impl Repository {
         }
         Ok(found)
     }
+}
+
+fn in_order(snapshots: Vec<(Id, Snapshot)>) -> Vec<Backup> {
+    let mut backups: Vec<_> = snapshots
+        .into_iter()
+        .map(|(id, snapshot)| Backup::of(id, snapshot))
+        .collect();
+    backups.sort_by_key(|backup| (backup.time, backup.id));
+    backups
 }
 
 /// The name of a node, if it is a name: a hostile tree may have anything.

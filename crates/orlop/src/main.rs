@@ -7,6 +7,7 @@
 )]
 
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ fn serve_arguments(
         (false, false, None, IDLE, None);
     let (mut mirrors, mut insecure) = (Vec::new(), Vec::new());
     let (mut plugin_sockets, mut plugin_specs) = (None, Vec::new());
+    let mut metrics = None;
     let mut index = 0;
     while index < words.len() {
         let (flag, inline) = match words[index].split_once('=') {
@@ -107,6 +109,11 @@ fn serve_arguments(
             },
             "--plugin-specs" => match value() {
                 Some(text) => plugin_specs.push(PathBuf::from(text)),
+                None => return missing(),
+            },
+            "--metrics" => match value().as_deref().map(address) {
+                Some(Ok(address)) => metrics = Some(address),
+                Some(Err(error)) => return Some(Err(error)),
                 None => return missing(),
             },
             "--ready-fd" => match value().and_then(|text| text.parse().ok()) {
@@ -163,6 +170,7 @@ fn serve_arguments(
         root,
         socket,
         listener,
+        metrics,
         embedded,
         ready,
         idle,
@@ -173,6 +181,18 @@ fn serve_arguments(
         plugin_sockets,
         plugin_specs,
     }))
+}
+
+/// An address and a port, or a port that nobody but this host reaches.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text).parse();
+    match (port, text.parse()) {
+        (Ok(port), _) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        (_, Ok(address)) => Ok(address),
+        _ => Err(format!(
+            "invalid value '{text}' for --metrics: it is an address with a port, like 127.0.0.1:9323"
+        )),
+    }
 }
 
 /// What the environment says of proxies, in the names that other programs know; of upper and lower case the latter goes first,
@@ -204,5 +224,27 @@ fn activated() -> std::io::Result<Option<OwnedFd>> {
             "one socket is expected, not {}",
             count.unwrap_or(0)
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn where_metrics_are_served() {
+        for (text, address) in [
+            ("127.0.0.1:9323", Some("127.0.0.1:9323")),
+            ("9323", Some("127.0.0.1:9323")),
+            (":9323", Some("127.0.0.1:9323")),
+            ("0.0.0.0:80", Some("0.0.0.0:80")),
+            ("[::1]:9323", Some("[::1]:9323")),
+            ("", None),
+            ("127.0.0.1", None),
+            ("localhost:9323", None),
+            ("127.0.0.1:93230", None),
+            ("unix:///run/metrics", None),
+        ] {
+            let read = super::address(text).ok().map(|read| read.to_string());
+            assert_eq!(read.as_deref(), address, "{text}");
+        }
     }
 }

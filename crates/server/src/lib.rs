@@ -6,6 +6,7 @@
 //! * [`convert`] - between the engine's values and what travels.
 //! * [`bridge`] - the only way from here into blocking code.
 //! * [`hijack`] - connections that become streams.
+//! * [`scrape`] - the metrics, and nothing else, on TCP.
 
 #![recursion_limit = "256"]
 #![cfg_attr(
@@ -19,6 +20,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +45,7 @@ mod hijack;
 mod listen;
 mod request;
 mod routes;
+mod scrape;
 mod stream;
 mod versions;
 mod websocket;
@@ -54,6 +57,8 @@ pub struct ServeOptions {
     pub socket: PathBuf,
     /// A socket that listens already: a service manager's, who keeps it when the engine ends.
     pub listener: Option<OwnedFd>,
+    /// Where the metrics are served on TCP, beside the socket.
+    pub metrics: Option<SocketAddr>,
     /// Started by a client: logs into the root and leaves when idle.
     pub embedded: bool,
     /// Told `ready`, `already running`, or an error, as one line.
@@ -91,8 +96,10 @@ pub fn serve(options: ServeOptions) -> i32 {
         tell(&format!("cannot open the log: {error}"));
         return 1;
     }
+    let metrics = Vec::from_iter(options.metrics.map(|address| address.to_string()));
     let flags = flags("--registry-mirror", &options.mirrors)
-        .chain(flags("--insecure-registry", &options.insecure));
+        .chain(flags("--insecure-registry", &options.insecure))
+        .chain(flags("--metrics", &metrics));
     let wake_flags: Vec<OsString> = flags
         .chain(paths("--plugin-sockets", options.plugin_sockets.as_slice()))
         .chain(paths("--plugin-specs", &options.plugin_specs))
@@ -112,6 +119,19 @@ pub fn serve(options: ServeOptions) -> i32 {
             tell(&text);
             return 1;
         }
+    };
+    let scraped = match options.metrics.map(scrape::listen).transpose() {
+        // One that was woken has containers to look after.
+        Err(error) if options.embedded => {
+            tracing::warn!("{error}");
+            None
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            tell(&error.to_string());
+            return 1;
+        }
+        Ok(listener) => listener,
     };
     let config = EngineConfig {
         wake: ["serve", "--embedded", "--root"]
@@ -173,6 +193,7 @@ pub fn serve(options: ServeOptions) -> i32 {
     let door = listen::Door {
         socket: &options.socket,
         given: options.listener,
+        scraped,
     };
     let ended = runtime.block_on(listen::run(Arc::new(engine), door, idle, || tell("ready")));
     // What still runs on other threads ends with the process; the containers do not.

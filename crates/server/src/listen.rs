@@ -1,6 +1,7 @@
 //! The socket: made when nobody else serves, given up when there is nothing left to do.
 
 use std::io::{self, Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdListener;
@@ -23,6 +24,7 @@ use crate::connections::Connections;
 use crate::dispatch;
 use crate::errors::Refusal;
 use crate::hangup::Peer;
+use crate::scrape;
 
 /// A client that does not finish its request's head within this time is cut off.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
@@ -35,6 +37,8 @@ pub(crate) struct Door<'a> {
     pub(crate) socket: &'a Path,
     /// Somebody else's socket, which listens already.
     pub(crate) given: Option<OwnedFd>,
+    /// Where only the metrics are served.
+    pub(crate) scraped: Option<TcpListener>,
 }
 
 impl Door<'_> {
@@ -96,14 +100,19 @@ fn is_answered(socket: &Path) -> bool {
 /// Serves until SIGTERM or SIGINT, or until idle for `idle`. Containers live on.
 pub(crate) async fn run(
     engine: Arc<Engine>,
-    door: Door<'_>,
+    mut door: Door<'_>,
     idle: Option<Duration>,
     ready: impl FnOnce(),
 ) -> io::Result<()> {
     let own = door.given.is_none().then_some(door.socket);
+    let scraped = door.scraped.take().map(scraped).transpose()?;
     let listener = door.open()?;
     ready();
     let bridge = Bridge::new(engine);
+    // It ends with the runtime: who reads metrics keeps no engine.
+    if let Some(listener) = scraped {
+        tokio::spawn(scrape::serve(listener, bridge.clone()));
+    }
     let connections = Connections::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -138,6 +147,13 @@ pub(crate) async fn run(
     }
     leave(own, &listener, &bridge, &connections).await;
     Ok(())
+}
+
+fn scraped(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    tracing::info!("metrics are at http://{}/metrics", listener.local_addr()?);
+    Ok(listener)
 }
 
 /// Takes the socket's name away first, then serves who came before that.

@@ -25,12 +25,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use rustic_core::Id;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::error::BackupError;
-use crate::index::Index;
+use crate::index::{BlobKind, Index};
 use crate::node::{Node, NodeKind};
 use crate::place::{Kind, Name};
 use crate::repository::{Repository, Watch, pool, threads};
@@ -258,15 +259,10 @@ impl Restoring<'_> {
             let made = create(dir.as_fd(), name).map_err(|error| self.target(path, error))?;
             return self.complete(&file, &made, 0);
         }
-        let missing = |id: &Id| {
-            let id = id.to_hex();
-            let what = format!("the index: blob {} is in no pack", id.as_str());
-            self.repository.damaged(what)
-        };
         progress.total += progress
             .batch
             .add(self.index, file, &content)
-            .map_err(|id| missing(&id))?;
+            .map_err(|id| self.repository.nowhere(self.index, id))?;
         self.watch.total(progress.total);
         Ok(())
     }
@@ -346,10 +342,12 @@ impl Restoring<'_> {
         let start = u64::from(first.spot.offset);
         let end = u64::from(last.spot.offset) + u64::from(last.spot.length);
         let name = Name::new(Kind::Pack, pack);
-        let sealed = self
-            .repository
-            .storage
-            .read_part(name, start, end - start)?;
+        let sealed = self.repository.storage.read_part(name, start, end - start);
+        let sealed = match sealed.map_err(BackupError::from) {
+            // Blob by blob below: another pack may have them.
+            Err(error) if error.is_loss() => Bytes::new(),
+            other => other?,
+        };
         let mut written = 0;
         for needed in needed {
             if self.watch.stop() {
@@ -358,8 +356,13 @@ impl Restoring<'_> {
             let from = (needed.spot.offset - first.spot.offset) as usize;
             let blob = sealed
                 .get(from..from + needed.spot.length as usize)
-                .and_then(|sealed| self.repository.open_blob(sealed, needed.spot, needed.id))
-                .ok_or_else(|| self.repository.damaged_blob(pack, needed.id))?;
+                .and_then(|sealed| self.repository.open_blob(sealed, needed.spot, needed.id));
+            let blob = match blob {
+                Some(blob) => blob,
+                None => self
+                    .repository
+                    .blob(self.index, BlobKind::Data, needed.id)?,
+            };
             for (file, at) in &needed.wanted {
                 self.put(&files[*file as usize], *at, &blob)?;
                 written += blob.len() as u64;

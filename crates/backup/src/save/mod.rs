@@ -4,7 +4,8 @@
 //! repository and in its index; whatever fails, or is stopped or killed, leaves no backup, and what it stored already is not
 //! stored again by the next run.
 //!
-//! Steps: 1. the repository is locked against pruning; 2. index and parent are read; 3. threads walk the directory, cut and
+//! Steps: 1. the repository is locked against pruning; 2. index and parent are read, and which packs are there: what is lost is
+//! stored again; 3. threads walk the directory, cut and
 //! seal what is new, and fill packs; 4. packs are written, and now and then a part of the index; 5. the rest of the index is
 //! written; 6. a source that others may write to is found untouched, the lock to be still ours; 7. the backup is recorded;
 //! 8. the lock is removed.
@@ -31,7 +32,7 @@ use sys::untouched::is_untouched;
 use crate::error::BackupError;
 use crate::index::{BlobKind, Index};
 use crate::node::{Node, Tree};
-use crate::place::Kind;
+use crate::place::{Kind, Name};
 use crate::repository::{Repository, Watch};
 use crate::snapshot::{Snapshot, Summary};
 pub(crate) use packs::Packs;
@@ -94,6 +95,9 @@ pub struct Saved {
     pub new_bytes: u64,
     /// What the repository grew by, compressed and sealed, without the index.
     pub stored_bytes: u64,
+    /// A sentence for each file of the repository that is not what it was: nothing of it is in this backup, which is whole, but
+    /// earlier ones may not be.
+    pub lost: Vec<String>,
 }
 
 impl Repository {
@@ -124,8 +128,8 @@ impl Repository {
         }
         let root = sys::dir::open(source).map_err(unreadable(source))?;
         let lock = self.lock_shared()?;
-        let index = self.index()?;
-        let parent = self.parent(save)?;
+        let (index, mut lost) = self.index_of_what_is_there()?;
+        let parent = self.parent(save, &mut lost)?;
         let parent_tree = match &parent {
             Some((_, snapshot)) => self.subtree(&index, snapshot.tree, &above)?,
             None => None,
@@ -185,15 +189,25 @@ impl Repository {
             bytes: counts.bytes,
             new_bytes: stored.new_data,
             stored_bytes: stored.stored,
+            lost,
         })
     }
 
-    fn parent(&self, save: &Save<'_>) -> Result<Option<(Id, Snapshot)>, BackupError> {
+    fn parent(
+        &self,
+        save: &Save<'_>,
+        lost: &mut Vec<String>,
+    ) -> Result<Option<(Id, Snapshot)>, BackupError> {
         match save.parent {
             Parent::None => Ok(None),
             Parent::This(id) => Ok(Some((id, self.snapshot(id)?))),
             Parent::Newest => {
-                let mut all = self.snapshots()?;
+                let (mut all, damaged) = self.readable_snapshots()?;
+                lost.extend(
+                    damaged
+                        .iter()
+                        .map(|id| format!("{} is damaged", Name::new(Kind::Snapshot, *id))),
+                );
                 all.retain(|(_, snapshot)| {
                     snapshot.hostname == save.host && snapshot.paths == [save.as_path]
                 });
@@ -213,8 +227,8 @@ impl Repository {
         for name in names {
             let tree = match self.tree(index, id) {
                 Ok(tree) => tree,
-                Err(BackupError::Damaged { what, .. }) => {
-                    tracing::warn!(what, "the parent is damaged and not compared with");
+                Err(error) if error.is_loss() => {
+                    tracing::warn!(%error, "the parent is damaged and not compared with");
                     return Ok(None);
                 }
                 Err(error) => return Err(error),
@@ -226,7 +240,7 @@ impl Repository {
             }
         }
         match self.tree(index, id) {
-            Err(BackupError::Damaged { .. }) => Ok(None),
+            Err(error) if error.is_loss() => Ok(None),
             other => other.map(Some),
         }
     }

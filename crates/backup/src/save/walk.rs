@@ -188,8 +188,8 @@ impl<'a> Running<'a> {
         let old = match parent.map(|id| (id, self.walk.repository.tree(self.walk.index, id))) {
             Some((id, Ok(tree))) => Some((id, tree.nodes)),
             // Without it the files are only read again.
-            Some((_, Err(BackupError::Damaged { what, .. }))) => {
-                tracing::warn!(what, "the parent is damaged and not compared with");
+            Some((_, Err(error))) if error.is_loss() => {
+                tracing::warn!(%error, "the parent is damaged and not compared with");
                 None
             }
             Some((_, Err(error))) => return self.fail(error),

@@ -15,6 +15,9 @@ pub(crate) struct ServeArgs {
     /// Let this registry (HOST[:PORT] or a network) answer without TLS
     #[arg(long, value_name = "HOST")]
     insecure_registry: Vec<String>,
+    /// Let Prometheus read the metrics, and nothing else, at this address (a port alone: for this host only)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<String>,
     /// Look for volume plugins' sockets here instead of in /run/docker/plugins
     #[arg(long, value_name = "DIR")]
     plugin_sockets: Option<PathBuf>,

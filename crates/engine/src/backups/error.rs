@@ -16,6 +16,10 @@ pub enum BackupError {
     #[error("no such repository: {0}")]
     NoSuchRepository(String),
     #[error(
+        "the repository in {0} has no name here: orlop backup add NAME {0} gives it one, and orlop backup init makes it first"
+    )]
+    Unnamed(String),
+    #[error(
         "no repository is named, and none is the default: add one with orlop backup init or add"
     )]
     NoRepository,
@@ -60,6 +64,25 @@ pub enum BackupError {
         #[source]
         source: Box<backup::BackupError>,
     },
+    /// What shall be read of it is lost.
+    #[error("{what} in repository {repository} cannot be read")]
+    Unreadable {
+        /// `backup ID of volume NAME`.
+        what: String,
+        repository: String,
+        #[source]
+        source: Box<backup::BackupError>,
+    },
+    /// Nothing is known of it but its id.
+    #[error(
+        "the record of backup {id:.8} in repository {repository} is damaged: it cannot be read any more"
+    )]
+    Record { repository: String, id: String },
+    #[error(
+        "the record of backup {id:.8} in repository {repository} is damaged, so that it is not known which one is the newest: \
+         name one as {repository}:@ID, or take it away with orlop backup forget {repository}:@{id:.8}"
+    )]
+    Records { repository: String, id: String },
     #[error("volume {volume} was not backed up to repository {repository}")]
     Save {
         volume: String,
@@ -67,11 +90,12 @@ pub enum BackupError {
         #[source]
         source: Box<backup::BackupError>,
     },
-    #[error("volume {volume} was not restored from backup {id} in repository {repository}")]
+    #[error("volume {volume} was not restored from {what} in repository {repository}")]
     Restore {
         volume: String,
         repository: String,
-        id: String,
+        /// `backup ID of volume NAME`.
+        what: String,
         #[source]
         source: Box<backup::BackupError>,
     },
@@ -146,7 +170,9 @@ impl BackupError {
 impl Fault for BackupError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchRepository(_) | Self::NoBackup { .. } => ErrorKind::NotFound,
+            Self::NoSuchRepository(_) | Self::Unnamed(_) | Self::NoBackup { .. } => {
+                ErrorKind::NotFound
+            }
             Self::NoRepository
             | Self::RepositoryName(_)
             | Self::Location { .. }
@@ -166,9 +192,13 @@ impl Fault for BackupError {
             Self::MissingImages(_) => ErrorKind::NotFound,
             Self::NoSnapshot(_) | Self::NoStack { .. } => ErrorKind::Unsupported,
             Self::Repository { source, .. }
+            | Self::Unreadable { source, .. }
             | Self::Save { source, .. }
             | Self::Restore { source, .. } => kind_of(source),
-            Self::Manifest { .. } | Self::Secret { .. } => ErrorKind::Corrupt,
+            Self::Manifest { .. }
+            | Self::Secret { .. }
+            | Self::Record { .. }
+            | Self::Records { .. } => ErrorKind::Corrupt,
             Self::Io { source, .. } => ErrorKind::from(source),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Image(error) => error.kind(),

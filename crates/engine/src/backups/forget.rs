@@ -63,11 +63,17 @@ impl Backups {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let opened = self.open_row(row)?;
+        // One whose record is damaged may be taken away by its id, and not otherwise.
+        let mut lost = None;
         let (going, staying) = match &reference.which {
-            Some(Which::Id(_) | Which::At(_) | Which::Latest) => (
-                vec![self.one(&request.from, &reference, &opened)?],
-                Vec::new(),
-            ),
+            Some(which) => match self.one(&request.from, &reference, &opened) {
+                Ok(backup) => (vec![backup], Vec::new()),
+                Err(BackupError::Record { .. }) if matches!(which, Which::Id(_)) => {
+                    lost = Self::readable(&reference, &opened)?.1.pop();
+                    (Vec::new(), Vec::new())
+                }
+                Err(error) => return Err(error),
+            },
             None => {
                 let mut all = self.fitting(&reference, &opened)?;
                 all.retain(|backup| {
@@ -95,11 +101,13 @@ impl Backups {
             kept: shown(&staying),
             freed: None,
         };
+        done.forgotten
+            .extend(lost.map(|id| BackupInfo::unknown(&row.name, id)));
         if request.dry_run {
             return Ok(done);
         }
-        if !going.is_empty() {
-            let ids: Vec<_> = going.iter().map(|backup| backup.id).collect();
+        let ids: Vec<_> = going.iter().map(|backup| backup.id).chain(lost).collect();
+        if !ids.is_empty() {
             opened.forget(&ids).map_err(of(row))?;
             self.store.write(|tx| {
                 ids.iter()

@@ -7,8 +7,8 @@ use std::path::Path;
 use backup::{Backup, Entry};
 
 use super::manifest::{CONTAINERS, ContainersManifest, DATA, VOLUME, VolumeManifest, parse};
-use super::reference::volume_of;
-use super::repositories::of;
+use super::reference::{Which, volume_of};
+use super::repositories::of_backup;
 use super::save::{GROUP, TAG};
 use super::stack::group_of;
 use super::{BackupError, Backups, hex};
@@ -44,6 +44,24 @@ pub struct BackupDetail {
 }
 
 impl BackupInfo {
+    /// One whose record is damaged.
+    pub(super) fn unknown(repository: &str, id: backup::Id) -> Self {
+        Self {
+            repository: repository.to_owned(),
+            id: hex(id),
+            time: String::new(),
+            volume: None,
+            paths: Vec::new(),
+            host: String::new(),
+            tags: Vec::new(),
+            group: None,
+            files: None,
+            bytes: None,
+            stored_bytes: None,
+            program: String::new(),
+        }
+    }
+
     pub(super) fn of(repository: &str, backup: &Backup) -> Self {
         Self {
             repository: repository.to_owned(),
@@ -68,21 +86,26 @@ impl BackupInfo {
 }
 
 impl Backups {
-    /// The backups that `REPOSITORY[:VOLUME][@WHICH]` means, oldest first.
+    /// The backups that `REPOSITORY[:VOLUME][@WHICH]` means, oldest first, and a sentence for each whose record is damaged.
     ///
     /// # Errors
     /// Those of naming and of the repository.
-    pub fn list(&self, text: &str) -> Result<Vec<BackupInfo>, BackupError> {
+    pub fn list(&self, text: &str) -> Result<(Vec<BackupInfo>, Vec<String>), BackupError> {
         let reference = self.reference(text)?;
         let opened = self.open_row(&reference.repository)?;
-        let mut fitting = self.fitting(&reference, &opened)?;
-        if reference.which == Some(super::reference::Which::Latest) {
+        let (mut fitting, damaged) = Self::readable(&reference, &opened)?;
+        if reference.which == Some(Which::Latest) {
             fitting = latest_of_each(fitting);
         }
-        Ok(fitting
-            .iter()
-            .map(|backup| BackupInfo::of(&reference.repository.name, backup))
-            .collect())
+        let name = &reference.repository.name;
+        let infos = fitting.iter().map(|backup| BackupInfo::of(name, backup));
+        let warnings = damaged.into_iter().map(|id| {
+            format!(
+                "the record of backup {id} in repository {name} is damaged: it cannot be restored; orlop backup forget \
+                 {name}:@{id} takes it away"
+            )
+        });
+        Ok((infos.collect(), warnings.collect()))
     }
 
     /// Everything that one backup tells.
@@ -104,7 +127,7 @@ impl Backups {
             match opened.cat(found.backup.id, Path::new(&path), &mut text) {
                 Ok(()) => Some(parse("containers", &text)?),
                 Err(backup::BackupError::NoPath { .. }) => None,
-                Err(error) => return Err(of(row)(error)),
+                Err(error) => return Err(of_backup(row, &found.backup)(error)),
             }
         };
         Ok(BackupDetail {
@@ -138,7 +161,7 @@ impl Backups {
         };
         opened
             .list(found.backup.id, Path::new(&below), recursive, &mut told)
-            .map_err(of(row))
+            .map_err(of_backup(row, &found.backup))
     }
 
     /// Writes one file of a backup.
@@ -159,14 +182,14 @@ impl Backups {
                 let inside = below(&found.root, path);
                 match opened.cat(found.backup.id, Path::new(&inside), to) {
                     Err(backup::BackupError::NoPath { .. }) => beside,
-                    other => return other.map_err(of(row)),
+                    other => return other.map_err(of_backup(row, &found.backup)),
                 }
             }
             _ => below(&found.root, path),
         };
         opened
             .cat(found.backup.id, Path::new(&path), to)
-            .map_err(of(row))
+            .map_err(of_backup(row, &found.backup))
     }
 }
 

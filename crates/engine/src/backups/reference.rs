@@ -9,7 +9,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use store::RepositoryRow;
 
-use super::repositories::of;
+use super::repositories::{of, place_of, unknown};
 use super::{BackupError, Backups, hex};
 
 /// Above all volumes in a repository.
@@ -61,14 +61,13 @@ impl Backups {
             .flat_map(|row| [(row, row.name.as_str()), (row, row.location.as_str())])
             .filter_map(|(row, known)| Some((row, known, text.strip_prefix(known)?)))
             .filter(|(_, _, rest)| rest.is_empty() || rest.starts_with(':'))
-            .max_by_key(|(_, known, _)| known.len());
+            .max_by_key(|(_, known, _)| known.len())
+            .map(|(row, _, rest)| (row, rest))
+            .or_else(|| at_location(&rows, text));
         let (repository, rest) = match fitting {
-            Some((row, _, rest)) => (row.clone(), rest),
+            Some((row, rest)) => (row.clone(), rest),
             None if text.is_empty() || text.starts_with(':') => (self.default_repository()?, text),
-            None => {
-                let name = text.split_once(':').map_or(text, |(name, _)| name);
-                return Err(BackupError::NoSuchRepository(name.to_owned()));
-            }
+            None => return Err(unknown(text)),
         };
         let (volume, which) = split(rest.strip_prefix(':').unwrap_or(rest));
         let which = which
@@ -95,15 +94,29 @@ impl Backups {
         if reference.volume.is_none() && !matches!(reference.which, Some(Which::Id(_))) {
             return Err(BackupError::Reference(text.to_owned()));
         }
-        let mut fitting = self.fitting(reference, opened)?;
+        let (mut fitting, damaged) = Self::readable(reference, opened)?;
         let repository = &reference.repository.name;
-        if let Some(Which::Id(id)) = &reference.which
-            && fitting.len() > 1
-        {
-            return Err(BackupError::Ambiguous {
-                repository: repository.clone(),
-                id: id.clone(),
-            });
+        match (&reference.which, damaged.first()) {
+            (Some(Which::Id(id)), _) if fitting.len() + damaged.len() > 1 => {
+                return Err(BackupError::Ambiguous {
+                    repository: repository.clone(),
+                    id: id.clone(),
+                });
+            }
+            (Some(Which::Id(_)), Some(id)) => {
+                return Err(BackupError::Record {
+                    repository: repository.clone(),
+                    id: hex(*id),
+                });
+            }
+            // One of them may be the newest.
+            (_, Some(id)) => {
+                return Err(BackupError::Records {
+                    repository: repository.clone(),
+                    id: hex(*id),
+                });
+            }
+            (_, None) => {}
         }
         fitting.pop().ok_or_else(|| BackupError::NoBackup {
             repository: repository.clone(),
@@ -116,27 +129,68 @@ impl Backups {
     }
 
     /// All backups that fit, oldest first; those that came later than a time do not.
+    ///
+    /// # Errors
+    /// [`BackupError::Records`]: one that cannot be read may fit.
     pub(super) fn fitting(
         &self,
         reference: &Reference,
         opened: &Repository,
     ) -> Result<Vec<Backup>, BackupError> {
-        let mut all = opened.backups().map_err(of(&reference.repository))?;
+        let (fitting, damaged) = Self::readable(reference, opened)?;
+        match damaged.first() {
+            Some(id) => Err(BackupError::Records {
+                repository: reference.repository.name.clone(),
+                id: hex(*id),
+            }),
+            None => Ok(fitting),
+        }
+    }
+
+    /// All that fit and can be read, oldest first, and those that may fit and cannot be read.
+    pub(super) fn readable(
+        reference: &Reference,
+        opened: &Repository,
+    ) -> Result<(Vec<Backup>, Vec<backup::Id>), BackupError> {
+        let all = opened.readable_backups();
+        let (mut all, mut damaged) = all.map_err(of(&reference.repository))?;
+        let is_called = |id: backup::Id| match &reference.which {
+            Some(Which::Id(text)) => hex(id).starts_with(text.as_str()),
+            _ => true,
+        };
+        damaged.retain(|id| is_called(*id));
         all.retain(|backup| {
             let of_volume = reference
                 .volume
                 .as_deref()
                 .is_none_or(|volume| volume_of(backup) == Some(volume));
-            let which = match &reference.which {
-                None | Some(Which::Latest) => true,
+            let in_time = match &reference.which {
                 Some(Which::At(time)) => backup.time <= *time,
-                Some(Which::Id(id)) => hex(backup.id).starts_with(id.as_str()),
+                _ => true,
             };
-            of_volume && which
+            of_volume && in_time && is_called(backup.id)
         });
-        all.sort_by_key(|backup| backup.time);
-        Ok(all)
+        Ok((all, damaged))
     }
+}
+
+/// The repository at the location that the text begins with, however that is written, and what comes behind it.
+fn at_location<'r, 't>(
+    rows: &'r [RepositoryRow],
+    text: &'t str,
+) -> Option<(&'r RepositoryRow, &'t str)> {
+    let end = text.rfind(':').filter(|at| !text[*at..].contains('/'));
+    [Some(text.len()), end]
+        .into_iter()
+        .flatten()
+        .find_map(|end| {
+            let (location, rest) = text.split_at(end);
+            let place = place_of(location)?;
+            let row = rows
+                .iter()
+                .find(|row| place_of(&row.location).as_ref() == Some(&place))?;
+            Some((row, rest))
+        })
 }
 
 /// Volume and the rest behind the first `@`.

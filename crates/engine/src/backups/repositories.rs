@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use backup::{Location, Repository, S3Keys, Unlock};
+use backup::{Backup, Location, Repository, S3Keys, Unlock};
 use jiff::Timestamp;
 use store::{RepositoryId, RepositoryRow};
 
+use super::reference::volume_of;
 use super::secret::Secret;
 use super::{BackupError, Backups, hex};
 
@@ -286,12 +287,18 @@ impl Backups {
             return self.default_repository();
         };
         let rows = self.store.read(|tx| tx.repositories())?;
-        let at = Location::parse(text)
-            .ok()
-            .map(|location| location.to_string());
+        let at = place_of(text);
         rows.into_iter()
-            .find(|row| row.name == text || Some(&row.location) == at.as_ref())
-            .ok_or_else(|| BackupError::NoSuchRepository(text.to_owned()))
+            .find(|row| row.name == text || (at.is_some() && at == place_of(&row.location)))
+            .ok_or_else(|| unknown(text))
+    }
+
+    /// The name of the repository that is called so or is there; nothing said: of the default one.
+    ///
+    /// # Errors
+    /// [`BackupError::NoSuchRepository`], [`BackupError::Unnamed`], [`BackupError::NoRepository`].
+    pub(crate) fn repository_named(&self, text: &str) -> Result<String, BackupError> {
+        Ok(self.pick(Some(text))?.name)
     }
 
     /// A repository and what is needed to work with it.
@@ -331,6 +338,28 @@ impl Backups {
     }
 }
 
+/// A location as it is shown, however it was written; `None`: the text is none.
+pub(super) fn place_of(text: &str) -> Option<String> {
+    Some(Location::parse(text).ok()?.to_string())
+}
+
+/// What to say of a repository that nobody has named. A location may be followed by a volume.
+pub(super) fn unknown(text: &str) -> BackupError {
+    let location = match text.rsplit_once(':') {
+        Some((location, volume)) if !volume.contains('/') => {
+            place_of(location).or_else(|| place_of(text))
+        }
+        _ => place_of(text),
+    };
+    match location {
+        Some(location) => BackupError::Unnamed(location),
+        None => {
+            let name = text.split_once(':').map_or(text, |(name, _)| name);
+            BackupError::NoSuchRepository(name.to_owned())
+        }
+    }
+}
+
 /// Names the repository in an error of its own.
 pub(super) fn of(row: &RepositoryRow) -> impl FnOnce(backup::BackupError) -> BackupError {
     let name = row.name.clone();
@@ -340,6 +369,33 @@ pub(super) fn of(row: &RepositoryRow) -> impl FnOnce(backup::BackupError) -> Bac
             name,
             source: Box::new(source),
         },
+    }
+}
+
+/// Names the backup, too, where something of it is lost.
+pub(super) fn of_backup(
+    row: &RepositoryRow,
+    backup: &Backup,
+) -> impl FnOnce(backup::BackupError) -> BackupError {
+    let row = row.clone();
+    let what = named(backup.id, Some(backup));
+    move |source| {
+        if !source.is_loss() {
+            return of(&row)(source);
+        }
+        BackupError::Unreadable {
+            what,
+            repository: row.name,
+            source: Box::new(source),
+        }
+    }
+}
+
+/// A backup in a sentence; without its record only its id is known.
+pub(super) fn named(id: backup::Id, backup: Option<&Backup>) -> String {
+    match backup.and_then(volume_of) {
+        Some(volume) => format!("backup {id} of volume {volume}"),
+        None => format!("backup {id}"),
     }
 }
 

@@ -16,7 +16,7 @@ use volumes::{CreateVolume, RestoreFrom, SnapshotError, VolumeError};
 
 use super::manifest::{DATA, VOLUME, VolumeManifest, parse};
 use super::reference::volume_of;
-use super::repositories::of;
+use super::repositories::{named, of_backup};
 use super::watch::Watching;
 use super::{BackupError, Backups, hex};
 use crate::cancel::Cancel;
@@ -133,7 +133,7 @@ impl Backups {
                 }
                 // Another program may have saved a directory of this name.
                 Err(backup::BackupError::NoPath { .. }) => {}
-                Err(error) => return Err(of(row)(error)),
+                Err(error) => return Err(of_backup(row, &backup)(error)),
             }
         }
         Ok(Found {
@@ -335,7 +335,7 @@ fn failed(found: &Found<'_>, name: &str, error: Box<dyn Error + Send + Sync>) ->
             source => BackupError::Restore {
                 volume: name.to_owned(),
                 repository: found.row.name.clone(),
-                id: found.backup.id.to_string(),
+                what: named(found.backup.id, Some(&found.backup)),
                 source: Box::new(source),
             },
         },

@@ -88,6 +88,8 @@ pub struct SavedVolume {
     /// What the repository has grown by.
     pub stored_bytes: u64,
     pub took: Duration,
+    /// What the repository was found to have lost; none of it is in this backup.
+    pub lost: Vec<String>,
 }
 
 /// What is the same for every volume of a call.
@@ -189,6 +191,12 @@ impl Backups {
         let tidied = self.tidy(&run.holder(), &taken);
         saved?;
         done.warnings.extend(tidied);
+        // Each backup of the call finds the same.
+        let lost = done.backups.first().and_then(|first| {
+            let (first, more) = first.lost.split_first()?;
+            Some(loss(&run.row.name, first, more.len()))
+        });
+        done.warnings.extend(lost);
         Ok(done)
     }
 
@@ -435,6 +443,7 @@ impl Backups {
             new_bytes: saved.new_bytes,
             stored_bytes: saved.stored_bytes,
             took: began.elapsed(),
+            lost: saved.lost,
         })
     }
 
@@ -524,4 +533,16 @@ impl Backups {
             })
             .collect())
     }
+}
+
+fn loss(repository: &str, first: &str, more: usize) -> String {
+    let more = if more == 0 {
+        String::new()
+    } else {
+        format!(", and {more} more")
+    };
+    format!(
+        "repository {repository} has lost something: {first}{more}; what this backup needs of it was stored again, and orlop backup \
+         check {repository} tells which earlier ones it hurts"
+    )
 }

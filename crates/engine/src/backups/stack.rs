@@ -17,7 +17,7 @@ use volumes::{Disposal, VolumeError};
 
 use super::manifest::{CONTAINERS, ContainerManifest, ContainersManifest, VolumeMount, parse};
 use super::reference::volume_of;
-use super::repositories::of;
+use super::repositories::{of, of_backup};
 use super::restore::{Found, RestoredVolume};
 use super::save::GROUP;
 use super::{BackupError, Backups};
@@ -130,7 +130,7 @@ impl Backups {
             ) {
                 Ok(()) => {}
                 Err(backup::BackupError::NoPath { .. }) => continue,
-                Err(error) => return Err(of(one.row)(error)),
+                Err(error) => return Err(of_backup(one.row, &one.backup)(error)),
             }
             let manifest: ContainersManifest = parse("containers", &text)?;
             for container in manifest.containers {

@@ -2,7 +2,7 @@
 
 use backup::Check;
 
-use super::repositories::of;
+use super::repositories::{named, of};
 use super::watch::Watching;
 use super::{BackupError, Backups, hex};
 use crate::cancel::Cancel;
@@ -83,18 +83,38 @@ impl Backups {
         };
         let watch = Watching::new(&row.name, "Verifying", progress, cancel);
         let problems = opened.check(how, &watch).map_err(of(row))?;
+        let (known, _) = opened.readable_backups().map_err(of(row))?;
+        // What is merely unused hurts nobody: a prune takes it. Packs that only others need do not keep one from being restored.
+        let is_one = one.is_some();
+        let counts = |problem: &backup::Problem| {
+            let of_others = problem.backups.is_empty() && !problem.blobs.is_empty();
+            problem.is_loss() && !(is_one && of_others)
+        };
         Ok(Verified {
             repository: row.name.clone(),
             backup: one.map(|backup| hex(backup.id)),
             problems: problems
                 .into_iter()
-                // What is merely unused hurts nobody: a prune takes it.
-                .filter(backup::Problem::is_loss)
+                .filter(counts)
                 .map(|problem| Problem {
-                    what: problem.to_string(),
+                    what: told(&problem, &known),
                     hurts: problem.backups.iter().copied().map(hex).collect(),
                 })
                 .collect(),
         })
+    }
+}
+
+/// One sentence, with the volumes that it hurts.
+fn told(problem: &backup::Problem, known: &[backup::Backup]) -> String {
+    let hurt: Vec<String> = problem
+        .backups
+        .iter()
+        .map(|id| named(*id, known.iter().find(|backup| backup.id == *id)))
+        .collect();
+    if hurt.is_empty() {
+        problem.what()
+    } else {
+        format!("{}, which hurts {}", problem.what(), hurt.join(", "))
     }
 }

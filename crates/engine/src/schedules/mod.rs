@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use store::{BackupScheduleRow, Store, StoreError};
 use volumes::Volumes;
 
-use crate::backups::{BackupError, Backups, Keep};
+use crate::backups::{Backups, Keep};
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::drill::{Drills, Exercise};
@@ -274,20 +274,7 @@ impl Schedules {
 
     /// Name of the repository that is meant: two schedules shall not call one by two names.
     fn repository(&self, text: &str) -> Result<String, ScheduleError> {
-        let known = self.backups.repositories()?;
-        known
-            .into_iter()
-            .find(|one| match text {
-                "" => one.default,
-                text => one.name == text || one.location == text,
-            })
-            .map(|one| one.name)
-            .ok_or_else(|| {
-                ScheduleError::Backup(match text {
-                    "" => BackupError::NoRepository,
-                    text => BackupError::NoSuchRepository(text.to_owned()),
-                })
-            })
+        Ok(self.backups.repository_named(text)?)
     }
 
     /// A run that is under way by its record, and that nobody is busy with: its end could not be recorded, as on a full

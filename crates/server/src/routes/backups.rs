@@ -96,11 +96,11 @@ fn backup(request: &Request) -> String {
 
 async fn list(request: Request) -> Answer {
     let text = backup(&request);
-    let backups = request
+    let (backups, warnings) = request
         .bridge
         .call(Class::Foreign, move |engine| engine.backups.list(&text))
         .await?;
-    ok(&json!({ "Backups": all(&backups) }))
+    ok(&json!({ "Backups": all(&backups), "Warnings": warnings }))
 }
 
 async fn detail(request: Request) -> Answer {

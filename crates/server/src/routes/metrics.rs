@@ -2,7 +2,7 @@
 
 use hyper::{Response, header};
 
-use crate::bridge::Class;
+use crate::bridge::{Bridge, Class};
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
 use crate::request::Request;
@@ -14,8 +14,12 @@ route_table! {
 }
 
 async fn metrics(request: Request) -> Answer {
-    let page = request
-        .bridge
+    page(&request.bridge).await
+}
+
+/// The page, whoever asks for it.
+pub(crate) async fn page(bridge: &Bridge) -> Answer {
+    let page = bridge
         .call(Class::Disk, |engine| {
             engine.metrics().map_err(|error| {
                 use engine::Fault as _;

@@ -81,6 +81,7 @@ fn scheduled(schedule: &Schedule, volume: &str) -> Value {
         "LastSuccess": schedule.state.last_success,
         "Failing": last.is_some_and(|last| last.error.is_some()),
         "Error": last.and_then(|last| last.error.as_deref()),
+        "Backup": own.map(|own| own.backup.as_str()),
         "Seconds": own.map(|own| own.seconds),
         "Bytes": own.map(|own| own.bytes),
         "StoredBytes": own.map(|own| own.stored_bytes),
@@ -113,15 +114,28 @@ struct Usage<'a> {
     at: &'a str,
 }
 
+/// All volumes, or with `backed-up` those of which there are backups, proofs or schedules: nothing where no repository is known.
 async fn overview(request: Request) -> Answer {
+    let only_backed_up = request.flag("backed-up");
     let (all, proofs, schedules) = request
         .bridge
-        .call(Class::Quick, |engine| {
-            Ok::<_, Refusal>((
-                engine.volumes.overview()?,
-                engine.drills.proofs()?,
-                engine.schedules.by_volume()?,
-            ))
+        .call(Class::Quick, move |engine| {
+            // Thousands of volumes are not read for nothing.
+            if only_backed_up && engine.backups.repositories()?.is_empty() {
+                return Ok::<_, Refusal>(Default::default());
+            }
+            let proofs = engine.drills.proofs()?;
+            let schedules = engine.schedules.by_volume()?;
+            let mut all = engine.volumes.overview()?;
+            if only_backed_up {
+                all.retain(|one| {
+                    let name = &one.volume.name;
+                    one.backup.is_some()
+                        || proofs.contains_key(name)
+                        || schedules.contains_key(name)
+                });
+            }
+            Ok((all, proofs, schedules))
         })
         .await?;
     let lines: Vec<Line<'_>> = all

@@ -4,7 +4,7 @@ use clap::Args as ClapArgs;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{short, size, text};
+use super::{short, size, text, warn};
 use crate::failure::Outcome;
 use crate::http::{Client, Query};
 use crate::render::list::{self, Row};
@@ -62,6 +62,7 @@ impl Args {
             .set("backup", &named)
             .build();
         let answer = client.get(&path)?;
+        warn(&answer);
         let backups = answer["Backups"].as_array().cloned().unwrap_or_default();
         if self.quiet && self.format.is_none() {
             for backup in &backups {

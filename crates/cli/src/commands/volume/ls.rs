@@ -1,5 +1,8 @@
 //! `volume ls`: docker's list; with `--wide` or `--size` what is known beyond it.
 //!
+//! Where volumes are backed up the plain list shows that, too: when each was backed up last and will be next, and when a restore
+//! was last proven. Without any backup it is docker's to the letter.
+//!
 //! Sizes are those that were measured last, with their age, unless they are to be exact: measuring takes as long as the
 //! volumes are large.
 
@@ -52,11 +55,20 @@ const HEADERS: list::Columns<'_> = &[
     ("USERS", "Users"),
     ("LAST USED", "LastUsed"),
     ("LAST BACKUP", "LastBackup"),
+    ("BACKUP", "Backup"),
     ("PROVEN", "Proven"),
     ("NEXT BACKUP", "NextBackup"),
     ("PROTECTED", "Protected"),
     ("POOL", "Pool"),
     ("LIMIT", "Limit"),
+];
+/// Behind docker's columns, where there are backups.
+const BACKED_UP: list::Columns<'_> = &[
+    ("DRIVER", "Driver"),
+    ("VOLUME NAME", "Name"),
+    ("LAST BACKUP", "Backup"),
+    ("NEXT BACKUP", "NextBackup"),
+    ("PROVEN", "Proven"),
 ];
 const SIZES: list::Columns<'_> = &[
     ("DRIVER", "Driver"),
@@ -73,7 +85,7 @@ const WIDE: list::Columns<'_> = &[
     ("LIMIT", "Limit"),
     ("MEASURED", "Measured"),
     ("LAST USED", "LastUsed"),
-    ("LAST BACKUP", "LastBackup"),
+    ("LAST BACKUP", "Backup"),
     ("PROVEN", "Proven"),
     ("NEXT BACKUP", "NextBackup"),
     ("PROTECTED", "Protected"),
@@ -152,6 +164,8 @@ struct Scheduled {
     name: String,
     next_run: Option<String>,
     failing: bool,
+    /// The backup of the volume that the last run made, and how long that took.
+    backup: Option<String>,
     seconds: Option<f64>,
 }
 
@@ -191,10 +205,27 @@ impl Args {
             return Ok(0);
         }
         if columns == COLUMNS && matches!(format, None | Some("table")) {
-            let lines = named(client, &path)?
-                .into_iter()
-                .map(|volume| vec![volume.driver, volume.name]);
-            list::print_table(COLUMNS, lines);
+            let volumes = named(client, &path)?;
+            let kept = match format {
+                None => backed_up(client)?,
+                Some(_) => BTreeMap::new(),
+            };
+            if kept.is_empty() {
+                let lines = volumes
+                    .into_iter()
+                    .map(|volume| vec![volume.driver, volume.name]);
+                list::print_table(COLUMNS, lines);
+                return Ok(0);
+            }
+            let never = || ["never", "", "never"].map(str::to_owned);
+            let lines = volumes.into_iter().map(|volume| {
+                let known = kept.get(&volume.name).cloned().unwrap_or_else(never);
+                [volume.driver, volume.name]
+                    .into_iter()
+                    .chain(known)
+                    .collect()
+            });
+            list::print_table(BACKED_UP, lines);
             return Ok(0);
         }
         let mut volumes: Vec<Volume> = listed(client, &path)?;
@@ -230,6 +261,22 @@ fn listed<T: DeserializeOwned>(client: &Client, path: &str) -> Outcome<Vec<T>> {
         eprintln!("WARNING: {warning}");
     }
     Ok(listed.volumes.unwrap_or_default())
+}
+
+/// The last three of [`BACKED_UP`] by volume; an engine that is not ours knows nothing of it.
+fn backed_up(client: &Client) -> Outcome<BTreeMap<String, [String; 3]>> {
+    let path = Query::new("/orlop/v1/volumes")
+        .set("backed-up", "1")
+        .build();
+    let volumes: Vec<Volume> = match client.send("GET", &path, Body::Empty) {
+        Err(failure) if failure.is_not_found() => return Ok(BTreeMap::new()),
+        answer => answer?.read()?,
+    };
+    let known = volumes.into_iter().map(|volume| {
+        let known = [last_backup(&volume), next(&volume), proven(&volume)];
+        (volume.name, known)
+    });
+    Ok(known.collect())
 }
 
 fn named(client: &Client, path: &str) -> Outcome<Vec<Named>> {
@@ -289,13 +336,8 @@ fn row(volume: &Volume) -> Row {
             (None, Some(_)) => "never".to_owned(),
             (None, None) => "N/A".to_owned(),
         },
-        // What failed since is more than when it last did not.
-        "Proven": match (&volume.proof, volume.users) {
-            (Some(Proof { last_failure: Some(_), .. }), _) => "FAILED".to_owned(),
-            (Some(Proof { last_proven: Some(at), .. }), _) => when(at),
-            (_, Some(_)) => "never".to_owned(),
-            (_, None) => "N/A".to_owned(),
-        },
+        "Backup": last_backup(volume),
+        "Proven": proven(volume),
         "NextBackup": next(volume),
         "BackupSchedule": volume.backup_schedules.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(","),
         "BackupSeconds": volume.backup_schedules.iter().find_map(|one| one.seconds),
@@ -315,6 +357,42 @@ fn row(volume: &Volume) -> Row {
         "Users": volume.users.map_or("N/A".to_owned(), |users| users.to_string()),
     });
     values.as_object().cloned().unwrap_or_default()
+}
+
+/// When the newest backup was made, how large it is and, where a schedule made it, how long that took.
+fn last_backup(volume: &Volume) -> String {
+    let Some(last) = &volume.last_backup else {
+        return volume.users.map_or("N/A", |_| "never").to_owned();
+    };
+    let by_schedule = volume
+        .backup_schedules
+        .iter()
+        .find(|schedule| schedule.backup.as_ref() == Some(&last.id));
+    let took = by_schedule.and_then(|schedule| schedule.seconds);
+    let took = took.map_or_else(String::new, |seconds| format!(" in {seconds:.1}s"));
+    format!("{}, {}{took}", when(&last.at), human_size(last.bytes))
+}
+
+/// When a restore was last proven. What failed since is more than when it last did not.
+fn proven(volume: &Volume) -> String {
+    match (&volume.proof, volume.users) {
+        (
+            Some(Proof {
+                last_failure: Some(_),
+                ..
+            }),
+            _,
+        ) => "FAILED".to_owned(),
+        (
+            Some(Proof {
+                last_proven: Some(at),
+                ..
+            }),
+            _,
+        ) => when(at),
+        (_, Some(_)) => "never".to_owned(),
+        (_, None) => "N/A".to_owned(),
+    }
 }
 
 /// When the next scheduled backup begins, and whether the last one failed.
