@@ -1,15 +1,18 @@
-"""Measures `volume move --stop` between two btrfs while a container writes: by checksummed differences, and by streams of btrfs.
+"""Measures `volume move --stop` between two btrfs while a container writes: by checksummed differences, and by streams of btrfs;
+and what a person would do by hand with Debian's rsync: once while the container runs, once after it was stopped.
 
-usage: ORLOP=target/release/orlop bench/moving.py [--rounds N]
+usage: ORLOP=target/release/orlop bench/moving.py [--rounds N] [--without rsync]
 
 Both filesystems are in sparse files below /var/tmp and are removed afterwards. The program hands on what one engine says to the
 other by itself, as `orlop` does: whether it lets streams through is all the difference between the two. The pause is from the
-end of the container to the end of the move.
+end of the container to the end of the move, which is on disk then: rsync is followed by a sync. In every round each of them does
+the same once, from a volume that the rounds before have left.
 """
 
 import argparse
 import datetime
 import os
+import re
 import socket
 import statistics
 import subprocess
@@ -93,9 +96,33 @@ def move(here, there, streams):
     back.join()
     end = time.time()
     assert there.orlop("volume", "ls", "-q") == "data", (sent[1], heard[1])
-    ended = here.orlop("inspect", "--format", "{{.State.FinishedAt}}", "writer")
-    stopped = datetime.datetime.fromisoformat(ended[:26].rstrip("Z") + "+00:00").timestamp()
-    return end - start, end - stopped, sent[0]
+    return end - start, end - ended(here), sent[0]
+
+
+def ended(here):
+    """When the container did."""
+    said = here.orlop("inspect", "--format", "{{.State.FinishedAt}}", "writer")
+    return datetime.datetime.fromisoformat(said[:26].rstrip("Z") + "+00:00").timestamp()
+
+
+def rsync(here, there):
+    """As [`move`]. What is sent is compared in blocks, as over a network, and believed by size and time."""
+    source, target = here.root + "/volumes/data/_data/", there.root + "/rsync/"
+    words = ["rsync", "-aHAX", "--numeric-ids", "--delete", "--no-whole-file", "--stats", source, target]
+    sent = 0
+    start = time.time()
+    for last in (False, True):
+        if last:
+            here.orlop("stop", "writer")
+        # What vanishes under its eyes is an error to it.
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode in ((0,) if last else (0, 23, 24)), done.stderr
+        sent += int(re.search(r"Total bytes sent: ([\d,]+)", done.stdout)[1].replace(",", ""))
+    run("sync", "-f", target)
+    end = time.time()
+    pause = end - ended(here)
+    run("rm", "-rf", target)
+    return end - start, pause, sent
 
 
 def fill(directory):
@@ -113,24 +140,32 @@ def fill(directory):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--without", choices=["rsync"])
+    arguments = parser.parse_args()
+    rivals = {
+        "differences": lambda here, there: move(here, there, False),
+        "streams of btrfs": lambda here, there: move(here, there, True),
+    }
+    if arguments.without != "rsync":
+        rivals["rsync, twice"] = rsync
     here, there = Place("here"), Place("there")
     try:
         here.orlop("import", BUSYBOX, "busybox")
         here.orlop("volume", "create", "data")
         fill(here.root + "/volumes/data/_data")
-        taken = {False: [], True: []}
-        for turn in range(2 * rounds):
-            streams = turn % 2 == 1
-            here.orlop("run", "-d", "--name", "writer", "-v", "data:/data", "busybox", "sh", "-c", WRITER)
-            time.sleep(2)
-            taken[streams].append(move(here, there, streams))
-            here.orlop("rm", "writer")
-            there.orlop("volume", "rm", "--now", "data")
-            here.orlop("volume", "undelete", "data")
+        taken = {name: [] for name in rivals}
+        for _ in range(arguments.rounds):
+            for name, rival in rivals.items():
+                here.orlop("run", "-d", "--name", "writer", "-v", "data:/data", "busybox", "sh", "-c", WRITER)
+                time.sleep(2)
+                taken[name].append(rival(here, there))
+                here.orlop("rm", "writer")
+                if rival is not rsync:
+                    there.orlop("volume", "rm", "--now", "data")
+                    here.orlop("volume", "undelete", "data")
         print("| | whole, s | pause, s | sent, MB |\n|---|---|---|---|")
-        for streams, name in ((False, "differences"), (True, "streams of btrfs")):
-            whole, pause, sent = (statistics.median(column) for column in zip(*taken[streams]))
+        for name, rows in taken.items():
+            whole, pause, sent = (statistics.median(column) for column in zip(*rows))
             print(f"| {name} | {whole:.1f} | {pause:.2f} | {sent / 1e6:.0f} |")
     finally:
         subprocess.run([*here.command, "rm", "-f", "writer"], capture_output=True)

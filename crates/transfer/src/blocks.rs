@@ -1,6 +1,7 @@
 //! Files in blocks: those that hold anything, one after the other, holes left out.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::SeekFrom;
@@ -30,30 +31,100 @@ pub(crate) fn each<E: From<io::Error>>(
     mut each: impl FnMut(u64, &[u8], Digest) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut buffer = vec![0; BLOCK];
-    let mut index = 0;
-    // Up to where there is data for certain.
-    let mut until = 0;
-    while let Some(wanted) = length(index, size) {
-        if at(index) >= until {
-            match data(file, at(index)).map_err(io::Error::from)? {
-                Some((start, end)) => {
-                    until = end;
-                    if start > at(index) {
-                        index = start / BLOCK as u64;
-                        continue;
-                    }
-                }
-                None => break,
-            }
-        }
-        let block = &mut buffer[..wanted];
+    let mut places = Places::new(file, size, 0..u64::MAX);
+    while let Some((index, length)) = places.next()? {
+        let block = &mut buffer[..length];
         read(file, block, at(index))?;
-        if *block != ZEROS[..wanted] {
+        if *block != ZEROS[..length] {
             each(index, block, Digest::of(block))?;
         }
-        index += 1;
     }
     Ok(())
+}
+
+/// The blocks within `range` of the first `size` bytes that are not all zeros, and how many bytes were read for that: what
+/// `believed` has a digest of is not.
+pub(crate) fn digests(
+    file: BorrowedFd<'_>,
+    size: u64,
+    range: Range<u64>,
+    believed: impl Fn(u64) -> Option<Digest>,
+) -> io::Result<(Vec<(u64, Digest)>, u64)> {
+    let mut buffer = Vec::new();
+    let (mut blocks, mut bytes) = (Vec::new(), 0);
+    let mut places = Places::new(file, size, range);
+    while let Some((index, length)) = places.next()? {
+        if let Some(digest) = believed(index) {
+            blocks.push((index, digest));
+            continue;
+        }
+        buffer.resize(length, 0);
+        read(file, &mut buffer, at(index))?;
+        bytes += length as u64;
+        if buffer != ZEROS[..length] {
+            blocks.push((index, Digest::of(&buffer)));
+        }
+    }
+    Ok((blocks, bytes))
+}
+
+/// A block of the first `size` bytes, with its digest if it is not all zeros.
+pub(crate) fn one(
+    file: BorrowedFd<'_>,
+    size: u64,
+    index: u64,
+) -> io::Result<(Vec<u8>, Option<Digest>)> {
+    let mut block = vec![0; length(index, size).unwrap_or(0)];
+    read(file, &mut block, at(index))?;
+    let digest = (block != ZEROS[..block.len()]).then(|| Digest::of(&block));
+    Ok((block, digest))
+}
+
+/// Where a file may hold anything but zeros.
+struct Places<'f> {
+    file: BorrowedFd<'f>,
+    size: u64,
+    index: u64,
+    end: u64,
+    /// Up to where there is data for certain.
+    until: u64,
+}
+
+impl<'f> Places<'f> {
+    fn new(file: BorrowedFd<'f>, size: u64, range: Range<u64>) -> Self {
+        Self {
+            file,
+            size,
+            index: range.start,
+            end: range.end,
+            until: 0,
+        }
+    }
+
+    /// The next block, and its length.
+    fn next(&mut self) -> io::Result<Option<(u64, usize)>> {
+        loop {
+            if self.index >= self.end {
+                return Ok(None);
+            }
+            let Some(wanted) = length(self.index, self.size) else {
+                return Ok(None);
+            };
+            let here = at(self.index);
+            if here >= self.until {
+                let Some((start, end)) = data(self.file, here)? else {
+                    return Ok(None);
+                };
+                self.until = end;
+                if start > here {
+                    self.index = start / BLOCK as u64;
+                    continue;
+                }
+            }
+            self.index += 1;
+            return Ok(Some((self.index - 1, wanted)));
+        }
+    }
 }
 
 /// The next stretch of data from `from` on, which begins with the block of `from` if that has any.

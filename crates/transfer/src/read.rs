@@ -1,18 +1,18 @@
 //! Trees as they are: the entries of a walk, and all that is known of one.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use sys::descent::{Descent, Mounts};
 use sys::dir::{self, Stat};
 use sys::xattr::{self, Subject};
 
-use crate::blocks;
-use crate::entry::{Entry, Meta, Node, is_kept};
+use crate::entry::{Meta, Node, is_kept};
 use crate::error::TransferError;
 use crate::path::RelPath;
 
@@ -58,7 +58,14 @@ pub(crate) fn list(root: BorrowedFd<'_>) -> Result<Vec<Found>, TransferError> {
             Err(error) if is_gone(&error) => continue,
             other => other.map_err(failed(&path))?,
         }
-        let below = names(walk.dir()).map_err(failed(&path))?;
+        let below = match names(walk.dir()) {
+            Err(error) if is_gone(&error) => {
+                let left = path.parent().unwrap_or_default();
+                walk.leave().map_err(failed(&left))?;
+                continue;
+            }
+            other => other.map_err(failed(&path))?,
+        };
         found.push(Found {
             path: path.clone(),
             stat,
@@ -81,13 +88,8 @@ fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<OsString>> {
 /// Another process was faster: it is no longer there, or no longer what it was.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(
-        rustix::io::Errno::from_io_error(error),
-        Some(
-            rustix::io::Errno::NOENT
-                | rustix::io::Errno::NOTDIR
-                | rustix::io::Errno::LOOP
-                | rustix::io::Errno::NXIO
-        )
+        Errno::from_io_error(error),
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO)
     )
 }
 
@@ -164,6 +166,19 @@ pub(crate) fn meta(dir: BorrowedFd<'_>, found: &Found) -> io::Result<Meta> {
     })
 }
 
+/// [`meta`] of an entry that others may replace. One that has been is gone: a link with the attributes of a file could be made
+/// nowhere.
+pub(crate) fn living_meta(dir: BorrowedFd<'_>, found: &Found) -> io::Result<Meta> {
+    let meta = meta(dir, found)?;
+    let now = dir::stat_at(dir, found.path.name())?;
+    let identity = |stat: &Stat| (stat.dev, stat.ino, stat.kind());
+    if identity(&now) == identity(&found.stat) {
+        Ok(meta)
+    } else {
+        Err(Errno::NOENT.into())
+    }
+}
+
 /// What it is; files with several names are told apart by [`Names`].
 pub(crate) fn node(dir: BorrowedFd<'_>, found: &Found) -> io::Result<Node> {
     let stat = &found.stat;
@@ -171,16 +186,21 @@ pub(crate) fn node(dir: BorrowedFd<'_>, found: &Found) -> io::Result<Node> {
     Ok(match stat.kind() {
         FileType::Directory => Node::Directory,
         FileType::RegularFile => Node::File { size: stat.size },
-        FileType::Symlink => Node::Symlink(
-            dir::read_link_at(dir, found.path.name())?
-                .as_bytes()
-                .to_vec(),
-        ),
+        FileType::Symlink => Node::Symlink(link_target(dir, found.path.name())?),
         FileType::CharacterDevice => Node::Character { major, minor },
         FileType::BlockDevice => Node::Block { major, minor },
         FileType::Fifo => Node::Fifo,
         _ => Node::Socket,
     })
+}
+
+fn link_target(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Vec<u8>> {
+    match dir::read_link_at(dir, name) {
+        Ok(target) => Ok(target.as_bytes().to_vec()),
+        // It is something else by now.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Errno::NOENT.into()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens a file for reading; nothing that is not a file is waited for.
@@ -194,9 +214,7 @@ pub(crate) fn open(dir: BorrowedFd<'_>, found: &Found) -> io::Result<OwnedFd> {
         Mode::empty(),
     );
     Ok(match opened {
-        Err(rustix::io::Errno::PERM) => {
-            rustix::fs::openat(dir, found.path.name(), flags, Mode::empty())?
-        }
+        Err(Errno::PERM) => rustix::fs::openat(dir, found.path.name(), flags, Mode::empty())?,
         other => other?,
     })
 }
@@ -228,35 +246,4 @@ impl Names {
             self.0.remove(&key);
         }
     }
-}
-
-/// Reads a tree that nobody changes, contents too, and calls `each` with every entry in order.
-pub(crate) fn whole(
-    root: BorrowedFd<'_>,
-    mut each: impl FnMut(Entry) -> Result<(), TransferError>,
-) -> Result<(), TransferError> {
-    let mut places = Places::new(root);
-    let mut names = Names::default();
-    for found in list(root)? {
-        let failed = || TransferError::io("read", &found.path);
-        let dir = places.parent(&found.path).map_err(failed())?;
-        let mut entry = Entry {
-            meta: meta(dir, &found).map_err(failed())?,
-            node: node(dir, &found).map_err(failed())?,
-            path: found.path.clone(),
-            blocks: Vec::new(),
-        };
-        if let Some(first) = names.first(&found) {
-            entry.node = Node::Link(first);
-        } else if let Node::File { size } = entry.node {
-            let file = open(dir, &found).map_err(failed())?;
-            blocks::each::<io::Error>(file.as_fd(), size, |index, _, digest| {
-                entry.blocks.push((index, digest));
-                Ok(())
-            })
-            .map_err(failed())?;
-        }
-        each(entry)?;
-    }
-    Ok(())
 }

@@ -1,19 +1,25 @@
 //! The receiving side: says what it has, does what it is told, and believes it when the digests agree.
 //!
 //! The sender is hostile until then: paths are opened below the root without following any link, blocks must lie in their
-//! files, and only what the present message needs is in memory, beside the attributes of directories.
+//! files, and only what the present message needs is in memory, beside the attributes of directories and the digests of
+//! files that are there ([`crate::stock`]).
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
+use std::thread;
 
 use rustix::fs::FileType;
+use sys::dir::{self, Stat};
 
 use crate::blocks;
+use crate::census;
 use crate::entry::{Digest, Entry, Meta, Node, TreeDigest};
 use crate::error::TransferError;
 use crate::path::RelPath;
 use crate::read::{self, Found, Places};
+use crate::stock::Stock;
 use crate::stream::apply::Applier;
 use crate::stream::command::{Commands, Identity};
 use crate::wire::{Link, Message, Piece};
@@ -42,6 +48,8 @@ pub struct Receiver<'a, 'l, R, W: Write> {
     /// A file that is not complete yet.
     open: Option<Open>,
     received: u64,
+    /// What it has read of its files.
+    stock: Stock,
     unchanging: bool,
     streams: bool,
     /// What the tree is, by the last stream.
@@ -53,6 +61,8 @@ struct Open {
     file: OwnedFd,
     size: u64,
     entry: Entry,
+    /// As it was when it was opened.
+    stat: Stat,
 }
 
 impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
@@ -65,6 +75,7 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
             directories: BTreeMap::new(),
             open: None,
             received: 0,
+            stock: Stock::default(),
             unchanging: false,
             streams: false,
             identity: None,
@@ -90,17 +101,33 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
     /// # Errors
     /// [`TransferError`].
     pub fn tell(&mut self) -> Result<(), TransferError> {
-        let link = &mut *self.link;
-        read::whole(self.root, |entry| {
-            let blocks = entry.blocks.clone();
+        let (link, mut stock) = (&mut *self.link, Stock::default());
+        let found = read::list(self.root)?;
+        let never = AtomicBool::new(false);
+        census::count(self.root, found, &census::doubt, &never, |counted| {
+            let mut entry = counted.entry.clone();
+            let blocks = std::mem::take(&mut entry.blocks);
             link.send(&Message::Have(entry))?;
             for portion in blocks.chunks(PORTION) {
                 link.send(&Message::HaveBlocks(portion.to_vec()))?;
             }
+            stock.keep(counted);
             Ok(())
         })?;
+        self.stock = stock;
         self.link.send(&Message::HaveEnd)?;
         self.link.flush()
+    }
+
+    /// Says, once, that what the sender wants is not what is there, and what is.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub fn doubt(&mut self) -> Result<(), TransferError> {
+        self.link.send(&Message::Doubt)?;
+        self.streams = false;
+        self.places.forget();
+        self.tell()
     }
 
     /// Does what the sender says, until it says that this is all.
@@ -119,6 +146,7 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
                 Message::Zero { index } => self.zero(index)?,
                 Message::Sealed => self.seal()?,
                 Message::Stream if self.streams && !self.unchanging => self.stream()?,
+                Message::Settle => self.settle()?,
                 Message::Progress { .. } | Message::Note(_) => {}
                 Message::End {
                     digest,
@@ -140,27 +168,14 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
         }
     }
 
-    /// Reads the whole tree and compares.
+    /// Compares the whole tree with what the sender has said. What was read of it before, and was not changed since, is not read
+    /// again.
     ///
     /// # Errors
     /// [`TransferError::Disagree`].
     pub fn verify(&mut self, ended: &Ended) -> Result<(), TransferError> {
         let mut tree = TreeDigest::default();
-        let mut done = 0_u64;
-        let link = &mut *self.link;
-        read::whole(self.root, |entry| {
-            tree.add(&entry);
-            done += 1;
-            if done.is_multiple_of(1024) {
-                link.send(&Message::Progress {
-                    action: "Verifying".to_owned(),
-                    done,
-                    total: ended.entries,
-                })?;
-                link.flush()?;
-            }
-            Ok(())
-        })?;
+        self.stock = self.count(ended.entries, |entry| tree.add(entry))?;
         let found = tree.finish();
         if found == ended.digest {
             Ok(())
@@ -172,6 +187,50 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
         }
     }
 
+    /// Reads what is there, and has it on its way to the disk, before anybody waits for that.
+    fn settle(&mut self) -> Result<(), TransferError> {
+        if self.open.is_some() {
+            return Err(TransferError::Nonsense("a rest within a file"));
+        }
+        let root = self.root;
+        self.stock = thread::scope(|scope| {
+            let syncing = scope.spawn(move || rustix::fs::syncfs(root));
+            let stock = self.count(0, |_| {});
+            let synced = syncing.join().expect("a call of the kernel does not panic");
+            synced.map_err(|error| {
+                TransferError::io("sync the filesystem of", &RelPath::default())(error.into())
+            })?;
+            stock
+        })?;
+        self.link.send(&Message::Settled)?;
+        self.link.flush()
+    }
+
+    /// Calls `each` with every entry, and returns what is known of them then. `total` is how many there should be.
+    fn count(&mut self, total: u64, mut each: impl FnMut(&Entry)) -> Result<Stock, TransferError> {
+        let (link, before) = (&mut *self.link, std::mem::take(&mut self.stock));
+        let (mut after, mut done) = (Stock::default(), 0_u64);
+        let found = read::list(self.root)?;
+        let total = total.max(found.len() as u64);
+        let never = AtomicBool::new(false);
+        let belief = |found: &Found| before.believed(&found.stat);
+        census::count(self.root, found, &belief, &never, |counted| {
+            each(&counted.entry);
+            after.keep(counted);
+            done += 1;
+            if done.is_multiple_of(1024) {
+                link.send(&Message::Progress {
+                    action: "Verifying".to_owned(),
+                    done,
+                    total,
+                })?;
+                link.flush()?;
+            }
+            Ok(())
+        })?;
+        Ok(after)
+    }
+
     /// Keeps the attributes of a directory that is going to change with what is in it.
     fn touch(&mut self, path: &RelPath) -> Result<(), TransferError> {
         if self.directories.contains_key(path) {
@@ -179,7 +238,7 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
         }
         let failed = || TransferError::io("look at", path);
         let parent = self.places.parent(path).map_err(failed())?;
-        let stat = sys::dir::stat_at(parent, path.name()).map_err(failed())?;
+        let stat = dir::stat_at(parent, path.name()).map_err(failed())?;
         if stat.kind() != FileType::Directory {
             return Err(TransferError::Nonsense("something in what is no directory"));
         }
@@ -256,13 +315,25 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
                         .map_err(failed())?
                         .ok_or(TransferError::Nonsense("a change of what is no file"))?
                 };
+                let stat = dir::stat(file.as_fd()).map_err(failed())?;
+                if fresh {
+                    self.stock.forget(&stat);
+                } else {
+                    self.stock.open(&stat);
+                    self.stock.resize(&stat, size);
+                }
                 rustix::fs::ftruncate(&file, size).map_err(|error| failed()(error.into()))?;
-                self.open = Some(Open { file, size, entry });
+                self.open = Some(Open {
+                    file,
+                    size,
+                    entry,
+                    stat,
+                });
             }
             Node::Link(first) => {
                 self.clear(&path)?;
                 let holder =
-                    sys::dir::open_deep(self.root, first.parent().unwrap_or_default().as_path())
+                    dir::open_deep(self.root, first.parent().unwrap_or_default().as_path())
                         .map_err(failed())?;
                 let dir = self.places.parent(&path).map_err(failed())?;
                 write::link(holder.as_fd(), first.name(), dir, path.name()).map_err(failed())?;
@@ -287,6 +358,8 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
             return Err(TransferError::Nonsense("a block that is not in its file"));
         }
         self.received += bytes.len() as u64;
+        self.stock
+            .write(&open.stat, blocks::at(index), bytes.len() as u64);
         write::block(open.file.as_fd(), index, bytes)
             .map_err(TransferError::io("write", &open.entry.path))
     }
@@ -297,6 +370,8 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
         };
         let length = blocks::length(index, open.size)
             .ok_or(TransferError::Nonsense("a block that is not in its file"))?;
+        self.stock
+            .write(&open.stat, blocks::at(index), length as u64);
         write::zero(open.file.as_fd(), index, length)
             .map_err(TransferError::io("write", &open.entry.path))
     }
@@ -305,13 +380,15 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
         let Some(Open { file, entry, .. }) = self.open.take() else {
             return Err(TransferError::Nonsense("the end of no file"));
         };
-        drop(file);
         let path = &entry.path;
         let dir = self
             .places
             .parent(path)
             .map_err(TransferError::io("open the directory of", path))?;
-        write::attributes(dir, path, path.name(), &entry.meta, false)
+        write::attributes(dir, path, path.name(), &entry.meta, false)?;
+        let stat = dir::stat(file.as_fd()).map_err(TransferError::io("look at", path))?;
+        self.stock.close(&stat);
+        Ok(())
     }
 
     fn stream(&mut self) -> Result<(), TransferError> {
@@ -320,7 +397,7 @@ impl<'a, 'l, R: Read, W: Write> Receiver<'a, 'l, R, W> {
         }
         self.places.forget();
         let mut commands = Commands::default();
-        let mut applier = Applier::new(self.root, self.identity.take());
+        let mut applier = Applier::new(self.root, self.identity.take(), &mut self.stock);
         let whole = loop {
             match self.link.receive_piece()? {
                 Piece::Data(bytes) => commands.feed(bytes),

@@ -1,23 +1,25 @@
 //! The sending side: goes through its tree and sends what the other one lacks.
 //!
 //! What the other side has is known here at every moment, entry by entry and block by block: from what it said at the
-//! beginning, and from what was sent. A pass compares the tree with that. Of a file that was read in an earlier pass, the time
-//! of its last change of status tells whether it must be read again; where that time is so young that another change could
-//! bear it, too, it is read again.
+//! beginning, and from what was sent. A pass compares the tree with that. Of a file that was read in an earlier pass, its times
+//! tell whether it must be read again ([`crate::stamp`]). When the other side has something else in the end nonetheless, it says
+//! what, once, and the pass that follows believes nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustix::fs::FileType;
-use sys::dir::{self, Stat, Time};
+use sys::dir;
 
 use crate::blocks;
+use crate::census;
 use crate::entry::{Digest, Entry, Node, TreeDigest};
 use crate::error::TransferError;
 use crate::path::RelPath;
 use crate::read::{self, Found, Names, Places, is_gone};
+use crate::stamp::{Stamp, Writers};
 use crate::wire::{Link, Message};
 
 /// Bytes read between two tellings.
@@ -46,53 +48,23 @@ pub struct Sender<'l, R, W: Write> {
     pub(crate) streams: bool,
     /// Whether it has what a stream has made, and nothing else.
     pub(crate) streamed: bool,
+    /// What it should have had when it said that it had not.
+    doubted: Option<BTreeMap<RelPath, Known>>,
+}
+
+/// What the other side says in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It has this, and put it where it shall be.
+    Agreed(Digest),
+    /// It has something else, and is about to say what: [`Sender::relearn`], another pass, and another end.
+    Doubted,
 }
 
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) entry: Entry,
     pub(crate) stamp: Option<Stamp>,
-}
-
-/// Tells whether an inode is what it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    dev: u64,
-    ino: u64,
-    size: u64,
-    ctime: Time,
-}
-
-impl Stamp {
-    /// `None` when a change after this look could leave the same times.
-    fn of(stat: &Stat) -> Option<Self> {
-        Self::as_of(stat, SystemTime::now())
-    }
-
-    /// As [`Stamp::of`], of a look at that time.
-    pub(crate) fn as_of(stat: &Stat, seen: SystemTime) -> Option<Self> {
-        // One tick of the coarsest clock that local filesystems take times from, and some; others count seconds.
-        let grain = if stat.ctime.nanoseconds == 0 {
-            Duration::from_secs(2)
-        } else {
-            Duration::from_millis(100)
-        };
-        let now = seen.duration_since(UNIX_EPOCH).ok()?;
-        let changed = Duration::new(
-            u64::try_from(stat.ctime.seconds).ok()?,
-            stat.ctime.nanoseconds,
-        );
-        (changed + grain < now).then_some(Self {
-            dev: stat.dev,
-            ino: stat.ino,
-            size: stat.size,
-            ctime: stat.ctime,
-        })
-    }
-
-    pub(crate) fn fits(&self, stat: &Stat) -> bool {
-        (self.dev, self.ino, self.size, self.ctime) == (stat.dev, stat.ino, stat.size, stat.ctime)
-    }
 }
 
 impl<'l, R: Read, W: Write> Sender<'l, R, W> {
@@ -103,6 +75,7 @@ impl<'l, R: Read, W: Write> Sender<'l, R, W> {
             sent: 0,
             streams: false,
             streamed: false,
+            doubted: None,
         }
     }
 
@@ -166,6 +139,21 @@ impl<'l, R: Read, W: Write> Sender<'l, R, W> {
         }
     }
 
+    /// Has the other side read what it has got so far, which it then need not do in the end.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub fn settle(&mut self) -> Result<(), TransferError> {
+        self.say(&Message::Settle)?;
+        loop {
+            match self.link.receive()? {
+                Message::Progress { .. } | Message::Note(_) => {}
+                Message::Settled => return Ok(()),
+                _ => return Err(TransferError::Nonsense("a message of the other side's")),
+            }
+        }
+    }
+
     /// Brings the other side to what `root` is now. What changes while it is read is right after a later pass during which
     /// nothing does.
     ///
@@ -181,6 +169,7 @@ impl<'l, R: Read, W: Write> Sender<'l, R, W> {
             places: Places::new(root),
             names: Names::default(),
             passed: Passed::default(),
+            remade: HashSet::new(),
             done: 0,
             told: 0,
             total: found
@@ -219,12 +208,11 @@ impl<'l, R: Read, W: Write> Sender<'l, R, W> {
         Ok(())
     }
 
-    /// Says that this is all, and waits until the other side has compared and put its tree where it shall be. Its answer is
-    /// the digest of both.
+    /// Says that this is all, and waits until the other side has compared and put its tree where it shall be.
     ///
     /// # Errors
     /// [`TransferError`].
-    pub fn end(&mut self) -> Result<Digest, TransferError> {
+    pub fn end(&mut self) -> Result<Ending, TransferError> {
         let mut tree = TreeDigest::default();
         for known in self.model.values() {
             tree.add(&known.entry);
@@ -238,16 +226,47 @@ impl<'l, R: Read, W: Write> Sender<'l, R, W> {
         loop {
             match self.link.receive()? {
                 Message::Progress { .. } | Message::Note(_) => {}
-                Message::Done { digest: theirs } if theirs == digest => return Ok(digest),
+                Message::Done { digest: theirs } if theirs == digest => {
+                    return Ok(Ending::Agreed(digest));
+                }
                 Message::Done { digest: theirs } => {
                     return Err(TransferError::Disagree {
                         wanted: digest,
                         found: theirs,
                     });
                 }
+                Message::Doubt if self.doubted.is_none() => {
+                    self.doubted = Some(std::mem::take(&mut self.model));
+                    self.streams = false;
+                    self.streamed = false;
+                    return Ok(Ending::Doubted);
+                }
                 _ => return Err(TransferError::Nonsense("a message of the other side's")),
             }
         }
+    }
+
+    /// Hears what the other side has when it has [`Ending::Doubted`]. The paths are those where it should have had something else.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub fn relearn(&mut self, root: BorrowedFd<'_>) -> Result<Vec<RelPath>, TransferError> {
+        self.learn(root)?;
+        let Some(before) = &mut self.doubted else {
+            return Ok(Vec::new());
+        };
+        let before = std::mem::take(before);
+        let differs = |path: &RelPath| {
+            let (was, is) = (before.get(path), self.model.get(path));
+            let digest = |known: &Known| known.entry.digest();
+            was.map(digest) != is.map(digest)
+        };
+        let all: BTreeSet<&RelPath> = before.keys().chain(self.model.keys()).collect();
+        Ok(all
+            .into_iter()
+            .filter(|path| differs(path))
+            .cloned()
+            .collect())
     }
 }
 
@@ -257,6 +276,8 @@ struct Pass<'p, 'a, R, W: Write> {
     places: Places<'a>,
     names: Names,
     passed: Passed,
+    /// What the other side makes anew: no other name that it had is one of this any more.
+    remade: HashSet<RelPath>,
     done: u64,
     told: u64,
     total: u64,
@@ -334,16 +355,22 @@ impl<R: Read, W: Write> Pass<'_, '_, R, W> {
             return self.file(found, &file);
         }
         let entry = Entry {
-            meta: read::meta(dir, found).map_err(failed())?,
+            meta: read::living_meta(dir, found).map_err(failed())?,
             path: found.path.clone(),
             node,
             blocks: Vec::new(),
         };
-        let there = self.model.get(&entry.path).is_some_and(|known| {
-            known.entry.node == entry.node
-                && (known.entry.meta == entry.meta || matches!(entry.node, Node::Link(_)))
-        });
+        let there = self
+            .model
+            .get(&entry.path)
+            .is_some_and(|known| match &entry.node {
+                Node::Link(first) => known.entry.node == entry.node && !self.remade.contains(first),
+                node => known.entry.node == *node && known.entry.meta == entry.meta,
+            });
         if !there {
+            if found.stat.nlink > 1 && !matches!(entry.node, Node::Directory | Node::Link(_)) {
+                self.remade.insert(entry.path.clone());
+            }
             if entry.node != Node::Directory {
                 // Whatever was below it, when it was a directory, is not there any more.
                 self.forget_below(&entry.path);
@@ -366,7 +393,7 @@ impl<R: Read, W: Write> Pass<'_, '_, R, W> {
         if stat.kind() != FileType::RegularFile {
             return Err(failed()(rustix::io::Errno::NOENT.into()));
         }
-        let stamp = Stamp::of(&stat);
+        let stamp = Stamp::before(&stat, SystemTime::now(), Writers::Others);
         let (now, size) = (
             Found {
                 path: found.path.clone(),
@@ -376,7 +403,7 @@ impl<R: Read, W: Write> Pass<'_, '_, R, W> {
         );
         let dir = self.places.parent(&found.path).map_err(failed())?;
         let mut entry = Entry {
-            meta: read::meta(dir, &now).map_err(failed())?,
+            meta: read::living_meta(dir, &now).map_err(failed())?,
             path: found.path.clone(),
             node: Node::File { size },
             blocks: Vec::new(),
@@ -386,64 +413,66 @@ impl<R: Read, W: Write> Pass<'_, '_, R, W> {
             .remove(&found.path)
             .map(|known| known.entry)
             .filter(Entry::is_file);
+        let sent = self.passed.sent;
         let mut put = Put {
             fresh: old.is_none(),
             entry: &mut entry,
             begun: false,
         };
-        let mut before = old
-            .as_ref()
-            .map_or(&[][..], |old| old.blocks.as_slice())
-            .iter()
-            .peekable();
-        blocks::each::<Stop>(file.as_fd(), size, |index, bytes, digest| {
-            let mut same = false;
-            while let Some((known, known_digest)) = before.next_if(|(known, _)| *known <= index) {
-                if *known == index {
-                    same = *known_digest == digest;
-                } else {
+        match &old {
+            None => {
+                if stat.nlink > 1 {
+                    self.remade.insert(found.path.clone());
+                }
+                put.begin(self.link)?;
+                blocks::each::<Stop>(file.as_fd(), size, |index, bytes, digest| {
+                    put.entry.blocks.push((index, digest));
+                    self.passed.read += bytes.len() as u64;
+                    Ok(self.block(index, bytes)?)
+                })
+                .map_err(|stop| match stop {
+                    Stop::Read(error) => failed()(error),
+                    Stop::Sent(error) => error,
+                })?;
+            }
+            Some(old) => {
+                let (now, read) = census::contents(file.as_fd(), size).map_err(failed())?;
+                self.passed.read += read;
+                let differing = differing(&old.blocks, &now, size);
+                put.entry.blocks = now;
+                for index in differing {
                     put.begin(self.link)?;
-                    self.link.send(&Message::Zero { index: *known })?;
+                    // What was read may be other bytes by now.
+                    let (bytes, digest) =
+                        blocks::one(file.as_fd(), size, index).map_err(failed())?;
+                    put.set(index, digest);
+                    if digest.is_some() {
+                        self.block(index, &bytes)?;
+                    } else {
+                        self.link.send(&Message::Zero { index })?;
+                    }
+                }
+                if old.meta != put.entry.meta || old.node != put.entry.node {
+                    put.begin(self.link)?;
                 }
             }
-            if !same {
-                put.begin(self.link)?;
-                self.link.send(&Message::Block { index })?;
-                self.link.send_data(bytes)?;
-                self.passed.sent += bytes.len() as u64;
-            }
-            put.entry.blocks.push((index, digest));
-            self.passed.read += bytes.len() as u64;
-            self.done += bytes.len() as u64;
-            if put.begun && self.done - self.told >= STRIDE {
-                self.told = self.done;
-                self.link
-                    .send(&progress(self.action, self.done, self.total))?;
-            }
-            Ok(())
-        })
-        .map_err(|stop| match stop {
-            Stop::Read(error) => failed()(error),
-            Stop::Sent(error) => error,
-        })?;
-        for (index, _) in before {
-            if blocks::length(*index, size).is_some() {
-                put.begin(self.link)?;
-                self.link.send(&Message::Zero { index: *index })?;
-            }
-        }
-        let same = old
-            .as_ref()
-            .is_some_and(|old| old.meta == put.entry.meta && old.node == put.entry.node);
-        if !same {
-            put.begin(self.link)?;
         }
         if put.begun {
             self.link.send(&Message::Sealed)?;
         }
+        // Holes, and what is there already, are done as well.
+        self.advance(size.saturating_sub(self.passed.sent - sent))?;
         self.model
             .insert(entry.path.clone(), Known { entry, stamp });
         Ok(())
+    }
+
+    fn block(&mut self, index: u64, bytes: &[u8]) -> Result<(), TransferError> {
+        self.link.send(&Message::Block { index })?;
+        self.link.send_data(bytes)?;
+        let sent = bytes.len() as u64;
+        self.passed.sent += sent;
+        self.advance(sent)
     }
 
     fn advance(&mut self, bytes: u64) -> Result<(), TransferError> {
@@ -492,6 +521,35 @@ impl Put<'_> {
             fresh: self.fresh,
         })
     }
+
+    /// What the block holds that is being sent.
+    fn set(&mut self, index: u64, digest: Option<Digest>) {
+        let blocks = &mut self.entry.blocks;
+        match (find(blocks, index), digest) {
+            (Ok(at), Some(digest)) => blocks[at].1 = digest,
+            (Ok(at), None) => drop(blocks.remove(at)),
+            (Err(at), Some(digest)) => blocks.insert(at, (index, digest)),
+            (Err(_), None) => {}
+        }
+    }
+}
+
+fn find(blocks: &[(u64, Digest)], index: u64) -> Result<usize, usize> {
+    blocks.binary_search_by_key(&index, |(index, _)| *index)
+}
+
+/// Blocks of a file of `size` bytes that are not what they were.
+fn differing(old: &[(u64, Digest)], now: &[(u64, Digest)], size: u64) -> Vec<u64> {
+    let digest = |blocks: &[(u64, Digest)], index| find(blocks, index).ok().map(|at| blocks[at].1);
+    let changed = now
+        .iter()
+        .filter(|(index, is)| digest(old, *index) != Some(*is));
+    let emptied = old.iter().filter(|(index, _)| {
+        blocks::length(*index, size).is_some() && digest(now, *index).is_none()
+    });
+    let mut differing: Vec<u64> = changed.chain(emptied).map(|(index, _)| *index).collect();
+    differing.sort_unstable();
+    differing
 }
 
 /// Which side of a copied file failed.
@@ -530,6 +588,7 @@ mod tests {
             places: Places::new(root.as_fd()),
             names: Names::default(),
             passed: Passed::default(),
+            remade: HashSet::new(),
             done: 0,
             told: 0,
             total: 0,

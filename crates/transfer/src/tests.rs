@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sys::xattr::Subject;
 
 use crate::{
-    Digest, Ended, Entry, Link, Message, Meta, Node, Passed, Receiver, RelPath, Sender,
+    Digest, Ended, Ending, Entry, Link, Message, Meta, Node, Passed, Receiver, RelPath, Sender,
     TransferError,
 };
 
@@ -73,7 +73,9 @@ fn copy(from: &Path, to: &Path, between: impl FnOnce()) -> (Vec<Passed>, Digest)
     let first = sender.pass(root.as_fd(), "Sending").expect("sent");
     between();
     let second = sender.pass(root.as_fd(), "Sending").expect("sent");
-    let digest = sender.end().expect("they agree");
+    let Ending::Agreed(digest) = sender.end().expect("they answer") else {
+        panic!("they do not agree");
+    };
     receiving.join().expect("no panic").expect("received");
     (vec![first, second], digest)
 }
@@ -303,6 +305,67 @@ fn a_hostile_sender_stays_in_the_tree() {
         fs::remove_dir_all(scratch.to()).expect("removed");
         fs::create_dir(scratch.to()).expect("made");
     }
+}
+
+#[test]
+fn names_of_one_thing_stay_names_of_one_thing() {
+    let scratch = Scratch::new();
+    let from = scratch.from();
+    let make = |target: &str| {
+        for name in ["a", "b"] {
+            fs::remove_file(from.join(name)).unwrap_or_default();
+        }
+        symlink(target, from.join("a")).expect("linked");
+        fs::hard_link(from.join("a"), from.join("b")).expect("linked");
+    };
+    make("one");
+    copy(&from, &scratch.to(), || make("another"));
+    let target = |name| fs::read_link(scratch.to().join(name)).expect("there");
+    assert_eq!(target("b"), Path::new("another"));
+    let inode = |name| fs::symlink_metadata(scratch.to().join(name)).map(|found| found.ino());
+    assert_eq!(inode("a").expect("there"), inode("b").expect("there"));
+}
+
+#[test]
+fn what_somebody_else_has_changed_is_said_and_made_right() {
+    let scratch = Scratch::new();
+    populate(&scratch.from());
+    let (mut ours, mut theirs) = links();
+    let to = scratch.to();
+    let receiving = std::thread::spawn(move || {
+        let root = fs::File::open(&to).expect("open");
+        let mut receiver = Receiver::new(&mut theirs, root.as_fd());
+        receiver.tell()?;
+        let ended = receiver.run()?;
+        // Neither has seen this.
+        fs::write(to.join("d/small"), b"hullo").expect("written");
+        assert!(matches!(
+            receiver.verify(&ended),
+            Err(TransferError::Disagree { .. })
+        ));
+        receiver.doubt()?;
+        let ended = receiver.run()?;
+        receiver.verify(&ended)?;
+        theirs.send(&Message::Done {
+            digest: ended.digest,
+        })?;
+        theirs.flush()
+    });
+    let root = fs::File::open(scratch.from()).expect("open");
+    let mut sender = Sender::new(&mut ours);
+    sender.learn(root.as_fd()).expect("heard");
+    sender.pass(root.as_fd(), "Sending").expect("sent");
+    sender.settle().expect("read");
+    assert_eq!(sender.end().expect("answered"), Ending::Doubted);
+    let differing = sender.relearn(root.as_fd()).expect("heard");
+    assert_eq!(differing, [RelPath::from_bytes("d/small")]);
+    let passed = sender.pass(root.as_fd(), "Sending").expect("sent");
+    assert_eq!(passed.sent, 5);
+    let agreed = sender.end().expect("answered");
+    assert!(matches!(agreed, Ending::Agreed(_)));
+    receiving.join().expect("no panic").expect("received");
+    let small = fs::read(scratch.to().join("d/small")).expect("there");
+    assert_eq!(small, b"hello");
 }
 
 #[test]

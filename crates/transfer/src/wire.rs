@@ -66,6 +66,12 @@ pub enum Message {
     Stream,
     /// S: that was it. One that is not `whole` has left nobody knows what: the receiver says what it has, as at first.
     Streamed { whole: bool },
+    /// S, between two passes: read what has come by now, more may follow.
+    Settle,
+    /// R: that was done.
+    Settled,
+    /// R, instead of `Done`, once: the digests do not agree. What it has follows, as at first.
+    Doubt,
 }
 
 /// What a frame's head says.

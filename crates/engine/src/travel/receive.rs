@@ -2,7 +2,7 @@
 //!
 //! 1. the offer is heard, a place is made or found; a new one that lies on btrfs may be filled by streams
 //! 2. the place is filled ([`transfer::Receiver`]); what breaks off leaves it for the next attempt
-//! 3. all of it is read again and compared with what the sender says
+//! 3. all of it is compared with what the sender says; if it is not that, once, everything is compared byte by byte and made so
 //! 4. it is published as a volume; then the sender is told
 //!
 //! Between 3 and 4 a crash leaves a place to which the next attempt adds nothing, after 4 a volume of which the sender may not
@@ -11,7 +11,7 @@
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
-use transfer::{FORMAT, Message, Receiver, TransferError};
+use transfer::{Ended, FORMAT, Message, Receiver, TransferError};
 use volumes::{ArriveVolume, Luggage};
 
 use super::{TravelError, Wire, converse};
@@ -25,6 +25,13 @@ fn opening(source: std::io::Error) -> TravelError {
         action: "open the place for the volume",
         source,
     }
+}
+
+fn filled(ran: Result<Ended, TransferError>, volume: &str) -> Result<Ended, TravelError> {
+    ran.map_err(|error| match error {
+        TransferError::Unchanging => TravelError::ChangedSince(volume.to_owned()),
+        error => error.into(),
+    })
 }
 
 /// How a volume shall come.
@@ -86,12 +93,17 @@ impl Engine {
         }
         receiver.tell()?;
         sys::fault::step("receive:told");
-        let ended = receiver.run().map_err(|error| match error {
-            TransferError::Unchanging => TravelError::ChangedSince(arrival.name().to_owned()),
-            error => error.into(),
-        })?;
+        let mut ended = filled(receiver.run(), arrival.name())?;
         sys::fault::step("receive:filled");
-        receiver.verify(&ended)?;
+        match receiver.verify(&ended) {
+            Err(error @ TransferError::Disagree { .. }) if !arrival.is_settled() => {
+                tracing::warn!(volume = arrival.name(), %error, "all of it is compared again");
+                receiver.doubt()?;
+                ended = filled(receiver.run(), arrival.name())?;
+                receiver.verify(&ended)?;
+            }
+            other => other?,
+        }
         sys::fault::step("receive:verified");
         self.volumes.publish_arrival(&arrival)?;
         sys::fault::step("receive:published");

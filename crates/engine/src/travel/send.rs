@@ -5,21 +5,25 @@
 //! 2. elsewhere the living volume is sent; then its writers are held as the rung says, what has changed is sent, and they go on
 //!
 //! A move:
-//! 1. while containers run, the living volume is sent
+//! 1. while containers run, the living volume is sent; the other side reads what it has got, and what has changed meanwhile is
+//!    sent, so that little is left for 2
 //! 2. its containers are stopped, and nobody may start them; what has changed is sent
 //! 3. once the other side has compared, published and said so, the volume goes into the trash here
 //!
-//! Where both sides are btrfs, what a copy makes a snapshot for goes as a stream, and a move makes one for 1 and one for 2, of
-//! which the second one goes as what has changed ([`super::streams`]).
+//! Where both sides are btrfs, what a copy makes a snapshot for goes as a stream, and a move makes one whenever something is sent,
+//! of which all but the first one go as what has changed ([`super::streams`]).
+//!
+//! When the other side has something else in the end, everything is compared once more, and that must agree.
 //!
 //! If a move fails after 2, what was stopped for it is started again; a crash leaves it stopped. A snapshot that a crash leaves
 //! goes at the next start ([`super::still`]).
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::Duration;
 
-use transfer::{Digest, FORMAT, Message, Passed, Sender, TransferError};
+use transfer::{Digest, Ending, FORMAT, Message, Passed, RelPath, Sender, TransferError};
 use volumes::driver::Sharing;
 use volumes::snapshot::parse_reference;
 
@@ -37,6 +41,11 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) const SENDING: &str = "Sending";
 pub(super) const CATCHING_UP: &str = "Catching up";
+
+/// How often containers that go on writing are run after.
+const ROUNDS: usize = 3;
+/// So little sent in a round is not worth another one.
+const LITTLE: u64 = 64 << 20;
 
 /// How a volume shall go.
 #[derive(Debug, Clone, Default)]
@@ -111,12 +120,10 @@ impl Engine {
         if request.moving {
             return self.depart(volume, &origin, &mut sender);
         }
-        match snapshot {
+        let digest = match snapshot {
             Some(name) => self.send_snapshot(volume, name, &mut sender)?,
             None => self.copy(volume, &request.around, &mut sender)?,
-        }
-        sys::fault::step("send:sent");
-        let digest = sender.end()?;
+        };
         self.tell_of("copy", volume, digest);
         Ok(())
     }
@@ -126,13 +133,31 @@ impl Engine {
         volume: &str,
         around: &Around,
         sender: &mut ToWire<'_>,
-    ) -> Result<(), TravelError> {
+    ) -> Result<Digest, TravelError> {
         let sharing = self.volumes.sharing(volume)?;
         if matches!(sharing, Some(Sharing::Instant | Sharing::Shared)) {
             return self.copy_of_snapshot(volume, around, sender);
         }
         self.live_pass(volume, SENDING, sender)?;
+        // What changed meanwhile, so that writers are held for what has changed during this only.
+        self.live_pass(volume, CATCHING_UP, sender)?;
         sys::fault::step("send:passed");
+        self.last_pass(volume, around, sender)?;
+        sys::fault::step("send:sent");
+        self.conclude(volume, sender, |sender| {
+            let differing = self.reading(volume, |root| Ok(sender.relearn(root)?))?;
+            self.last_pass(volume, around, sender)?;
+            Ok(differing)
+        })
+    }
+
+    /// The pass of a copy for which writers are held.
+    fn last_pass(
+        &self,
+        volume: &str,
+        around: &Around,
+        sender: &mut ToWire<'_>,
+    ) -> Result<(), TravelError> {
         let names = [volume.to_owned()];
         // Of those who write now.
         let plan = self.snapshots.plan(&names, around)?;
@@ -174,12 +199,39 @@ impl Engine {
         passed
     }
 
+    /// Says that this is all. When the other side has something else, `again` hears what, and makes it right.
+    fn conclude<'l>(
+        &self,
+        volume: &str,
+        sender: &mut ToWire<'l>,
+        again: impl FnOnce(&mut ToWire<'l>) -> Result<Vec<RelPath>, TravelError>,
+    ) -> Result<Digest, TravelError> {
+        if let Ending::Agreed(digest) = sender.end()? {
+            return Ok(digest);
+        }
+        let differing = again(sender)?;
+        tracing::warn!(
+            volume,
+            entries = differing.len(),
+            paths = ?differing.iter().take(10).collect::<Vec<_>>(),
+            "the other engine had not what it should have: all of it was compared again"
+        );
+        sender.say(&Message::Note(format!(
+            "{volume}: {} entries had not arrived as they are: everything was compared again",
+            differing.len()
+        )))?;
+        match sender.end()? {
+            Ending::Agreed(digest) => Ok(digest),
+            Ending::Doubted => Err(TransferError::Nonsense("a second doubt").into()),
+        }
+    }
+
     fn copy_of_snapshot(
         &self,
         volume: &str,
         around: &Around,
         sender: &mut ToWire<'_>,
-    ) -> Result<(), TravelError> {
+    ) -> Result<Digest, TravelError> {
         let (made, frozen) =
             self.snapshotted(volume, "copy", around.clone(), &Silent, &|| false)?;
         self.say_frozen(volume, frozen, sender)?;
@@ -191,7 +243,7 @@ impl Engine {
         volume: &str,
         snapshot: &str,
         sender: &mut ToWire<'_>,
-    ) -> Result<(), TravelError> {
+    ) -> Result<Digest, TravelError> {
         let kept = Snapshotted::kept(&self.volumes, volume, snapshot)?;
         self.send_still(volume, &kept, sender)
     }
@@ -201,12 +253,18 @@ impl Engine {
         volume: &str,
         made: &Snapshotted<'_>,
         sender: &mut ToWire<'_>,
-    ) -> Result<(), TravelError> {
+    ) -> Result<Digest, TravelError> {
         let still = made.still();
-        if !self.stream_of(volume, &still, None, SENDING, sender)? {
+        let streamed = self.stream_of(volume, &still, None, SENDING, sender)?;
+        if streamed.is_none() {
             sender.pass(made.root(), SENDING)?;
         }
-        Ok(())
+        sys::fault::step("send:sent");
+        self.conclude(volume, sender, |sender| {
+            let differing = sender.relearn(made.root())?;
+            sender.pass(made.root(), CATCHING_UP)?;
+            Ok(differing)
+        })
     }
 
     fn depart(
@@ -217,11 +275,14 @@ impl Engine {
     ) -> Result<(), TravelError> {
         let mut first = None;
         if !self.running(volume)?.is_empty() {
-            first = self.stream_ahead(volume, sender)?;
+            let streamed = self.stream_ahead(volume, None, SENDING, sender)?;
+            first = streamed.map(|(made, _)| made);
             if first.is_none() {
                 self.live_pass(volume, SENDING, sender)?;
             }
             sys::fault::step("send:passed");
+            first = self.run_after(volume, first, sender)?;
+            sys::fault::step("send:settled");
         }
         let holders = self.volumes.holders(volume)?;
         let lives = self.containers.lives(holders.iter().map(String::as_str));
@@ -245,6 +306,37 @@ impl Engine {
         gone
     }
 
+    /// Has the other side read what it has got, and sends what has changed meanwhile, until that is little. `first` is what was
+    /// streamed before; what is streamed last is returned.
+    fn run_after<'v>(
+        &'v self,
+        volume: &str,
+        mut first: Option<Snapshotted<'v>>,
+        sender: &mut ToWire<'_>,
+    ) -> Result<Option<Snapshotted<'v>>, TravelError> {
+        for _ in 0..ROUNDS {
+            sender.settle()?;
+            let streamed = match &first {
+                Some(before) => self.stream_ahead(volume, Some(before), CATCHING_UP, sender)?,
+                None => None,
+            };
+            let passed = match streamed {
+                Some((made, passed)) => {
+                    first = Some(made);
+                    passed
+                }
+                None => {
+                    first = None;
+                    self.live_pass(volume, CATCHING_UP, sender)?
+                }
+            };
+            if passed.sent <= LITTLE {
+                break;
+            }
+        }
+        Ok(first)
+    }
+
     fn stop_users(&self, volume: &str, stopped: &mut Vec<User>) -> Result<(), TravelError> {
         for user in self.running(volume)? {
             let row = self.containers.find(&user.id)?;
@@ -266,13 +358,22 @@ impl Engine {
         first: Option<Snapshotted<'_>>,
         sender: &mut ToWire<'_>,
     ) -> Result<(), TravelError> {
-        let streamed = self.stream_rest(volume, first.as_ref(), sender)?;
-        drop(first);
-        if !streamed {
+        let rest = self.stream_rest(volume, first.as_ref(), sender)?;
+        if rest.is_none() {
             self.reading(volume, |root| Ok(sender.pass(root, CATCHING_UP)?))?;
         }
         sys::fault::step("send:sent");
-        let digest = sender.end()?;
+        let digest = thread::scope(|scope| {
+            // Snapshots go while the other side compares.
+            scope.spawn(move || drop((first, rest)));
+            self.conclude(volume, sender, |sender| {
+                self.reading(volume, |root| {
+                    let differing = sender.relearn(root)?;
+                    sender.pass(root, CATCHING_UP)?;
+                    Ok(differing)
+                })
+            })
+        })?;
         sys::fault::step("send:done");
         self.volumes.let_go(volume, origin, holders)?;
         self.tell_of("move", volume, digest);

@@ -5,18 +5,18 @@
 
 use std::os::fd::BorrowedFd;
 
-use transfer::{Message, Still, Streamed};
+use transfer::{Message, Passed, Still, Streamed};
 use volumes::driver::Sharing;
 
 use super::TravelError;
-use super::send::{CATCHING_UP, SENDING, ToWire};
+use super::send::{CATCHING_UP, ToWire};
 use super::still::Snapshotted;
 use crate::engine::Engine;
 use crate::progress::Silent;
 use crate::snapshot::Around;
 
 impl Engine {
-    /// Sends `still` as a stream; `false` when a pass must do it, or what is left of it.
+    /// Sends `still` as a stream; `None` when a pass must do it, or what is left of it.
     pub(super) fn stream_of(
         &self,
         volume: &str,
@@ -24,44 +24,48 @@ impl Engine {
         before: Option<BorrowedFd<'_>>,
         action: &str,
         sender: &mut ToWire<'_>,
-    ) -> Result<bool, TravelError> {
+    ) -> Result<Option<Passed>, TravelError> {
         match sender.stream(still, before, action)? {
-            Streamed::Whole(_) => Ok(true),
-            Streamed::Unfit => Ok(false),
+            Streamed::Whole(passed) => Ok(Some(passed)),
+            Streamed::Unfit => Ok(None),
             Streamed::Broken(why) => {
                 tracing::warn!(volume, %why, "a stream of btrfs was broken off");
                 sender.say(&Message::Note(format!(
                     "{volume}: the filesystem's stream broke off ({why}): what is missing is compared"
                 )))?;
-                Ok(false)
+                Ok(None)
             }
         }
     }
 
-    /// Sends the volume as it is now, while containers go on; `None` when that must be done by a pass.
+    /// Sends the volume as it is now, or what it has beyond `before`, while containers go on; `None` when that must be done by a
+    /// pass.
     pub(super) fn stream_ahead(
         &self,
         volume: &str,
+        before: Option<&Snapshotted<'_>>,
+        action: &str,
         sender: &mut ToWire<'_>,
-    ) -> Result<Option<Snapshotted<'_>>, TravelError> {
+    ) -> Result<Option<(Snapshotted<'_>, Passed)>, TravelError> {
         let Some(made) = self.for_stream(volume, sender)? else {
             return Ok(None);
         };
-        let sent = self.stream_of(volume, &made.still(), None, SENDING, sender)?;
+        let before = before.map(Snapshotted::root);
+        let sent = self.stream_of(volume, &made.still(), before, action, sender)?;
         sys::fault::step("stream:ahead");
-        Ok(sent.then_some(made))
+        Ok(sent.map(|passed| (made, passed)))
     }
 
     /// Sends what the volume, which nobody changes any more, has beyond `first`; all of it when there is none. What is read for
-    /// the digest is the volume itself: it is let go by that. `false` when a pass must do it.
+    /// the digest is the volume itself: it is let go by that. `None` when a pass must do it.
     pub(super) fn stream_rest(
         &self,
         volume: &str,
         first: Option<&Snapshotted<'_>>,
         sender: &mut ToWire<'_>,
-    ) -> Result<bool, TravelError> {
+    ) -> Result<Option<Snapshotted<'_>>, TravelError> {
         let Some(made) = self.for_stream(volume, sender)? else {
-            return Ok(false);
+            return Ok(None);
         };
         let before = first.map(Snapshotted::root);
         let sent = self.reading(volume, |root| {
@@ -70,9 +74,9 @@ impl Engine {
                 ..made.still()
             };
             self.stream_of(volume, &still, before, CATCHING_UP, sender)
-        });
+        })?;
         sys::fault::step("stream:rest");
-        sent
+        Ok(sent.map(|_| made))
     }
 
     /// A snapshot, if the next thing to be sent may be a stream of one.

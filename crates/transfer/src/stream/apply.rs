@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{AtFlags, Gid, OFlags, Timestamps, Uid};
-use sys::dir;
+use sys::dir::{self, Stat};
 use sys::xattr::{self, Subject};
 
 use super::command::{Command, Identity};
@@ -17,6 +17,7 @@ use crate::entry::{Node, is_kept};
 use crate::error::TransferError;
 use crate::path::RelPath;
 use crate::read::Places;
+use crate::stock::Stock;
 use crate::write;
 
 /// So many zeros in a row are worth a hole.
@@ -33,6 +34,7 @@ pub(crate) struct Applier<'a> {
     open: Option<(RelPath, OwnedFd)>,
     received: u64,
     ended: bool,
+    stock: &'a mut Stock,
 }
 
 /// What came of a stream.
@@ -47,7 +49,7 @@ pub(crate) struct Applied {
 }
 
 impl<'a> Applier<'a> {
-    pub(crate) fn new(root: BorrowedFd<'a>, was: Option<Identity>) -> Self {
+    pub(crate) fn new(root: BorrowedFd<'a>, was: Option<Identity>, stock: &'a mut Stock) -> Self {
         Self {
             places: Places::new(root),
             was,
@@ -55,6 +57,7 @@ impl<'a> Applier<'a> {
             open: None,
             received: 0,
             ended: false,
+            stock,
         }
     }
 
@@ -109,7 +112,9 @@ impl<'a> Applier<'a> {
                 self.share((&from, from_offset), (&path, offset), length)
             }
             Command::Truncate { path, size } => {
-                let file = self.file(&path)?;
+                let stat = self.file(&path)?.1;
+                self.stock.resize(&stat, size);
+                let (file, _) = self.file(&path)?;
                 rustix::fs::ftruncate(file, size)
                     .map_err(|error| TransferError::io("write", &path)(error.into()))
             }
@@ -130,10 +135,14 @@ impl<'a> Applier<'a> {
                     last_access: accessed,
                     last_modification: modified,
                 };
-                self.within("set the times of", &path, |dir, name| {
+                let stat = self.within("set the times of", &path, |dir, name| {
                     let flags = AtFlags::SYMLINK_NOFOLLOW;
-                    Ok(rustix::fs::utimensat(dir, name, &times, flags)?)
-                })
+                    rustix::fs::utimensat(dir, name, &times, flags)?;
+                    dir::stat_at(dir, name)
+                })?;
+                // The last thing that is said of a file that was written to.
+                self.stock.close(&stat);
+                Ok(())
             }
             Command::End => {
                 self.ended = true;
@@ -166,7 +175,11 @@ impl<'a> Applier<'a> {
             disinherit(Subject::Entry(dir, name))?;
             Ok(file)
         })?;
-        self.open = file.map(|file| (path.clone(), file));
+        if let Some(file) = file {
+            let stat = dir::stat(file.as_fd()).map_err(TransferError::io("make", path))?;
+            self.stock.forget(&stat);
+            self.open = Some((path.clone(), file));
+        }
         Ok(())
     }
 
@@ -241,7 +254,9 @@ impl<'a> Applier<'a> {
 
     fn write(&mut self, path: &RelPath, offset: u64, bytes: &[u8]) -> Result<(), TransferError> {
         let is_hole = bytes.len() >= HOLE && bytes.iter().all(|&byte| byte == 0);
-        let file = self.file(path)?;
+        let stat = self.file(path)?.1;
+        self.stock.write(&stat, offset, bytes.len() as u64);
+        let (file, _) = self.file(path)?;
         let written = if is_hole {
             write::hole(file, offset, bytes)
         } else {
@@ -262,20 +277,26 @@ impl<'a> Applier<'a> {
         let source = self
             .within("open", from, write::open)?
             .ok_or(TransferError::Nonsense("data of what is no file"))?;
-        let target = self.file(path)?;
+        let stat = self.file(path)?.1;
+        self.stock.write(&stat, offset, length);
+        let (target, _) = self.file(path)?;
         sys::reflink::share(source.as_fd(), from_offset, length, target, offset).map_err(failed)
     }
 
-    /// The file of that path, open for writing.
-    fn file(&mut self, path: &RelPath) -> Result<BorrowedFd<'_>, TransferError> {
+    /// The file of that path, open for writing, and what it is.
+    fn file(&mut self, path: &RelPath) -> Result<(BorrowedFd<'_>, Stat), TransferError> {
+        let failed = || TransferError::io("look at", path);
         if self.open.as_ref().is_none_or(|(known, _)| known != path) {
             let file = self
                 .within("open", path, write::open)?
                 .ok_or(TransferError::Nonsense("a change of what is no file"))?;
+            let stat = dir::stat(file.as_fd()).map_err(failed())?;
+            self.stock.open(&stat);
             self.open = Some((path.clone(), file));
         }
         let (_, file) = self.open.as_ref().expect("it has just been opened");
-        Ok(file.as_fd())
+        let stat = dir::stat(file.as_fd()).map_err(failed())?;
+        Ok((file.as_fd(), stat))
     }
 }
 

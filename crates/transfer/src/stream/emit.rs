@@ -1,8 +1,8 @@
 //! The sending side of a stream: the kernel writes it, the other side gets it as it is, and the tree is read meanwhile.
 //!
 //! What the other side has afterwards is what was read here: [`Sender::end`] says so, and the other side compares. Of a file
-//! that was read for the stream before, the time of its last change of status tells whether it must be read again; a time so
-//! shortly before that snapshot that a later change could bear it, too, does not count.
+//! that was read for the stream before, its times tell whether it must be read again ([`crate::stamp`]), as of the time when
+//! that snapshot was made.
 //!
 //! Steps of one stream:
 //! 1. the tree is listed; what a stream would leave out (subvolumes and mounts in it) makes it unfit, and nothing is said
@@ -21,12 +21,13 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use sys::btrfs;
 use sys::dir::Stat;
 
-use crate::blocks::{self, BLOCK};
-use crate::entry::{Entry, Node};
+use crate::blocks::BLOCK;
+use crate::census::{self, Believed};
 use crate::error::TransferError;
 use crate::path::RelPath;
-use crate::read::{self, Found, Names, Places};
-use crate::send::{Known, Passed, STRIDE, Sender, Stamp};
+use crate::read::{self, Found};
+use crate::send::{Known, Passed, STRIDE, Sender};
+use crate::stamp::{Stamp, Writers};
 use crate::wire::Message;
 
 /// Inodes of a filesystem's trees have higher numbers, but for their roots and what stands for the root of another one.
@@ -94,7 +95,7 @@ impl<R: Read, W: Write> Sender<'_, R, W> {
         let (reader, writer) = pipe()?;
         self.link.send(&Message::Stream)?;
         let ((model, read), written, sent) = std::thread::scope(|scope| {
-            let reading = scope.spawn(|| take_stock(still, found, known, &stop));
+            let reading = scope.spawn(|| take_stock(still, found, &known, &stop));
             let writing = scope.spawn(move || {
                 let written = sys::btrfs_send::send(still.snapshot, before, writer.as_fd());
                 drop(writer);
@@ -197,58 +198,40 @@ type Model = BTreeMap<RelPath, Known>;
 fn take_stock(
     still: &Still<'_>,
     found: Vec<Found>,
-    mut known: Model,
+    known: &Model,
     stop: &AtomicBool,
 ) -> Result<(Model, u64), TransferError> {
     let mut model = Model::new();
-    let mut places = Places::new(still.read);
-    let mut names = Names::default();
     let mut bytes = 0;
-    for found in found {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let failed = || TransferError::io("read", &found.path);
-        let first = names.first(&found);
-        let is_one = first.is_none() && found.stat.kind() == FileType::RegularFile;
-        // A snapshot is a device of its own, its inodes have the numbers that they have in the tree.
-        let stat = Stat {
-            dev: 0,
-            ..found.stat
+    let belief = |found: &Found| {
+        let known = known.get(&found.path)?;
+        known.stamp?.fits(&anywhere(found)).then_some(Believed {
+            blocks: &known.entry.blocks,
+            stale: None,
+            until: u64::MAX,
+        })
+    };
+    census::count(still.read, found, &belief, stop, |counted| {
+        bytes += counted.read;
+        let stamp = counted
+            .entry
+            .is_file()
+            .then(|| Stamp::before(&anywhere(&counted.found), still.taken, Writers::Others))
+            .flatten();
+        let known = Known {
+            entry: counted.entry,
+            stamp,
         };
-        if is_one
-            && let Some(same) = known
-                .remove(&found.path)
-                .filter(|known| known.entry.is_file())
-                .filter(|known| known.stamp.is_some_and(|stamp| stamp.fits(&stat)))
-        {
-            model.insert(found.path.clone(), same);
-            continue;
-        }
-        let dir = places.parent(&found.path).map_err(failed())?;
-        let mut entry = Entry {
-            meta: read::meta(dir, &found).map_err(failed())?,
-            node: match first {
-                Some(first) => Node::Link(first),
-                None => read::node(dir, &found).map_err(failed())?,
-            },
-            path: found.path.clone(),
-            blocks: Vec::new(),
-        };
-        if let Node::File { size } = entry.node {
-            let file = read::open(dir, &found).map_err(failed())?;
-            blocks::each::<io::Error>(file.as_fd(), size, |index, block, digest| {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(Errno::CANCELED.into());
-                }
-                bytes += block.len() as u64;
-                entry.blocks.push((index, digest));
-                Ok(())
-            })
-            .map_err(failed())?;
-        }
-        let stamp = is_one.then(|| Stamp::as_of(&stat, still.taken)).flatten();
-        model.insert(found.path.clone(), Known { entry, stamp });
-    }
+        model.insert(counted.found.path, known);
+        Ok(())
+    })?;
     Ok((model, bytes))
+}
+
+/// A snapshot is a device of its own; its inodes have the numbers that they have in the tree.
+fn anywhere(found: &Found) -> Stat {
+    Stat {
+        dev: 0,
+        ..found.stat
+    }
 }
