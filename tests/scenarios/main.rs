@@ -33,6 +33,7 @@ mod downloads;
 mod events;
 mod fake_registry;
 mod files;
+mod filesystems;
 mod health;
 mod image_limits;
 mod images;
@@ -219,6 +220,13 @@ fn host(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Unmounts what an engine had its state on. What has just ended may hold it for a moment.
+fn unmount(point: &Path) {
+    testkit::until(&format!("{} can be unmounted", point.display()), || {
+        rustix::mount::unmount(point, rustix::mount::UnmountFlags::empty()).ok()
+    });
+}
+
 fn main() {
     let mut arguments = Arguments::from_args();
     // Most of a scenario is waiting for other processes.
@@ -291,6 +299,9 @@ fn main() {
         let trials = runs.map(|((name, _), client)| {
             Trial::test(format!("{name}::{client}"), || Ok(())).with_ignored_flag(true)
         });
+        let on_disks = filesystems::runs()
+            .map(|(name, ..)| Trial::test(name, || Ok(())).with_ignored_flag(true));
+        let trials = trials.chain(on_disks);
         // Without root nothing of this can run: the trials are counted as ignored.
         arguments.ignored = false;
         arguments.include_ignored = false;
@@ -328,10 +339,23 @@ fn main() {
         });
         trials.push(trial.with_ignored_flag(missing));
     }
+    let disks = Arc::new(filesystems::Disks::default());
+    if clients.contains(&Client::Orlop) {
+        for (trial, (name, scenario), kind) in filesystems::runs() {
+            let disks = Arc::clone(&disks);
+            trials.push(Trial::test(trial, move || {
+                scenario(&disks.scene(name, kind));
+                Ok(())
+            }));
+        }
+    }
     let conclusion = testkit::libtest_mimic::run(&arguments, trials);
     drop(std::fs::remove_dir_all(
         engine.root.with_extension("scratch"),
     ));
+    Arc::into_inner(disks)
+        .expect("no trial runs any more")
+        .close();
     // The trials' handles are gone: dropping ours removes the containers and ends the engine.
     drop(Arc::into_inner(engine).expect("no trial runs any more"));
     let last = Trial::test("nothing_is_left_on_the_host", move || {

@@ -167,7 +167,23 @@ fn grow(kind: &str, make: &[&str], bound: &str) {
         .run("volume inspect data --format {{.Limits.Size}}")
         .ok();
     assert_eq!(limit.trim(), "67108864");
+    place.run("volume snapshot create --name kept data").ok();
+    assert_eq!(groups(&place), usize::from(bound == "btrfs-squota"));
     place.run("volume rm --now data").ok();
+    assert_eq!(
+        groups(&place),
+        0,
+        "nothing is counted for a volume that is gone"
+    );
+}
+
+/// How many groups of groups the filesystem counts.
+fn groups(place: &Place) -> usize {
+    let counted = format!(
+        "ls -d /sys/fs/btrfs/$(findmnt -no UUID {})/qgroups/1_* 2>/dev/null || true",
+        place.engine.as_ref().unwrap().root.display()
+    );
+    host("sh", &["-c", &counted]).lines().count()
 }
 
 /// What any host lets us do with an ext4 of a volume's own.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use testkit::{Client, Engine, Output, Running, until};
 
-use super::{Scenario, Scene, host};
+use super::{Scenario, Scene, host, unmount};
 
 pub(crate) const OWN: &[Scenario] = &[
     ("S50_snapshots_on_btrfs", |_| {
@@ -76,7 +76,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         drop(self.engine.take());
         if !std::thread::panicking() {
-            host("umount", &[self.root.to_str().unwrap()]);
+            unmount(&self.root);
             fs::remove_dir(&self.root).unwrap();
             fs::remove_file(&self.image).unwrap();
         }
@@ -126,10 +126,26 @@ fn life(kind: &str, make: &[&str]) {
     place
         .run("create --name reader -v data@one:/old:ro busybox true")
         .ok();
+    let refused = place.run("volume snapshot rm data@one");
+    refused.fails(1, "snapshot data@one is in use");
+    refused.fails(1, "hint: used by reader (created, ro at /old)");
+    // Its record follows when the volume gets another name, which others may take.
+    place.run("volume rename data other").ok();
+    place.run("volume create data").ok();
+    assert_eq!(
+        place.run("inspect reader").json()[0]["Mounts"][0]["Name"],
+        "other@one"
+    );
+    place.run("start reader").ok();
+    place.run("volume rm data").ok();
+    place.run("volume rename other data").ok();
+    place.run("rm -f reader").ok();
+    // One file of the past, without a container.
+    assert_eq!(place.run("volume cat data@one:/f").ok(), "one");
+    assert!(place.run("volume ls-files data@one").ok().ends_with(" f"));
     place
-        .run("volume snapshot rm data@one")
-        .fails(1, "snapshot data@one is in use");
-    place.run("rm reader").ok();
+        .run("volume cat data@none:/f")
+        .fails(1, "no such snapshot: data@none");
 
     // Not under a running container, unless it is told.
     place

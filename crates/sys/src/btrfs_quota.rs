@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 const RESIZE: libc::c_ulong = 0x5000_9403;
+const TREE_SEARCH: libc::c_ulong = 0xD000_9411;
 const INO_LOOKUP: libc::c_ulong = 0xD000_9412;
 const FS_INFO: libc::c_ulong = 0x8400_941F;
 const QUOTA_CTL: libc::c_ulong = 0xC010_9428;
@@ -26,6 +27,10 @@ const ENABLE: u64 = 1;
 const ENABLE_SIMPLE: u64 = 4;
 /// `BTRFS_QGROUP_LIMIT_MAX_RFER`.
 const MAX_REFERENCED: u64 = 1;
+/// `BTRFS_QUOTA_TREE_OBJECTID`: the tree of the groups.
+const QUOTA_TREE: u64 = 8;
+/// `BTRFS_QGROUP_RELATION_KEY`: a group and a member, or the other way round.
+const RELATION: u32 = 246;
 /// What clears a limit.
 const CLEARED: u64 = u64::MAX;
 
@@ -75,6 +80,24 @@ struct Lookup {
     tree: u64,
     object: u64,
     name: [u8; 4080],
+}
+
+/// The kernel's `struct btrfs_ioctl_search_args`.
+#[repr(C)]
+struct Search {
+    tree: u64,
+    min_object: u64,
+    max_object: u64,
+    min_offset: u64,
+    max_offset: u64,
+    min_transaction: u64,
+    max_transaction: u64,
+    min_kind: u32,
+    max_kind: u32,
+    items: u32,
+    unused: u32,
+    unused_more: [u64; 4],
+    found: [u8; 3992],
 }
 
 /// The kernel's `struct btrfs_ioctl_vol_args`.
@@ -240,6 +263,72 @@ pub fn assign(dir: BorrowedFd<'_>, member: Group, group: Group) -> io::Result<()
     let assigned =
         done(unsafe { libc::ioctl(dir.as_raw_fd(), QGROUP_ASSIGN as _, &raw const arguments) });
     unless(assigned, Errno::EXIST)
+}
+
+/// No longer counts `member` in `group`; one that was not counted is fine.
+///
+/// # Errors
+/// Any of the kernel's.
+pub fn unassign(dir: BorrowedFd<'_>, member: Group, group: Group) -> io::Result<()> {
+    let arguments = Assign {
+        assign: 0,
+        from: member.0,
+        to: group.0,
+    };
+    // SAFETY: `arguments` is the struct that the request reads, and lives until the call returns.
+    let gone =
+        done(unsafe { libc::ioctl(dir.as_raw_fd(), QGROUP_ASSIGN as _, &raw const arguments) });
+    unless(gone, Errno::NOENT)
+}
+
+/// The groups that are counted in `group`, those of subvolumes that are gone among them.
+///
+/// # Errors
+/// `NotFound` where nothing is counted; any other of the kernel's.
+pub fn members(dir: BorrowedFd<'_>, group: Group) -> io::Result<Vec<Group>> {
+    /// Of an item in the answer: transaction, object, offset, kind and length.
+    const HEAD: usize = 32;
+    let mut members = Vec::new();
+    let mut next = 0;
+    loop {
+        let mut search = Search {
+            tree: QUOTA_TREE,
+            min_object: group.0,
+            max_object: group.0,
+            min_offset: next,
+            max_offset: u64::MAX,
+            min_transaction: 0,
+            max_transaction: u64::MAX,
+            min_kind: RELATION,
+            max_kind: RELATION,
+            items: u32::MAX,
+            unused: 0,
+            unused_more: [0; 4],
+            found: [0; 3992],
+        };
+        // SAFETY: `search` is the struct that the request reads and writes, and lives until the call returns.
+        done(unsafe { libc::ioctl(dir.as_raw_fd(), TREE_SEARCH as _, &raw mut search) })?;
+        // Such an item is nothing but its head.
+        let count = usize::try_from(search.items).map_or(0, |items| items.min(3992 / HEAD));
+        let Some(last) = count.checked_sub(1) else {
+            return Ok(members);
+        };
+        let offset = |index: usize| {
+            let bytes = &search.found[index * HEAD + 16..][..8];
+            u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
+        };
+        // Of a higher level are those in which it is counted itself.
+        members.extend(
+            (0..count)
+                .map(offset)
+                .filter(|id| id >> 48 < group.0 >> 48)
+                .map(Group),
+        );
+        match offset(last).checked_add(1) {
+            Some(after) => next = after,
+            None => return Ok(members),
+        }
+    }
 }
 
 /// Bounds what a group holds, or takes its bound away.

@@ -11,19 +11,21 @@
 //! is mapped, so that no write is in the copy by half. A copy byte by byte has no such instant.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rayon::Scope;
-use rustix::fs::FileType;
+use rustix::fs::{AtFlags, FileType, RawDir};
+use rustix::io::Errno;
 use rustix::time::{ClockId, Timespec};
 
 use crate::copy_tree::{self, Copied, CopyError, CopyOptions, Counts, copy_entries};
-use crate::dir::{self, Time};
+use crate::dir::{self, Stat, Time};
 
 /// The clock may have gone so far astray meanwhile, and times of change are behind it by no more.
 const SLACK: i128 = 50_000_000;
@@ -141,18 +143,14 @@ pub fn catch_up(
             source,
         })
     };
-    let root = Pair {
-        src: root(src)?,
-        dst: root(dst)?,
-        path: PathBuf::new(),
-    };
+    let root = Pair::new(root(src)?, root(dst)?, PathBuf::new());
     let walk = Walk {
         began,
         options,
         unknown: AtomicBool::new(false),
         state: Mutex::default(),
     };
-    copy_tree::pool().scope(|scope| walk.directory(scope, &Arc::new(root)));
+    copy_tree::pool().scope(|scope| walk.directory(scope, Arc::new(root)));
     let state = walk
         .state
         .into_inner()
@@ -169,6 +167,73 @@ struct Pair {
     src: OwnedFd,
     dst: OwnedFd,
     path: PathBuf,
+    /// Parts of the directory that nobody has looked at to the end; who has done the last one puts it right.
+    open_parts: AtomicUsize,
+    looked: Mutex<Looked>,
+}
+
+impl Pair {
+    fn new(src: OwnedFd, dst: OwnedFd, path: PathBuf) -> Self {
+        Self {
+            src,
+            dst,
+            path,
+            open_parts: AtomicUsize::new(0),
+            looked: Mutex::default(),
+        }
+    }
+
+    fn read_error(&self, source: impl Into<io::Error>) -> CopyError {
+        CopyError::Read {
+            path: self.path.clone(),
+            source: source.into(),
+        }
+    }
+
+    fn write_error(&self, source: impl Into<io::Error>) -> CopyError {
+        CopyError::Write {
+            path: self.path.clone(),
+            source: source.into(),
+        }
+    }
+}
+
+/// What a look at entries of a directory has found.
+#[derive(Default)]
+struct Looked {
+    /// Directories that were copied, to be looked into.
+    below: Vec<OsString>,
+    /// What is to be copied again.
+    again: Vec<OsString>,
+    counts: Counts,
+    /// Numbers and lengths of files with several names.
+    linked: Vec<(u64, u64)>,
+}
+
+/// Some names of a directory, each with its NUL: nothing is allocated for an entry that has not changed.
+type Part = Vec<u8>;
+
+/// So much of names that looking at them takes longer than handing them to another thread.
+const PART: usize = 8 << 10;
+
+/// The names in a directory; at least one part.
+fn parts(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<Part>> {
+    let mut room = Vec::with_capacity(32 << 10);
+    let mut entries = RawDir::new(dir, room.spare_capacity_mut());
+    let mut parts = vec![Part::new()];
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        if parts.last().is_some_and(|part| part.len() > PART) {
+            parts.push(Part::with_capacity(PART + 256));
+        }
+        let part = parts.last_mut().expect("there is one from the beginning");
+        part.extend_from_slice(name.to_bytes_with_nul());
+    }
+    Ok(parts)
 }
 
 struct Walk<'a> {
@@ -188,8 +253,37 @@ struct State {
 }
 
 impl Walk<'_> {
-    fn directory<'s>(&'s self, scope: &Scope<'s>, pair: &Arc<Pair>) {
-        match self.look(pair) {
+    fn directory<'s>(&'s self, scope: &Scope<'s>, pair: Arc<Pair>) {
+        let mut parts = match parts(pair.src.as_fd()) {
+            Ok(parts) => parts,
+            Err(error) => return self.fail(pair.read_error(error)),
+        };
+        pair.open_parts.store(parts.len(), Ordering::Relaxed);
+        let own = parts.pop().expect("there is at least one");
+        for part in parts {
+            let pair = Arc::clone(&pair);
+            scope.spawn(move |scope| self.part(scope, &pair, &part));
+        }
+        self.part(scope, &pair, &own);
+    }
+
+    fn part<'s>(&'s self, scope: &Scope<'s>, pair: &Arc<Pair>, part: &Part) {
+        if let Some(watch) = self.options.watch
+            && watch(Copied::default()).is_break()
+        {
+            self.fail(CopyError::Stopped);
+        }
+        if !self.unknown.load(Ordering::Relaxed)
+            && let Err(error) = self.look(pair, part)
+        {
+            self.fail(pair.read_error(error));
+        }
+        if pair.open_parts.fetch_sub(1, Ordering::AcqRel) > 1
+            || self.unknown.load(Ordering::Relaxed)
+        {
+            return;
+        }
+        match self.put_right(pair) {
             Ok(below) => {
                 for name in below {
                     let above = Arc::clone(pair);
@@ -209,7 +303,7 @@ impl Walk<'_> {
             .and_then(|src| Ok((src, dir::open_at(above.dst.as_fd(), name)?)));
         drop(above);
         match opened {
-            Ok((src, dst)) => self.directory(scope, &Arc::new(Pair { src, dst, path })),
+            Ok((src, dst)) => self.directory(scope, Arc::new(Pair::new(src, dst, path))),
             Err(source) => self.fail(CopyError::Read { path, source }),
         }
     }
@@ -220,65 +314,77 @@ impl Walk<'_> {
         state.failed.get_or_insert(error);
     }
 
-    /// Puts right what is directly in a directory; names of the directories in it that are still to be looked at.
-    fn look(&self, pair: &Pair) -> Result<Vec<OsString>, CopyError> {
-        if let Some(watch) = self.options.watch
-            && watch(Copied::default()).is_break()
-        {
-            return Err(CopyError::Stopped);
-        }
-        let read = |source| CopyError::Read {
-            path: pair.path.clone(),
-            source,
-        };
-        let write = |source| CopyError::Write {
-            path: pair.path.clone(),
-            source,
-        };
-        let (src, dst) = (pair.src.as_fd(), pair.dst.as_fd());
-        let is_changed = self.began.is_before(dir::stat(src).map_err(read)?.ctime);
-        let (mut below, mut again) = (Vec::new(), Vec::new());
-        let (mut counts, mut linked) = (Counts::default(), Vec::new());
-        let entries = dir::read_dir(src).map_err(read)?;
-        for entry in &entries {
-            let stat = match dir::stat_at(src, &entry.name) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other.map_err(read)?,
+    /// Looks at entries of a directory.
+    fn look(&self, pair: &Pair, part: &Part) -> io::Result<()> {
+        let mut looked = Looked::default();
+        for name in part.split_inclusive(|&byte| byte == 0) {
+            let name = CStr::from_bytes_with_nul(name).expect("each name has its end");
+            let stat = match rustix::fs::statat(&pair.src, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                other => Stat::from(other?),
             };
-            counts.entries += 1;
+            let name = || OsStr::from_bytes(name.to_bytes()).to_owned();
+            looked.counts.entries += 1;
             if stat.kind() == FileType::Directory {
-                let is_known = self.began.seen.is(&pair.path.join(&entry.name), stat.ino);
-                let list = if is_known { &mut below } else { &mut again };
-                list.push(entry.name.clone());
+                let name = name();
+                let is_known = self.began.seen.is(&pair.path.join(&name), stat.ino);
+                let list = if is_known {
+                    &mut looked.below
+                } else {
+                    &mut looked.again
+                };
+                list.push(name);
                 continue;
             }
             if stat.kind() == FileType::RegularFile {
                 if stat.nlink > 1 {
-                    linked.push((stat.ino, stat.size));
+                    looked.linked.push((stat.ino, stat.size));
                 } else {
-                    counts.bytes += stat.size;
+                    looked.counts.bytes += stat.size;
                 }
             }
             if self.began.is_before(stat.ctime) {
                 if stat.nlink > 1 {
                     self.unknown.store(true, Ordering::Relaxed);
-                    return Ok(Vec::new());
+                    return Ok(());
                 }
-                again.push(entry.name.clone());
+                looked.again.push(name());
             }
         }
+        let mut all = pair.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        all.below.append(&mut looked.below);
+        all.again.append(&mut looked.again);
+        all.linked.append(&mut looked.linked);
+        all.counts.entries += looked.counts.entries;
+        all.counts.bytes += looked.counts.bytes;
+        Ok(())
+    }
+
+    /// Puts right what is directly in a directory; names of the directories in it that are still to be looked at.
+    fn put_right(&self, pair: &Pair) -> Result<Vec<OsString>, CopyError> {
+        let (src, dst) = (pair.src.as_fd(), pair.dst.as_fd());
+        let Looked {
+            below,
+            again,
+            counts,
+            linked,
+        } = std::mem::take(&mut *pair.looked.lock().unwrap_or_else(PoisonError::into_inner));
+        let stat = dir::stat(src).map_err(|error| pair.read_error(error))?;
+        let is_changed = self.began.is_before(stat.ctime);
         if is_changed {
+            let entries = dir::read_dir(src).map_err(|error| pair.read_error(error))?;
             let known: BTreeSet<&OsStr> = entries.iter().map(|entry| &*entry.name).collect();
-            for entry in dir::read_dir(dst).map_err(write)? {
+            for entry in dir::read_dir(dst).map_err(|error| pair.write_error(error))? {
                 if !known.contains(&*entry.name) {
-                    dir::remove_tree_at(dst, &entry.name).map_err(write)?;
+                    dir::remove_tree_at(dst, &entry.name)
+                        .map_err(|error| pair.write_error(error))?;
                 }
             }
         }
         for name in &again {
             match dir::remove_tree_at(dst, name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(write)?,
+                other => other.map_err(|error| pair.write_error(error))?,
             }
         }
         // What is new is not looked at by this walk.
@@ -304,5 +410,34 @@ impl Walk<'_> {
             }
         }
         Ok(below)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_hold_every_name_once() {
+        let scratch = std::env::temp_dir().join(format!("orlop-parts-{}", std::process::id()));
+        std::fs::create_dir(&scratch).expect("a new directory");
+        let open = || dir::open(&scratch).expect("it is there");
+        assert_eq!(parts(open().as_fd()), Ok(vec![Part::new()]));
+        let mut wanted: Vec<String> = (0..2000).map(|number| format!("name {number}")).collect();
+        for name in &wanted {
+            std::fs::write(scratch.join(name), "").expect("there is room");
+        }
+        let found = parts(open().as_fd()).expect("it can be read");
+        assert!(found.len() > 1, "a large directory is looked at by several");
+        let mut names: Vec<String> = found
+            .iter()
+            .flat_map(|part| part.split_inclusive(|&byte| byte == 0))
+            .map(|name| CStr::from_bytes_with_nul(name).expect("an end"))
+            .map(|name| name.to_str().expect("as it was written").to_owned())
+            .collect();
+        std::fs::remove_dir_all(&scratch).expect("it is ours");
+        names.sort();
+        wanted.sort();
+        assert_eq!(names, wanted);
     }
 }

@@ -329,10 +329,25 @@ pub fn tree_size(path: &Path) -> io::Result<TreeSize> {
 
 /// Measures what is below `root`. Whatever is mounted there is left out; what vanishes meanwhile is not an error.
 pub fn tree_size_at(root: BorrowedFd<'_>) -> io::Result<TreeSize> {
-    let mut size = TreeSize::default();
-    let mut linked: HashSet<(u64, u64)> = HashSet::new();
+    let size = tree_size_while(root, &mut |_| true)?;
+    Ok(size.expect("nobody ends it"))
+}
+
+/// [`tree_size_at`] that `go_on` is asked about again and again, with the number of entries so far; `None` when it said no.
+pub fn tree_size_while(
+    root: BorrowedFd<'_>,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> io::Result<Option<TreeSize>> {
+    let mut measure = Measure {
+        size: TreeSize::default(),
+        linked: HashSet::new(),
+        go_on,
+    };
     let mut walk = Descent::new(root, Mounts::Refuse)?;
-    let mut ahead = vec![measure(walk.dir(), &mut size, &mut linked)?];
+    let Some(first) = measure.directory(walk.dir())? else {
+        return Ok(None);
+    };
+    let mut ahead = vec![first];
     while let Some(names) = ahead.last_mut() {
         let Some(name) = names.pop() else {
             ahead.pop();
@@ -342,37 +357,51 @@ pub fn tree_size_at(root: BorrowedFd<'_>) -> io::Result<TreeSize> {
             continue;
         };
         match walk.enter(&name) {
-            Ok(()) => ahead.push(measure(walk.dir(), &mut size, &mut linked)?),
+            Ok(()) => match measure.directory(walk.dir())? {
+                Some(names) => ahead.push(names),
+                None => return Ok(None),
+            },
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::NOENT | Errno::XDEV | Errno::NOTDIR | Errno::LOOP) => {}
                 _ => return Err(error),
             },
         }
     }
-    Ok(size)
+    Ok(Some(measure.size))
 }
 
-/// Counts the entries of `dir`; returns its directories.
-fn measure(
-    dir: BorrowedFd<'_>,
-    size: &mut TreeSize,
-    linked: &mut HashSet<(u64, u64)>,
-) -> io::Result<Vec<OsString>> {
-    let mut directories = Vec::new();
-    for entry in read_dir(dir)? {
-        size.entries += 1;
-        if entry.kind == FileType::Directory {
-            directories.push(entry.name);
-            continue;
+/// Entries between two questions whether to go on.
+const UNASKED: u64 = 1024;
+
+struct Measure<'a> {
+    size: TreeSize,
+    /// Files with several names that are counted.
+    linked: HashSet<(u64, u64)>,
+    go_on: &'a mut dyn FnMut(u64) -> bool,
+}
+
+impl Measure<'_> {
+    /// Counts the entries of `dir`; returns its directories, or `None` when it is to end.
+    fn directory(&mut self, dir: BorrowedFd<'_>) -> io::Result<Option<Vec<OsString>>> {
+        let mut directories = Vec::new();
+        for entry in read_dir(dir)? {
+            self.size.entries += 1;
+            if self.size.entries.is_multiple_of(UNASKED) && !(self.go_on)(self.size.entries) {
+                return Ok(None);
+            }
+            if entry.kind == FileType::Directory {
+                directories.push(entry.name);
+                continue;
+            }
+            let stat = match stat_at(dir, &entry.name) {
+                Ok(stat) => stat,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if stat.nlink < 2 || self.linked.insert((stat.dev, stat.ino)) {
+                self.size.bytes += stat.blocks * 512;
+            }
         }
-        let stat = match stat_at(dir, &entry.name) {
-            Ok(stat) => stat,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        if stat.nlink < 2 || linked.insert((stat.dev, stat.ino)) {
-            size.bytes += stat.blocks * 512;
-        }
+        Ok(Some(directories))
     }
-    Ok(directories)
 }

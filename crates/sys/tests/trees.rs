@@ -721,6 +721,24 @@ fn moment(root: BorrowedFd<'_>) -> Began {
 }
 
 #[test]
+fn measuring_ends_when_it_is_told_to() {
+    let scratch = Scratch::new();
+    let root = scratch.dir("tree");
+    for number in 0..3000 {
+        fs::write(scratch.path(&format!("tree/{number}")), "").unwrap();
+    }
+    let mut counted = Vec::new();
+    let ended = dir::tree_size_while(root.as_fd(), &mut |entries| {
+        counted.push(entries);
+        counted.len() < 2
+    });
+    assert_eq!(ended.unwrap(), None);
+    assert_eq!(counted.len(), 2);
+    assert!(counted[0] < counted[1] && counted[1] < 3000, "{counted:?}");
+    assert_eq!(dir::tree_size_at(root.as_fd()).unwrap().entries, 3000);
+}
+
+#[test]
 fn whatever_touches_a_tree_is_seen() {
     let scratch = Scratch::new();
     let root = scratch.dir("tree");

@@ -235,6 +235,13 @@ fn read_in(paths: &Paths, id: &VolumeId, directory: &Path) -> Option<Description
     fits.then_some(description)
 }
 
+/// Whose directory it was that lies somewhere else now.
+pub(crate) fn owner(paths: &Paths, directory: &Path) -> Option<VolumeId> {
+    let bytes = std::fs::read(paths.metadata_in(directory)).ok()?;
+    let description: Description = serde_json::from_slice(&bytes).ok()?;
+    Some(description.id)
+}
+
 /// The description of a new volume. A power cut may take it; then recovery writes it again.
 pub(crate) fn begin(context: &Context<'_>, id: &VolumeId) -> Result<(), VolumeError> {
     put(context, id, |path, text| {

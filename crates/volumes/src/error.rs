@@ -115,6 +115,8 @@ pub enum VolumeError {
     /// `holder` is an opaque id.
     #[error("volume {name} has one writer at a time, and {holder} is writing to it")]
     Exclusive { name: String, holder: String },
+    #[error("no such snapshot: {0}")]
+    NoSnapshot(String),
     #[error("cannot open {subpath} in volume {name}")]
     Subpath {
         name: String,
@@ -203,9 +205,11 @@ impl VolumeError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Cancelled(_) => ErrorKind::Cancelled,
-            Self::NotFound(_) | Self::NotInTrash(_) | Self::NotOrphan(_) | Self::NotArriving(_) => {
-                ErrorKind::NotFound
-            }
+            Self::NotFound(_)
+            | Self::NoSnapshot(_)
+            | Self::NotInTrash(_)
+            | Self::NotOrphan(_)
+            | Self::NotArriving(_) => ErrorKind::NotFound,
             Self::Arriving(_)
             | Self::OtherArrival(_)
             | Self::Protected(_)

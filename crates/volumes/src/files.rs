@@ -8,11 +8,11 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, OFlags};
-use store::VolumeRow;
+use store::{SnapshotState, VolumeRow};
 
 use crate::fill::{Source, Wish};
 use crate::merge::Existing;
-use crate::{VolumeError, Volumes, held};
+use crate::{VolumeError, Volumes, held, open_directory};
 
 /// Holder of the volume's mount for as long as a call lasts.
 const FILES: &str = ":files";
@@ -56,7 +56,7 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::Subpath`] for a path that is not there or leads out.
     pub fn list_files(&self, name: &str, path: &str) -> Result<Vec<FileEntry>, VolumeError> {
-        self.with_content(name, FILES, |row, content| {
+        self.with_readable(name, |row, content| {
             let failed = |source| subpath(row, path, source);
             let inside = relative(path);
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -93,7 +93,7 @@ impl Volumes {
         path: &str,
         read: impl FnOnce(File) -> io::Result<T>,
     ) -> Result<T, VolumeError> {
-        self.with_content(name, FILES, |row, content| {
+        self.with_readable(name, |row, content| {
             let failed = |source| subpath(row, path, source);
             // A fifo without a writer must not keep anybody waiting.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -150,7 +150,32 @@ impl Volumes {
         name: &str,
         act: impl FnOnce(BorrowedFd<'_>) -> T,
     ) -> Result<T, VolumeError> {
-        self.with_content(name, FILES, |_, content| Ok(act(content)))
+        self.with_readable(name, |_, content| Ok(act(content)))
+    }
+
+    /// What `name` stands for, to be read: the present of a volume, or `VOLUME@SNAPSHOT`.
+    fn with_readable<T>(
+        &self,
+        name: &str,
+        act: impl FnOnce(&VolumeRow, BorrowedFd<'_>) -> Result<T, VolumeError>,
+    ) -> Result<T, VolumeError> {
+        let Some((volume, snapshot)) = name.split_once('@') else {
+            return self.with_content(name, FILES, act);
+        };
+        let row = self.row(volume)?;
+        let found = self
+            .store
+            .read(|tx| tx.snapshot_by_name(&row.id, snapshot))?
+            .filter(|found| found.state == SnapshotState::Ready)
+            .ok_or_else(|| VolumeError::NoSnapshot(name.to_owned()))?;
+        let tree = self.paths.snapshot(&row.id, &found.id);
+        self.expose(&row, &tree)?;
+        let root = open_directory(&tree).map_err(VolumeError::io("open", &tree))?;
+        let shown = VolumeRow {
+            name: name.to_owned(),
+            ..row
+        };
+        act(&shown, root.as_fd())
     }
 
     pub(crate) fn with_content<T>(

@@ -92,19 +92,26 @@ impl Volumes {
             .collect())
     }
 
-    /// Measures a volume and keeps the result with its time.
+    /// Measures a volume and keeps the result with its time; `None` when `go_on`, which hears now and then how many entries were
+    /// counted, has said no. Nobody waits for the record to be on disk: what a power cut takes is measured again.
     ///
     /// # Errors
     /// As [`Volumes::usage`].
-    pub fn measure(&self, name: &str) -> Result<Measured, VolumeError> {
-        let (id, size) = self.tree_size(name)?;
+    pub fn measure(
+        &self,
+        name: &str,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Measured>, VolumeError> {
+        let Some((id, size)) = self.tree_size(name, go_on)? else {
+            return Ok(None);
+        };
         let measured = Measured {
             bytes: size.bytes,
             files: size.entries,
             at: Timestamp::now().to_string(),
         };
         self.store
-            .write(|tx| tx.set_volume_measured(&id, &measured))?;
-        Ok(measured)
+            .write_soon(|tx| tx.set_volume_measured(&id, &measured))?;
+        Ok(Some(measured))
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use store::{Paths, PoolId, VolumeId};
 
 use crate::driver::Drivers;
-use crate::{VolumeError, mount_table};
+use crate::{VolumeError, description, mount_table};
 
 /// Makes the link to a volume that lies in a pool, whose directory is durable then; the entry in `data` is not.
 pub(crate) fn link(paths: &Paths, id: &VolumeId, pool: Option<&PoolId>) -> Result<(), VolumeError> {
@@ -75,7 +75,11 @@ pub(crate) fn delete(paths: &Paths, drivers: &Drivers, path: &Path) -> Result<()
         }
     };
     take_mounts_down(&directory)?;
-    drivers.renounce(&directory);
+    let owner = home
+        .as_ref()
+        .map(|(_, id)| id.clone())
+        .or_else(|| description::owner(paths, &directory));
+    drivers.renounce(&directory, owner.as_ref().map(VolumeId::as_str));
     match sys::dir::remove_tree(&directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         result => result.map_err(VolumeError::io("delete", directory))?,

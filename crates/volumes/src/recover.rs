@@ -256,9 +256,15 @@ impl Volumes {
     /// Mounts of volumes with filesystems of their own, after a reboot; those of snapshots that nobody reads go. A limit
     /// that the filesystem does not know, as in a copy of a state directory, is set again.
     pub(crate) fn recover_images(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
-        for row in self.store.read(|tx| tx.volumes())? {
-            let storage = self.store.read(|tx| tx.volume_storage(&row.id))?;
+        let stored = self.store.read(|tx| tx.all_volume_storage())?;
+        for (id, storage) in stored {
             if crate::resize::limits(&storage).is_none() {
+                continue;
+            }
+            let Some(row) = self.store.read(|tx| tx.volume(&id))? else {
+                continue;
+            };
+            if row.state != VolumeState::Ready {
                 continue;
             }
             if let Err(error) = self.expose(&row, &self.paths.volume_content(&row.id)) {

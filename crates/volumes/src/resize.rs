@@ -343,9 +343,30 @@ impl Resize {
             soft_crossed: self.to.soft_crossed,
         };
         tx.set_volume_storage(&self.id, &storage)?;
-        let size =
-            |bytes: Option<u64>| bytes.map_or_else(|| "none".to_owned(), |bytes| bytes.to_string());
-        let detail = format!("{} to {} bytes", size(self.from.bytes), size(self.to.bytes));
+        let size = |bytes: Option<u64>| {
+            bytes.map_or_else(|| "no limit".to_owned(), |bytes| format!("{bytes} bytes"))
+        };
+        let (from, to) = (&self.from, &self.to);
+        let mut changes = Vec::new();
+        for (what, from, to) in [
+            ("", from.bytes, to.bytes),
+            ("soft: ", from.soft_bytes, to.soft_bytes),
+        ] {
+            if from != to {
+                changes.push(format!("{what}{} to {}", size(from), size(to)));
+            }
+        }
+        if from.inodes != to.inodes {
+            let files = |inodes: Option<u64>| {
+                inodes.map_or_else(|| "any number of".to_owned(), |inodes| inodes.to_string())
+            };
+            changes.push(format!(
+                "{} to {} files",
+                files(from.inodes),
+                files(to.inodes)
+            ));
+        }
+        let detail = changes.join(", ");
         Ok(tx.insert_volume_event(&self.id, &Timestamp::now().to_string(), "resize", &detail)?)
     }
 

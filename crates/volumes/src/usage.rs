@@ -13,17 +13,23 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::Unavailable`], [`VolumeError::Elsewhere`].
     pub fn usage(&self, name: &str) -> Result<u64, VolumeError> {
-        Ok(self.tree_size(name)?.1.bytes)
+        let measured = self.tree_size(name, &mut |_| true)?;
+        Ok(measured.expect("nobody ends it").1.bytes)
     }
 
-    pub(crate) fn tree_size(&self, name: &str) -> Result<(VolumeId, TreeSize), VolumeError> {
+    /// `None` when `go_on`, which hears how many entries were counted, has said no.
+    pub(crate) fn tree_size(
+        &self,
+        name: &str,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<(VolumeId, TreeSize)>, VolumeError> {
         let row = self.row(name)?;
         self.must_be_here(&row.name, &row.driver, "measured")?;
         let content = self.open_content(&row)?;
-        let size = sys::dir::tree_size_at(content.as_fd()).map_err(VolumeError::io(
+        let size = sys::dir::tree_size_while(content.as_fd(), go_on).map_err(VolumeError::io(
             "measure",
             self.paths.volume_content(&row.id),
         ))?;
-        Ok((row.id, size))
+        Ok(size.map(|size| (row.id, size)))
     }
 }

@@ -43,7 +43,7 @@ impl Snapshots {
             self.plan(&sources, around)?
         };
         let costs = self.costs(&sources, request.snapshot.as_deref())?;
-        let warnings = costs.warnings();
+        let warnings = plan.told(&costs);
         let course = Course {
             action: "Cloning",
             costs: &costs.named(&request.name),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use volumes::{CreateSnapshots, Snapshot};
 
-use super::course::{Course, Stopped};
+use super::course::{Costs, Course, Stopped};
 use super::hooks::{Hook, recipe};
 use super::quiet::Rung;
 use super::{Snapshots, TurnBackError};
@@ -58,6 +58,26 @@ pub(crate) struct Plan {
     pub(crate) writers: Vec<User>,
 }
 
+impl Plan {
+    /// What users should know of these costs before: bytes, and whom they hold up.
+    pub(super) fn told(&self, costs: &Costs) -> Vec<String> {
+        let mut told = costs.warnings();
+        let what = match self.rung {
+            Rung::None | Rung::Sync => return told,
+            Rung::Freeze | Rung::Hook => "frozen",
+            Rung::Stop => "stopped",
+        };
+        if !told.is_empty() && !self.writers.is_empty() {
+            let names: Vec<&str> = self.writers.iter().map(|user| user.name.as_str()).collect();
+            told.push(format!(
+                "containers are {what} while they are copied: {}",
+                names.join(", ")
+            ));
+        }
+        told
+    }
+}
+
 impl Snapshots {
     /// Makes the snapshots, all or none; none when it is `stopped`.
     ///
@@ -106,7 +126,7 @@ impl Snapshots {
         Ok(Made {
             snapshots,
             frozen,
-            warnings: costs.warnings(),
+            warnings: plan.told(&costs),
         })
     }
 
@@ -119,8 +139,8 @@ impl Snapshots {
         volumes: &[String],
         around: &Around,
     ) -> Result<Vec<String>, TurnBackError> {
-        self.plan(volumes, around)?;
-        Ok(self.costs(volumes, None)?.warnings())
+        let plan = self.plan(volumes, around)?;
+        Ok(plan.told(&self.costs(volumes, None)?))
     }
 
     /// Chooses the rung, and whom it concerns.

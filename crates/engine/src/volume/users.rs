@@ -26,6 +26,9 @@ pub struct VolumeUser {
     pub destination: String,
     #[serde(rename = "RW")]
     pub rw: bool,
+    /// The snapshot that it reads instead of the present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
 }
 
 /// The container for which a volume was made.
@@ -56,6 +59,18 @@ pub struct LastUse {
     pub at: String,
 }
 
+/// What is stored of a volume's use.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Uses {
+    /// Its time is in a column of its own.
+    #[serde(flatten)]
+    last: LastUse,
+    /// The last one that could write, if that was another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_writer: Option<LastUse>,
+}
+
 /// Everything known of one volume.
 #[derive(Debug, Clone)]
 pub struct VolumeDetail {
@@ -66,6 +81,8 @@ pub struct VolumeDetail {
     pub used_by: Vec<VolumeUser>,
     pub created_by: Option<Creator>,
     pub last_used: Option<LastUse>,
+    /// The last use that could write.
+    pub last_writer: Option<LastUse>,
     pub usage: Option<Measured>,
     pub storage: VolumeStorage,
     pub history: Vec<VolumeEventRow>,
@@ -94,6 +111,7 @@ impl Engine {
                 storage: VolumeStorage::elsewhere(),
                 drift: Vec::new(),
                 last_used: None,
+                last_writer: None,
                 usage: None,
                 history: Vec::new(),
                 backups: Vec::new(),
@@ -117,6 +135,7 @@ impl Engine {
             protected: notes.protected,
             used_by: self.containers.volume_users(name)?,
             created_by: notes.created_by.as_deref().and_then(parse),
+            last_writer: last_writer(notes.used_by.as_deref(), notes.used_at.clone()),
             last_used: last_use(notes.used_by.as_deref(), notes.used_at),
             usage: notes.measured,
             storage: self.volumes.storage(name)?,
@@ -170,7 +189,16 @@ impl Engine {
                 let mut mounts: Vec<ResolvedMount> =
                     serde_json::from_str(&row.mounts).map_err(unreadable)?;
                 for mount in &mut mounts {
-                    if mount.point.kind == "volume" && mount.point.name == from {
+                    if mount.snapshot.is_some() {
+                        if let Some((_, snapshot)) = mount
+                            .point
+                            .name
+                            .split_once('@')
+                            .filter(|(name, _)| *name == from)
+                        {
+                            mount.point.name = format!("{to}@{snapshot}");
+                        }
+                    } else if mount.point.kind == "volume" && mount.point.name == from {
                         to.clone_into(&mut mount.point.name);
                         mount.point.source.clone_from(&mountpoint);
                     }
@@ -196,11 +224,24 @@ impl Containers {
                 continue;
             };
             for mount in self.stored_mounts(&row)? {
-                if mount.point.kind == "volume" && mount.point.name == name {
+                if mount.point.kind != "volume" {
+                    continue;
+                }
+                let of_snapshot = mount
+                    .point
+                    .name
+                    .split_once('@')
+                    .filter(|_| mount.snapshot.is_some());
+                let (volume, snapshot) = match of_snapshot {
+                    Some((volume, snapshot)) => (volume, Some(snapshot)),
+                    None => (mount.point.name.as_str(), None),
+                };
+                if volume == name {
                     users.push(VolumeUser {
                         container: row.id.clone(),
                         name: row.name.clone(),
                         state: row.status.clone(),
+                        snapshot: snapshot.map(str::to_owned),
                         destination: mount.point.destination,
                         rw: mount.point.rw,
                     });
@@ -302,6 +343,16 @@ pub fn last_use(used_by: Option<&str>, used_at: Option<String>) -> Option<LastUs
     Some(last)
 }
 
+/// From the same.
+fn last_writer(used_by: Option<&str>, used_at: Option<String>) -> Option<LastUse> {
+    let mut uses: Uses = parse(used_by?)?;
+    if !uses.last.rw {
+        return uses.last_writer;
+    }
+    uses.last.at = used_at?;
+    Some(uses.last)
+}
+
 /// Notes for whom the volumes were made that `mounts` made.
 pub(crate) fn note_created(
     tx: &WriteTx<'_>,
@@ -338,7 +389,7 @@ pub(crate) fn note_use(
         let Some(volume) = tx.volume_by_name(&mount.point.name)? else {
             continue;
         };
-        let use_ = LastUse {
+        let last = LastUse {
             container: row.id.clone(),
             name: row.name.clone(),
             image: row.image_ref.clone(),
@@ -346,7 +397,14 @@ pub(crate) fn note_use(
             rw: mount.point.rw,
             at: String::new(),
         };
-        tx.set_volume_used(&volume.id, &to_json(&use_), &now)?;
+        let last_writer = if last.rw {
+            None
+        } else {
+            let before = tx.volume_notes(&volume.id)?;
+            last_writer(before.used_by.as_deref(), before.used_at)
+        };
+        let uses = Uses { last, last_writer };
+        tx.set_volume_used(&volume.id, &to_json(&uses), &now)?;
         let mode = if mount.point.rw { "rw" } else { "ro" };
         let detail = format!("{} at {} ({mode})", row.name, mount.point.destination);
         tx.insert_volume_event(&volume.id, &now, action, &detail)?;

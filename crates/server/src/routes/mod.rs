@@ -24,6 +24,7 @@ pub(crate) mod streams;
 pub(crate) mod swarm;
 pub(crate) mod system;
 pub(crate) mod travel;
+mod usage;
 pub(crate) mod volume_care;
 pub(crate) mod volume_files;
 pub(crate) mod volumes;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
         extension::ROUTES,
         container_mounts::ROUTES,
         plugins::ROUTES,
+        usage::ROUTES,
         volume_care::ROUTES,
         volume_files::ROUTES,
         snapshots::ROUTES,

@@ -1,7 +1,6 @@
 //! Seeing, guarding and changing volumes: our own routes beside Docker's `/volumes`.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use engine::drill::Proof;
 use engine::schedules::Schedule;
@@ -19,12 +18,10 @@ use crate::convert::volume as convert;
 use crate::dispatch::{Answer, route_table};
 use crate::errors::Refusal;
 use crate::request::Request;
-use crate::stream::respond;
 
 route_table! {
     ["our own: [volumes.md](volumes.md)"]
     GET "/orlop/v1/volumes" => overview,
-    GET "/orlop/v1/usage" => usage,
     GET "/orlop/v1/volumes/{}" => detail,
     GET "/orlop/v1/volumes/{}/history" => history,
     POST "/orlop/v1/volumes/{}/protect" => protect,
@@ -161,40 +158,6 @@ async fn overview(request: Request) -> Answer {
     ok(&lines)
 }
 
-/// Measures the volumes named, or all, and says each result as it is there. Ends when nobody reads any more.
-async fn usage(request: Request) -> Answer {
-    let names = request.all("name");
-    let pieces = request
-        .bridge
-        .stream(Class::Long, move |engine, mut writer| {
-            let names = if names.is_empty() {
-                let all = engine.volumes.list()?;
-                all.into_iter()
-                    .filter(|volume| !engine.volumes.is_elsewhere(&volume.driver))
-                    .map(|volume| volume.name)
-                    .collect()
-            } else {
-                names
-            };
-            for (index, name) in names.iter().enumerate() {
-                let mut line = json!({ "Name": name, "Number": index + 1, "Of": names.len() });
-                match engine.volumes.measure(name) {
-                    Ok(measured) => {
-                        line["Bytes"] = json!(measured.bytes);
-                        line["Files"] = json!(measured.files);
-                        line["At"] = json!(measured.at);
-                    }
-                    Err(error) => line["Error"] = json!(Refusal::from(error).message),
-                }
-                if writeln!(writer, "{line}").is_err() {
-                    break;
-                }
-            }
-            Ok(())
-        });
-    respond("application/x-ndjson", pieces).await
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Detail<'a> {
@@ -206,6 +169,7 @@ struct Detail<'a> {
     used_by: &'a [VolumeUser],
     created_by: Option<&'a Creator>,
     last_used: Option<&'a LastUse>,
+    last_writer: Option<&'a LastUse>,
     usage: Option<Usage<'a>>,
     pool: &'a str,
     limits: Value,
@@ -260,6 +224,7 @@ async fn detail(request: Request) -> Answer {
         used_by: &detail.used_by,
         created_by: detail.created_by.as_ref(),
         last_used: detail.last_used.as_ref(),
+        last_writer: detail.last_writer.as_ref(),
         usage: detail.usage.as_ref().map(|measured| Usage {
             bytes: measured.bytes,
             files: measured.files,

@@ -448,8 +448,9 @@ pub trait Driver: fmt::Debug + Send + Sync {
     }
 
     /// Gives back what the filesystem keeps of the trees in a volume's directory beside their bytes, all of which are going to be
-    /// deleted: the numbers by which it counts them. What cannot be given back is logged.
-    fn renounce(&self, _directory: &Path) {}
+    /// deleted: the numbers by which it counts them. `volume` is the id whose directory it was, if that is known. What cannot be
+    /// given back is logged.
+    fn renounce(&self, _directory: &Path, _volume: Option<&str>) {}
 
     /// Renames a tree in one filesystem, durably; it is hidden then. Repeated after a crash it does the rest.
     ///

@@ -29,9 +29,9 @@ impl Drivers {
     }
 
     /// [`Driver::renounce`] of a directory of which nobody knows the driver any more.
-    pub(crate) fn renounce(&self, directory: &Path) {
+    pub(crate) fn renounce(&self, directory: &Path, volume: Option<&str>) {
         for driver in self.0.values() {
-            driver.renounce(directory);
+            driver.renounce(directory, volume);
         }
     }
 

@@ -4,7 +4,7 @@
 //! was last proven. Without any backup it is docker's to the letter.
 //!
 //! Sizes are those that were measured last, with their age, unless they are to be exact: measuring takes as long as the
-//! volumes are large.
+//! volumes are large. What was never measured is, as far as that goes quickly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, IsTerminal as _};
@@ -244,14 +244,48 @@ impl Args {
             measure(client, &volumes)?;
         }
         let names: BTreeSet<String> = volumes.into_iter().map(|volume| volume.name).collect();
-        let all: Vec<Volume> = client
-            .send("GET", "/orlop/v1/volumes", Body::Empty)?
-            .read()?;
-        Ok(all
-            .into_iter()
-            .filter(|volume| names.contains(&volume.name))
-            .collect())
+        let known = known(client, &names)?;
+        if self.exact || !self.shows_sizes() {
+            return Ok(known);
+        }
+        let missing: Vec<&str> = known
+            .iter()
+            .filter(|volume| volume.usage.is_none())
+            .map(|volume| volume.name.as_str())
+            .collect();
+        if missing.is_empty() {
+            return Ok(known);
+        }
+        let Quick { measured, left } = measure_quickly(client, &missing)?;
+        if left > 0 && self.format.is_none() {
+            eprintln!("{left} volumes were never measured, which takes longer: --exact does it");
+        }
+        if measured {
+            self::known(client, &names)
+        } else {
+            Ok(known)
+        }
     }
+
+    fn shows_sizes(&self) -> bool {
+        match &self.format {
+            None => self.size || self.wide,
+            Some(format) => [".Size", ".Measured"]
+                .iter()
+                .any(|key| format.contains(key)),
+        }
+    }
+}
+
+/// What our engine knows of the volumes with these names.
+fn known(client: &Client, names: &BTreeSet<String>) -> Outcome<Vec<Volume>> {
+    let all: Vec<Volume> = client
+        .send("GET", "/orlop/v1/volumes", Body::Empty)?
+        .read()?;
+    Ok(all
+        .into_iter()
+        .filter(|volume| names.contains(&volume.name))
+        .collect())
 }
 
 /// The list, as it comes.
@@ -285,23 +319,66 @@ fn named(client: &Client, path: &str) -> Outcome<Vec<Named>> {
     Ok(volumes)
 }
 
+/// Names in one request, whose head is bounded.
+pub(super) const AT_ONCE: usize = 64;
+
+/// What came of measuring for a moment.
+pub(super) struct Quick {
+    pub(super) measured: bool,
+    left: u64,
+}
+
+/// Has volumes measured of which no size is known, as many as a moment is enough for.
+pub(super) fn measure_quickly(client: &Client, volumes: &[&str]) -> Outcome<Quick> {
+    const MILLISECONDS: &str = "500";
+    let mut query = Query::new("/orlop/v1/usage")
+        .set("unmeasured", "1")
+        .set("within", MILLISECONDS);
+    // Of very many it asks for all there are.
+    if volumes.len() <= AT_ONCE {
+        for volume in volumes {
+            query = query.set("name", volume);
+        }
+    }
+    let mut quick = Quick {
+        measured: false,
+        left: 0,
+    };
+    let body = client.send("GET", &query.build(), Body::Empty)?.body;
+    for line in BufReader::new(body).lines() {
+        let line: serde_json::Value = serde_json::from_str(&line?).unwrap_or_default();
+        quick.measured |= !line["Bytes"].is_null();
+        quick.left = line["Left"].as_u64().unwrap_or(quick.left);
+    }
+    Ok(quick)
+}
+
 /// Asks for one result after the other; interrupted, the engine stops measuring.
 fn measure(client: &Client, volumes: &[Volume]) -> Outcome<()> {
-    /// Names in one request, whose head is bounded.
-    const AT_ONCE: usize = 64;
     let terminal = std::io::stderr().is_terminal();
     let mut done = 0;
     for some in volumes.chunks(AT_ONCE) {
         let mut query = Query::new("/orlop/v1/usage");
+        if terminal {
+            query = query.set("counts", "1");
+        }
         for volume in some {
             query = query.set("name", &volume.name);
         }
         let body = client.send("GET", &query.build(), Body::Empty)?.body;
         for line in BufReader::new(body).lines() {
             let line: serde_json::Value = serde_json::from_str(&line?).unwrap_or_default();
+            if let Some(counted) = line["Counted"].as_u64() {
+                let name = line["Name"].as_str().unwrap_or_default();
+                eprint!(
+                    "\r\x1b[Kmeasured {done} of {}; {name}: {counted} files",
+                    volumes.len()
+                );
+                continue;
+            }
             done += 1;
             if terminal {
-                eprint!("\rmeasured {done} of {}", volumes.len());
+                eprint!("\r\x1b[Kmeasured {done} of {}", volumes.len());
             }
             if let Some(error) = line["Error"].as_str() {
                 eprintln!("{}WARNING: {error}", if terminal { "\r" } else { "" });

@@ -4,6 +4,7 @@ use clap::Args as ClapArgs;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::ls::{AT_ONCE, measure_quickly};
 use super::when;
 use crate::commands::system::confirm;
 use crate::failure::{Failure, Outcome};
@@ -73,7 +74,17 @@ impl Args {
             println!("{}", pretty(&client.get(&path)?));
             return Ok(0);
         }
-        let report: DryRun = client.send("GET", &path, Body::Empty)?.read()?;
+        let mut report: DryRun = client.send("GET", &path, Body::Empty)?.read()?;
+        let unknown: Vec<&str> = report
+            .volumes
+            .iter()
+            .filter(|volume| volume.size.is_none())
+            .map(|volume| volume.name.as_str())
+            .collect();
+        // Of very many the sizes are those that are known.
+        if (1..=AT_ONCE).contains(&unknown.len()) && measure_quickly(client, &unknown)?.measured {
+            report = client.send("GET", &path, Body::Empty)?.read()?;
+        }
         if report.volumes.is_empty() {
             println!("Nothing would be removed.");
             return Ok(0);

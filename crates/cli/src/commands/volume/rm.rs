@@ -27,16 +27,21 @@ impl Args {
                 .build();
             client
                 .delete(&path)
-                .map_err(|failure| hinted(client, name, failure))?;
+                .map_err(|failure| hinted(client, name, None, failure))?;
             println!("{name}");
             Ok(())
         })
     }
 }
 
-/// Docker names users by their ids; people know names.
-fn hinted(client: &Client, name: &str, mut failure: Failure) -> Failure {
-    if !failure.text.contains("volume is in use") {
+/// Docker names users by their ids; people know names. `snapshot`: only those that read it.
+pub(super) fn hinted(
+    client: &Client,
+    name: &str,
+    snapshot: Option<&str>,
+    mut failure: Failure,
+) -> Failure {
+    if !failure.text.contains("is in use") {
         return failure;
     }
     // Without the hint the refusal is still the refusal.
@@ -47,6 +52,7 @@ fn hinted(client: &Client, name: &str, mut failure: Failure) -> Failure {
         .as_array()
         .into_iter()
         .flatten()
+        .filter(|user| snapshot.is_none() || user["Snapshot"].as_str() == snapshot)
         .map(|user| {
             let text = |key: &str| user[key].as_str().unwrap_or_default();
             let mode = if user["RW"] == Value::Bool(true) {
@@ -54,8 +60,12 @@ fn hinted(client: &Client, name: &str, mut failure: Failure) -> Failure {
             } else {
                 "ro"
             };
+            let what = match user["Snapshot"].as_str() {
+                Some(read) if snapshot.is_none() => format!(", snapshot {read}"),
+                _ => String::new(),
+            };
             format!(
-                "{} ({}, {mode} at {})",
+                "{} ({}, {mode} at {}{what})",
                 text("Name"),
                 text("State"),
                 text("Destination")

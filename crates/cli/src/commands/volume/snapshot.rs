@@ -4,6 +4,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::rm::hinted;
 use crate::commands::backup::long;
 use crate::failure::{Failure, Outcome, for_each};
 use crate::grammar::Lazy;
@@ -269,7 +270,12 @@ pub(crate) struct RmArgs {
 impl RmArgs {
     fn run(&self, client: &Client) -> Outcome<i32> {
         for_each(&self.snapshots, |name| {
-            client.delete(&format!("/orlop/v1/snapshots/{}", encode(name)))?;
+            client
+                .delete(&format!("/orlop/v1/snapshots/{}", encode(name)))
+                .map_err(|failure| match name.split_once('@') {
+                    Some((volume, snapshot)) => hinted(client, volume, Some(snapshot), failure),
+                    None => failure,
+                })?;
             println!("{name}");
             Ok(())
         })

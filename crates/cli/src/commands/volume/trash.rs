@@ -139,7 +139,11 @@ impl SetArgs {
             let nanoseconds =
                 duration::nanoseconds(grace).map_err(|why| Failure::flag("--grace", grace, why))?;
             if nanoseconds < 1_000_000_000 {
-                return Err(Failure::flag("--grace", grace, "less than a second"));
+                return Err(Failure::flag(
+                    "--grace",
+                    grace,
+                    "less than a second; --off makes removals final",
+                ));
             }
             policy.insert("Grace".to_owned(), json!(nanoseconds / 1_000_000_000));
         }

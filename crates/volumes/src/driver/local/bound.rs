@@ -146,8 +146,12 @@ fn group_of_volume(tree: &Path) -> Group {
         .parent()
         .and_then(Path::file_name)
         .unwrap_or(OsStr::new(""));
+    group_of(name)
+}
+
+fn group_of(volume: &OsStr) -> Group {
     // FNV-1a, of which 48 bits are enough to tell the volumes of a filesystem apart.
-    let number = name
+    let number = volume
         .as_bytes()
         .iter()
         .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
@@ -198,8 +202,8 @@ fn free_project(root: BorrowedFd<'_>) -> io::Result<u32> {
     }
 }
 
-/// [`release`] of all trees of a volume.
-pub(super) fn renounce(directory: &Path) {
+/// [`release`] of all trees of a volume, and of the group in which they count.
+pub(super) fn renounce(directory: &Path, volume: Option<&str>) {
     let listed = |directory: &Path| -> io::Result<Vec<PathBuf>> {
         std::fs::read_dir(directory)?
             .map(|entry| Ok(entry?.path()))
@@ -213,10 +217,43 @@ pub(super) fn renounce(directory: &Path) {
         }
         Ok(trees)
     });
-    let released = trees.and_then(|trees| trees.iter().try_for_each(|tree| release(tree)));
+    let released = trees.and_then(|trees| {
+        trees.iter().try_for_each(|tree| release(tree))?;
+        match volume {
+            Some(volume) => release_group(directory, group_of(OsStr::new(volume)), &trees),
+            None => Ok(()),
+        }
+    });
     if let Err(error) = released {
-        tracing::debug!(directory = %directory.display(), %error, "numbers of projects may stay taken");
+        tracing::debug!(directory = %directory.display(), %error, "numbers of projects or groups may stay taken");
     }
+}
+
+/// Removes the group in which these trees count, unless something else that is there counts in it, too.
+fn release_group(directory: &Path, group: Group, trees: &[PathBuf]) -> io::Result<()> {
+    let around = open_directory(directory)?;
+    let around = around.as_fd();
+    if !btrfs::is_btrfs(around)? || btrfs_quota::used(around, group)?.is_none() {
+        return Ok(());
+    }
+    let mut own = Vec::new();
+    for tree in trees.iter().filter(|tree| tree.is_dir()) {
+        let root = open_directory(tree)?;
+        if btrfs::is_subvolume(root.as_fd())? {
+            own.push(Group::of_subvolume(btrfs_quota::subvolume_id(
+                root.as_fd(),
+            )?));
+        }
+    }
+    for member in btrfs_quota::members(around, group)? {
+        if own.contains(&member) {
+            btrfs_quota::unassign(around, member, group)?;
+        } else if let Err(error) = btrfs_quota::remove(around, member) {
+            // The kernel keeps that of a subvolume that is there.
+            tracing::debug!(?member, %error, "a group has other members");
+        }
+    }
+    btrfs_quota::remove(around, group)
 }
 
 /// Takes the bound of a tree away that is being removed: its number is free again when its last file has gone, which

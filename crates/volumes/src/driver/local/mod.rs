@@ -227,8 +227,8 @@ impl Driver for Local {
         Ok(())
     }
 
-    fn renounce(&self, directory: &Path) {
-        bound::renounce(directory);
+    fn renounce(&self, directory: &Path, volume: Option<&str>) {
+        bound::renounce(directory, volume);
     }
 
     fn relocate(&self, from: &Path, to: &Path) -> Result<(), DriverError> {
