@@ -1,11 +1,12 @@
 //! Standard streams: terminals, attach and detach, logs.
 
 use std::fs;
+use std::path::PathBuf;
 
 use rustix::process::Signal;
 use testkit::until;
 
-use super::{Scenario, Scene};
+use super::{Scenario, Scene, host};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     ("t01_a_terminal", t01),
@@ -16,6 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("t06_logs", t06),
     ("t07_logs_follow", t07),
     ("t08_logs_rotate", t08),
+    ("t08b_rotated_logs_are_compressed", t08b),
     ("t09_log_drivers", t09),
     ("t10_logs_of_a_terminal", t10),
     ("t11_a_client_that_goes_away", t11),
@@ -276,6 +278,90 @@ fn t08(scene: &Scene) {
     scene
         .run("run --rm --log-opt max-size=nonsense busybox true")
         .fails(125, "");
+}
+
+/// Rotated files become `.gz`, and are read as before, however far that has come.
+fn t08b(scene: &Scene) {
+    const LINES: usize = 150;
+    let script = format!(
+        "n=0; for round in 0 1 2 3; do
+           i=0; while [ $i -lt {LINES} ]; do echo a line of the log with the number $n; i=$((i+1)); n=$((n+1)); done
+           while [ ! -e /go$round ]; do sleep 0.02; done
+         done"
+    );
+    scene
+        .run_and(
+            "run -d --name %it --stop-signal KILL --log-opt max-size=10k --log-opt max-file=3 --log-opt compress=true busybox sh -c",
+            &[&script],
+        )
+        .ok();
+    let log = PathBuf::from(scene.inspect("it", "{{.LogPath}}"));
+    let beside = |ending: &str| {
+        let mut path = log.clone().into_os_string();
+        path.push(ending);
+        PathBuf::from(path)
+    };
+    let numbers = |line: &str| -> Vec<usize> {
+        let logged = scene.run(line).ok();
+        let numbers = logged.lines().map(|line| line.rsplit(' ').next().unwrap());
+        numbers.map(|number| number.parse().unwrap()).collect()
+    };
+    for round in 0..4 {
+        let last = (round + 1) * LINES - 1;
+        until(
+            "all of a round is logged, and what was rotated is compressed",
+            || {
+                let logged = fs::read_to_string(&log).unwrap();
+                let packed = beside(".1.gz").exists() && !beside(".1").exists();
+                (logged.contains(&format!("number {last}\\n")) && packed).then_some(())
+            },
+        );
+        if round < 3 {
+            scene.run(&format!("exec %it touch /go{round}")).ok();
+        }
+    }
+    assert!(beside(".2.gz").exists() && !beside(".3.gz").exists());
+    assert!(!beside(".gz.part").exists());
+    let seen = numbers("logs %it");
+    let end = 4 * LINES;
+    assert_eq!(seen, (seen[0]..end).collect::<Vec<_>>(), "no gap");
+    assert!(
+        seen[0] > 0 && seen.len() > 2 * LINES,
+        "{} lines",
+        seen.len()
+    );
+    let tail = numbers("logs --tail 200 %it");
+    assert_eq!(tail, (end - 200..end).collect::<Vec<_>>());
+
+    // Cut off before the packed file was complete, and after that, before the plain one was gone.
+    fs::write(
+        beside(".gz.part"),
+        &fs::read(beside(".1.gz")).unwrap()[..100],
+    )
+    .unwrap();
+    assert_eq!(numbers("logs %it"), seen);
+    let plain = host("gzip", &["-dc", beside(".1.gz").to_str().unwrap()]);
+    fs::write(beside(".1"), plain + "\n").unwrap();
+    assert_eq!(numbers("logs %it"), seen);
+    fs::remove_file(beside(".1.gz")).unwrap();
+    assert_eq!(numbers("logs %it"), seen);
+    // The next start makes up for what a shim that was killed has not compressed.
+    scene.run("exec %it rm /go0").ok();
+    scene.run("restart -t 0 %it").ok();
+    until("the rotated file is compressed", || {
+        (beside(".1.gz").exists() && !beside(".1").exists()).then_some(())
+    });
+    scene.run("rm -f %it").ok();
+    for options in ["", " --log-opt max-size=10k", " --log-opt max-file=2"] {
+        scene
+            .run(&format!(
+                "run --rm --log-opt compress=true{options} busybox true"
+            ))
+            .fails(
+                125,
+                "compress cannot be true when max-file is less than 2 or max-size is not set",
+            );
+    }
 }
 
 fn t09(scene: &Scene) {

@@ -49,6 +49,7 @@ mod claims;
 mod clock;
 mod engine;
 mod progress;
+mod truth;
 
 pub use archive::Compressed;
 pub use cancel::Cancel;

@@ -369,6 +369,7 @@ pub struct LogConfig {
     pub max_size: Option<u64>,
     /// Number of files including the current one; at least 1.
     pub max_file: u32,
+    /// Rotated files are compressed with gzip.
     pub compress: bool,
     /// Extra attributes of every line (`attrs` of json-file), from `labels`, `env`, `tag` options.
     pub attrs: Vec<(String, String)>,

@@ -6,7 +6,7 @@
 //! * `begin`, `supervise`, `ending` - the life of a shim.
 //! * `requests`, `exec`, `attach` - what clients of `shim.sock` get.
 //! * `streams`, `connection`, `outbound`, `source` - the things that the loop waits for.
-//! * `log`, `lines`, `json_line` - Docker's `json-file`.
+//! * `log`, `rotation`, `lines`, `json_line` - Docker's `json-file`.
 //! * `detach`, `restart`, `records` - detach keys, restart policy, state and exit records.
 //! * `health` - the health check.
 //! * `ports`, `relay`, `datagrams` - published ports where the firewall does not redirect.
@@ -42,6 +42,7 @@ mod records;
 mod relay;
 mod requests;
 mod restart;
+mod rotation;
 mod source;
 mod streams;
 mod supervise;

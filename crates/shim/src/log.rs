@@ -1,10 +1,8 @@
 //! The container's log: Docker's `json-file`, with rotation by size.
 //!
 //! Logging never stops a container: an entry that cannot be written is dropped, and a torn one is cut off again.
-//! Rotation moves `log` to `log.1`, `log.1` to `log.2` and so on, up to `max_file` files in all; the files stay
-//! uncompressed, also when `compress` is set (readers of either form exist, a compressor would cost every shim memory).
+//! Rotation moves `log` to `log.1`, `log.1` to `log.2` and so on, up to `max_file` files in all ([`crate::rotation`]).
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,6 +14,7 @@ use shim_protocol::stdio::Stream;
 
 use crate::json_line;
 use crate::lines::LineSplitter;
+use crate::rotation::Rotation;
 
 /// Entries are collected up to this size before they are written.
 const BATCH: usize = 32 * 1024;
@@ -83,7 +82,7 @@ impl Log {
 struct Sink {
     path: PathBuf,
     max_size: Option<u64>,
-    max_file: u32,
+    rotation: Rotation,
     attrs: Vec<u8>,
     file: File,
     size: u64,
@@ -96,7 +95,7 @@ impl Sink {
         Ok(Self {
             path: path.to_owned(),
             max_size: config.max_size,
-            max_file: config.max_file,
+            rotation: Rotation::new(path, config),
             attrs: json_line::attributes(&config.attrs),
             file,
             size,
@@ -109,6 +108,7 @@ impl Sink {
         if self
             .max_size
             .is_some_and(|limit| self.size.saturating_add(pending) >= limit)
+            && !self.rotation.is_busy()
         {
             self.flush();
             // A failure leaves the old file in use: it grows beyond its limit, but no entry is lost.
@@ -132,31 +132,16 @@ impl Sink {
         self.batch.shrink_to(BATCH);
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "logs are not synced, for speed, and neither are their names"
-    )]
     fn rotate(&mut self) -> io::Result<()> {
-        for number in (1..self.max_file.saturating_sub(1)).rev() {
-            match std::fs::rename(self.numbered(number), self.numbered(number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        if self.max_file > 1 {
-            std::fs::rename(&self.path, self.numbered(1))?;
+        if self.rotation.keeps_any() {
+            self.rotation.shift()?;
             (self.file, self.size) = open_append(&self.path)?;
+            self.rotation.compress();
         } else {
             self.file.set_len(0)?;
             self.size = 0;
         }
         Ok(())
-    }
-
-    fn numbered(&self, number: u32) -> PathBuf {
-        let mut path = OsString::from(&self.path);
-        path.push(format!(".{number}"));
-        path.into()
     }
 }
 

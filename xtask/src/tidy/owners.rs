@@ -13,6 +13,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
     ("flate2", "archive"),
+    ("flate2", "shim"),
     ("futures-util", "backup"),
     ("futures-util", "server"),
     ("hickory-proto", "shim"),

@@ -1,25 +1,46 @@
-//! Complete lines of a file that may still grow.
+//! Complete lines of a file that may still grow, or of one that was compressed and does not.
 
+use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// Reads line by line; the beginning of an unfinished line is kept until its end is written.
-#[derive(Debug)]
 pub(super) struct Lines {
-    file: File,
+    source: Source,
     buffer: Vec<u8>,
     /// Start of what was not handed out yet.
     start: usize,
 }
 
+enum Source {
+    File(File),
+    Packed(Box<dyn Read + Send>),
+}
+
 const CHUNK: usize = 64 << 10;
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").finish_non_exhaustive()
+    }
+}
 
 impl Lines {
     pub(super) fn new(file: File) -> Self {
+        Self::of(Source::File(file))
+    }
+
+    /// Of a file that is compressed with gzip.
+    pub(super) fn packed(file: File) -> io::Result<Self> {
+        let plain = archive::decompress(file).map_err(io::Error::other)?;
+        Ok(Self::of(Source::Packed(plain)))
+    }
+
+    fn of(source: Source) -> Self {
         Self {
-            file,
+            source,
             buffer: Vec::new(),
             start: 0,
         }
@@ -41,8 +62,11 @@ impl Lines {
             self.buffer.drain(..self.start);
             self.start = 0;
             searched = self.buffer.len();
-            let mut limited = (&self.file).take(CHUNK as u64);
-            if limited.read_to_end(&mut self.buffer)? == 0 {
+            let read = match &mut self.source {
+                Source::File(file) => file.take(CHUNK as u64).read_to_end(&mut self.buffer),
+                Source::Packed(plain) => plain.take(CHUNK as u64).read_to_end(&mut self.buffer),
+            };
+            if read? == 0 {
                 return Ok(None);
             }
         }
@@ -50,13 +74,21 @@ impl Lines {
 
     /// Whether `path` is another file by now.
     pub(super) fn was_rotated(&self, path: &Path) -> io::Result<bool> {
-        let ours = self.file.metadata()?;
-        match std::fs::metadata(path) {
-            Ok(theirs) => Ok((ours.dev(), ours.ino()) != (theirs.dev(), theirs.ino())),
-            // Between the two renames of a rotation.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        let Source::File(ours) = &self.source else {
+            return Ok(true);
+        };
+        let ours = ours.metadata()?;
+        // Between the two steps of a rotation there is none.
+        Ok(identity(path)?.is_some_and(|theirs| (ours.dev(), ours.ino()) != theirs))
+    }
+}
+
+/// What tells a file from every other one; `None`: there is none.
+pub(super) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    match std::fs::metadata(path) {
+        Ok(stat) => Ok(Some((stat.dev(), stat.ino()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

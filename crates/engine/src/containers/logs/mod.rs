@@ -1,9 +1,8 @@
 //! `logs`: what the container wrote, from its json-file log and the rotated files before it.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,7 +16,8 @@ use super::{ContainerError, Containers};
 mod lines;
 mod tail;
 
-use lines::Lines;
+use lines::{Lines, identity};
+use tail::open_if_there;
 
 #[derive(Debug, Clone, Default)]
 pub struct LogRequest {
@@ -62,8 +62,8 @@ pub struct LogReader {
     id: String,
     path: PathBuf,
     request: LogRequest,
-    /// Rotated files still to read, the next one last.
-    older: Vec<PathBuf>,
+    /// Files still to read, the next one last.
+    ahead: Vec<Lines>,
     current: Option<Lines>,
     /// What `tail` found, in reverse.
     pending: Vec<LogLine>,
@@ -140,7 +140,14 @@ impl LogReader {
     fn next_record(&mut self) -> io::Result<Option<Record>> {
         loop {
             if let Some(lines) = &mut self.current {
-                if let Some(line) = lines.next_line()? {
+                let line = match lines.next_line()? {
+                    None if !self.ahead.is_empty() => None,
+                    None if !lines.was_rotated(&self.path)? => return Ok(None),
+                    // It was written to until it was moved.
+                    None => lines.next_line()?,
+                    some => some,
+                };
+                if let Some(line) = line {
                     match serde_json::from_slice(&line) {
                         Ok(record) => return Ok(Some(record)),
                         // A line torn by a crash says nothing; those after it do.
@@ -150,21 +157,15 @@ impl LogReader {
                         }
                     }
                 }
-                if self.older.is_empty() && !lines.was_rotated(&self.path)? {
-                    return Ok(None);
-                }
             }
-            let next = self.older.pop().unwrap_or_else(|| self.path.clone());
-            match File::open(&next) {
-                Ok(file) => self.current = Some(Lines::new(file)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    // Not written yet, or rotated away between the listing and now.
-                    if next == self.path {
-                        return Ok(None);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+            self.current = match self.ahead.pop() {
+                Some(next) => Some(next),
+                None => match open_if_there(&self.path)? {
+                    Some(file) => Some(Lines::new(file)),
+                    // Not written yet.
+                    None => return Ok(None),
+                },
+            };
         }
     }
 
@@ -227,7 +228,7 @@ impl Containers {
             tty: row.config()?.tty,
             containers: Arc::clone(self),
             id: row.id.clone(),
-            older: rotated(&path),
+            ahead: files(&path).map_err(unreadable)?,
             path,
             request: request.clone(),
             current: None,
@@ -263,14 +264,37 @@ impl Containers {
     }
 }
 
-/// `LOG.n … LOG.1`, the newest (`.1`) first, so that popping gives the oldest.
-fn rotated(path: &std::path::Path) -> Vec<PathBuf> {
-    (1..)
-        .map(|number| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(format!(".{number}"));
-            PathBuf::from(name)
-        })
-        .take_while(|path| path.exists())
-        .collect()
+/// All files of the log that are there, the newest first: popping gives the oldest. They are opened at once: later they have other
+/// names, or are gone.
+fn files(log: &Path) -> io::Result<Vec<Lines>> {
+    const TRIES: u32 = 10;
+    let mut files = Vec::new();
+    for _ in 0..TRIES {
+        let newest = identity(log)?;
+        files.clear();
+        files.extend(open_if_there(log)?.map(Lines::new));
+        for number in 1.. {
+            match rotated(log, number)? {
+                Some(lines) => files.push(lines),
+                None => break,
+            }
+        }
+        if identity(log)? == newest {
+            break;
+        }
+    }
+    Ok(files)
+}
+
+/// `LOG.n`, or `LOG.n.gz` once that is complete.
+fn rotated(log: &Path, number: u32) -> io::Result<Option<Lines>> {
+    let named = |ending: &str| {
+        let mut name = log.as_os_str().to_owned();
+        name.push(format!(".{number}{ending}"));
+        PathBuf::from(name)
+    };
+    if let Some(plain) = open_if_there(&named(""))? {
+        return Ok(Some(Lines::new(plain)));
+    }
+    open_if_there(&named(".gz"))?.map(Lines::packed).transpose()
 }

@@ -16,7 +16,7 @@ impl LogReader {
         if everything && let Some(file) = open_if_there(&self.path)? {
             // Enough lines in the newest file: start at the first of them.
             if let Some(offset) = start_of_last(&file, count)? {
-                self.older.clear();
+                self.ahead.clear();
                 (&file).seek(SeekFrom::Start(offset))?;
                 self.current = Some(Lines::new(file));
                 return self.keep_last(count);
@@ -49,7 +49,7 @@ impl LogReader {
     }
 }
 
-fn open_if_there(path: &std::path::Path) -> io::Result<Option<File>> {
+pub(super) fn open_if_there(path: &std::path::Path) -> io::Result<Option<File>> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -4,6 +4,7 @@ use shim_protocol::spec::LogConfig;
 use store::ContainerRow;
 
 use crate::containers::{Config, ContainerError, HostConfig};
+use crate::truth::truth;
 
 /// `row` is `None` when the options are only checked.
 pub(in crate::containers) fn log_config(
@@ -51,9 +52,8 @@ pub(in crate::containers) fn log_config(
                     .ok_or_else(|| invalid("max-file cannot be less than 1".to_owned()))?;
             }
             "compress" => {
-                log.compress = value
-                    .parse()
-                    .map_err(|_| invalid(format!("invalid value for compress: {value}")))?;
+                log.compress = truth(value)
+                    .ok_or_else(|| invalid(format!("invalid value for compress: {value}")))?;
             }
             "labels" => log.attrs.extend(value.split(',').filter_map(|name| {
                 config
@@ -84,6 +84,13 @@ pub(in crate::containers) fn log_config(
                 )));
             }
         }
+    }
+    // A container that was made already is not kept from starting for it.
+    if row.is_none() && log.compress && (log.max_file < 2 || log.max_size.is_none()) {
+        return Err(invalid(
+            "compress cannot be true when max-file is less than 2 or max-size is not set"
+                .to_owned(),
+        ));
     }
     Ok(log)
 }

@@ -6,6 +6,7 @@ use sys::netlink::Prefix;
 
 use super::{Ipam, NetworkRequest, Pool, is_predefined};
 use crate::network::NetworkError;
+use crate::truth::truth;
 
 /// Options of the bridge driver, read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,12 +79,10 @@ fn options(request: &NetworkRequest) -> Result<Options, NetworkError> {
         masquerade: true,
         ..Options::default()
     };
-    let flag = |key: &str, value: &str| match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(NetworkError::Request(format!(
-            "invalid value for option {key}: {value}"
-        ))),
+    let flag = |key: &str, value: &str| {
+        truth(value).ok_or_else(|| {
+            NetworkError::Request(format!("invalid value for option {key}: {value}"))
+        })
     };
     for (key, value) in request.options.iter().flatten() {
         match key.as_str() {
