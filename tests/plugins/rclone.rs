@@ -1,13 +1,12 @@
 //! A third-party plugin: `rclone serve docker`.
 
 use std::fs;
-use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
-use testkit::{Client, s3_server, until};
+use rustix::process::Signal;
+use testkit::{BackupServer, Client, S3_BUCKET, S3_KEY, Server, until};
 
 use super::{Scene, Test};
 
@@ -16,48 +15,6 @@ pub(super) const TESTS: &[Test] = &[
     ("rclone_with_an_s3_store", an_s3_store),
     ("rclone_killed_and_stopped", killed_and_stopped),
 ];
-
-/// One that is killed with the test.
-struct Program(Child);
-
-impl Program {
-    fn start(command: &mut Command, log: &Path) -> Self {
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(log)
-            .unwrap();
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.0), signal).unwrap();
-    }
-
-    /// A plugin that is told to end takes its mounts along.
-    fn end(&mut self) {
-        self.signal(Signal::TERM);
-        self.0.wait().unwrap();
-    }
-
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
 
 /// Whether `rclone` and FUSE are there; says so when not.
 fn is_there() -> bool {
@@ -73,7 +30,7 @@ fn is_there() -> bool {
 
 struct Rclone<'a> {
     scene: &'a Scene,
-    program: Program,
+    program: Server,
 }
 
 impl<'a> Rclone<'a> {
@@ -83,7 +40,7 @@ impl<'a> Rclone<'a> {
         Self { scene, program }
     }
 
-    fn program(scene: &Scene) -> Program {
+    fn program(scene: &Scene) -> Server {
         let socket = scene.engine.plugin_sockets().join("rclone.sock");
         let config = scene.directory("rclone").join("rclone.conf");
         if !config.exists() {
@@ -102,7 +59,7 @@ impl<'a> Rclone<'a> {
             // This old release cannot do with it.
             .env_remove("AWS_CA_BUNDLE");
         let log = scene.directory("rclone").join("log");
-        let program = Program::start(&mut command, &log);
+        let program = Server::start(&mut command, &log);
         until("rclone listens", || UnixStream::connect(&socket).ok());
         program
     }
@@ -114,7 +71,7 @@ impl<'a> Rclone<'a> {
 
 impl Drop for Rclone<'_> {
     fn drop(&mut self) {
-        if self.program.0.try_wait().unwrap().is_none() {
+        if !self.program.has_ended() {
             self.program.signal(Signal::CONT);
             self.program.end();
         }
@@ -175,35 +132,16 @@ fn an_s3_store(scene: &mut Scene) {
     if !is_there() {
         return;
     }
-    let Some(server) = s3_server() else { return };
     let scene = &*scene;
-    let port = if scene.client == Client::Orlop {
-        18_501
-    } else {
-        18_502
+    let Some(store) = BackupServer::s3(&scene.directory("s3")) else {
+        return;
     };
-    let store = scene.directory("s3");
-    let mut command = Command::new(server);
-    command
-        .args([
-            "-a",
-            "127.0.0.1",
-            "-p",
-            &port.to_string(),
-            "--configure-bucket",
-            "bucket",
-            "-d",
-        ])
-        .arg(&store);
-    let _server = Program::start(&mut command, &store.join("log"));
-    until("the S3 server listens", || {
-        TcpStream::connect(("127.0.0.1", port)).ok()
-    });
     fs::write(
         scene.directory("rclone").join("rclone.conf"),
         format!(
-            "[s3]\ntype = s3\nprovider = Other\naccess_key_id = S3RVER\nsecret_access_key = S3RVER\n\
-             endpoint = http://127.0.0.1:{port}\nforce_path_style = true\n"
+            "[s3]\ntype = s3\nprovider = Other\naccess_key_id = {S3_KEY}\nsecret_access_key = {S3_KEY}\n\
+             endpoint = http://127.0.0.1:{}\nforce_path_style = true\n",
+            store.port
         ),
     )
     .unwrap();
@@ -211,13 +149,13 @@ fn an_s3_store(scene: &mut Scene) {
     create(
         scene,
         "objects",
-        "remote=s3:bucket -o vfs-cache-mode=writes -o vfs-write-back=0s",
+        &format!("remote=s3:{S3_BUCKET} -o vfs-cache-mode=writes -o vfs-write-back=0s"),
     );
     scene
         .sh("objects", "echo one >/x/a; mkdir /x/d; echo two >/x/d/b")
         .ok();
     until("the object is in the store", || {
-        fs::read_dir(store.join("bucket/d"))
+        fs::read_dir(store.files.join(S3_BUCKET).join("d"))
             .is_ok_and(|mut entries| entries.next().is_some())
             .then_some(())
     });

@@ -2,25 +2,19 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use crate::object_store::s3_server;
+use crate::server::Server;
 use crate::wait::until;
 
 /// A server beside the test.
 #[derive(Debug)]
 pub struct BackupServer {
-    child: Child,
+    _program: Server,
     pub port: u16,
     /// Where the files are that it keeps.
     pub files: PathBuf,
-}
-
-impl Drop for BackupServer {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
 }
 
 /// The user and the password of [`BackupServer::rest`].
@@ -139,14 +133,11 @@ fn free_port() -> u16 {
 }
 
 fn start(mut command: Command, port: u16, files: PathBuf, log: &Path) -> BackupServer {
-    let log = std::fs::File::create(log).unwrap();
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    let server = BackupServer { child, port, files };
+    let server = BackupServer {
+        _program: Server::start(&mut command, log),
+        port,
+        files,
+    };
     until("the server listens", || {
         TcpStream::connect(("127.0.0.1", port)).ok()
     });

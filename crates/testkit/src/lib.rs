@@ -7,7 +7,7 @@
 //! * [`FakePlugin`] - a volume plugin that hangs, dies and lies when it is told to.
 //! * [`Registry`] - a registry beside the test; [`BackupServer`] - one that keeps backups; [`Mistreat`] - what networks do.
 //! * [`Output`] - what a command said, with assertions that show all of it when they fail.
-//! * [`Running`] - a command beside the test; [`Terminal`] - one on a pseudo-terminal, with somebody who types.
+//! * [`Running`] - a command beside the test; [`Server`] - a program that serves it; [`Terminal`] - one on a pseudo-terminal, with somebody who types.
 //! * [`until`] - waiting for a condition, bounded; nothing sleeps for a fixed time.
 
 #![expect(clippy::print_stderr, reason = "a test tells what it skips and keeps")]
@@ -28,6 +28,7 @@ mod output;
 mod plugin;
 mod registry;
 mod running;
+mod server;
 mod steps;
 mod terminal;
 mod wait;
@@ -39,11 +40,12 @@ pub use engine::{Engine, binary, images_dir, peer, target_dir};
 pub use host::Host;
 pub use libtest_mimic;
 pub use mistreat::{Mistreat, Treatment};
-pub use object_store::{install_s3_server, s3_server};
+pub use object_store::install_s3_server;
 pub use output::Output;
 pub use plugin::{Behaviour, FakePlugin};
 pub use registry::{Registry, RegistryOptions};
 pub use running::Running;
+pub use server::Server;
 pub use steps::{steps, steps_of};
 pub use terminal::Terminal;
 pub use wait::{until, until_or_late};

@@ -24,7 +24,7 @@ pub fn install_s3_server() {
 
 /// The program, if it is installed; a skip otherwise.
 #[must_use]
-pub fn s3_server() -> Option<PathBuf> {
+pub(crate) fn s3_server() -> Option<PathBuf> {
     let program = target_dir().join("s3rver/node_modules/.bin/s3rver");
     if !program.exists() {
         eprintln!("SKIPPED: an S3 server needs npm and its registry");
