@@ -1,4 +1,5 @@
-//! Volumes that are read where they are, because nobody writes to them and a snapshot would be a copy of every file.
+//! Volumes that are read where they are, because nobody writes to them: a snapshot may be a copy of every file, and where it is
+//! none, what the kernel has of the volume in memory is not there for the snapshot's files.
 //!
 //! Guarantees: a backup is recorded only when the volume was not touched between one instant, the same for all volumes of the
 //! call, and the time when all of it was read: it shows that instant, as one of a snapshot does.

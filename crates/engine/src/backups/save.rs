@@ -7,8 +7,8 @@
 //! 3. each snapshot is leased and saved; what becomes a backup is listed and noted at once
 //! 4. leases and snapshots go
 //!
-//! Volumes that nobody writes to are leased and read where they are, when a snapshot of them would be a copy of every file
-//! ([`super::in_place`]). When one turns out to have been touched meanwhile, all is done again, with snapshots.
+//! Volumes that nobody writes to are leased and read where they are ([`super::in_place`]). When one turns out to have been touched
+//! meanwhile, all is done again, with snapshots.
 //!
 //! 4 happens whatever 2 and 3 say; after a crash it is the next start that does it. What was uploaded and did not become a
 //! backup is found again by the next run, which goes on from there.
@@ -254,9 +254,7 @@ impl Backups {
         let (mut snapshots, mut in_place, mut live) = (Vec::new(), Vec::new(), Vec::new());
         for name in names {
             match self.volumes.sharing(name)? {
-                Some(Sharing::Shared | Sharing::Copy) if self.tells_of_changes(name)? => {
-                    in_place.push(name.clone());
-                }
+                Some(_) if self.tells_of_changes(name)? => in_place.push(name.clone()),
                 Some(_) => snapshots.push(name.clone()),
                 None if around.consistency == "none" => live.push(name.clone()),
                 None => return Err(BackupError::NoSnapshot(name.clone())),
