@@ -28,6 +28,10 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_flipped_byte_is_found", a_flipped_byte_is_found),
     ("a_missing_pack_is_named", a_missing_pack_is_named),
     ("what_is_lost_is_stored_again", what_is_lost_is_stored_again),
+    (
+        "what_was_found_to_be_damaged_is_not_trusted",
+        what_was_found_to_be_damaged_is_not_trusted,
+    ),
     ("files_that_cannot_be_read", files_that_cannot_be_read),
     ("stopped", stopped),
     (
@@ -402,6 +406,73 @@ fn what_is_lost_is_stored_again() {
         assert!(!problems.iter().any(hurt), "{problems:?}");
         assert_eq!(save(&repository, &source).unwrap().new_bytes, 0);
     }
+}
+
+/// Once somebody has read it, the next backup knows; a prune takes it away when nobody needs it any more.
+fn what_was_found_to_be_damaged_is_not_trusted() {
+    let world = World::new("suspects");
+    let source = world.dir("source");
+    std::fs::write(source.join("one"), noise(1, 400_000)).unwrap();
+    let mut place = world.place();
+    place.cache = Some(world.path("own-cache"));
+    let repository = Repository::create(&place, PASSWORD).unwrap();
+    let first = save(&repository, &source).unwrap();
+    std::fs::write(source.join("two"), noise(2, 300_000)).unwrap();
+    age(&source);
+    let both = save(&repository, &source).unwrap();
+    let flip = |path: &Path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+        path.file_name().unwrap().to_str().unwrap().to_owned()
+    };
+    // A pack that both backups need, and then a part of the index.
+    let read = Check::Backup(both.id);
+    let pack = flip(&files(&world, "data")[0]);
+    assert!(!repository.check(read, &Unwatched).unwrap().is_empty());
+    let index = flip(&files(&world, "index")[0]);
+    assert!(!repository.check(read, &Unwatched).unwrap().is_empty());
+    std::fs::remove_file(source.join("two")).unwrap();
+    std::fs::write(source.join("three"), noise(3, 5_000)).unwrap();
+    let next = save(&repository, &source).unwrap();
+    assert!(next.lost.contains(&format!("pack {pack} is damaged")));
+    assert!(next.lost.contains(&format!("index {index} is damaged")));
+    assert!(next.new_bytes >= 405_000, "{next:?}");
+    let restore = |repository: &Repository, saved: &backup::Saved, name: &str| {
+        let to = world.dir(name);
+        let data = Path::new("/volumes/v/_data");
+        repository
+            .restore(saved.id, data, &to, &Unwatched)
+            .map(|_| to)
+    };
+    assert_same(&source, &restore(&repository, &next, "next").unwrap());
+    // What the first backup had is there again, as is what the cache knew of the index.
+    let key = repository.master_key();
+    let elsewhere = Repository::open(&world.place(), Unlock::Master(&key)).unwrap();
+    restore(&elsewhere, &first, "first").unwrap();
+    assert_same(&source, &restore(&elsewhere, &next, "elsewhere").unwrap());
+    // Packs that nothing else has are in the way of a prune as long as somebody needs them, and named.
+    let newest = files(&world, "data")
+        .into_iter()
+        .max_by_key(|path| path.metadata().unwrap().modified().unwrap())
+        .unwrap();
+    let bytes = std::fs::read(&newest).unwrap();
+    std::fs::remove_file(&newest).unwrap();
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    let refused = repository
+        .prune(PruneOptions::default(), &Unwatched)
+        .unwrap_err();
+    let text = refused.to_string();
+    assert!(matches!(refused, BackupError::StillNeeded { .. }), "{text}");
+    assert!(text.contains(name) || text.contains("is damaged"), "{text}");
+    std::fs::write(&newest, bytes).unwrap();
+    repository
+        .prune(PruneOptions::default(), &Unwatched)
+        .unwrap();
+    assert_eq!(repository.check(Check::Everything, &Unwatched).unwrap(), []);
+    assert_eq!(save(&repository, &source).unwrap().lost, [""; 0]);
+    assert_same(&source, &restore(&elsewhere, &next, "pruned").unwrap());
 }
 
 fn files_that_cannot_be_read() {

@@ -177,6 +177,10 @@ impl Storage for Cached {
         Ok(())
     }
 
+    fn doubt(&self, name: Name) {
+        self.forget(name);
+    }
+
     fn sweep(&self) -> Result<(), PlaceError> {
         self.inner.sweep()
     }

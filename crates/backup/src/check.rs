@@ -12,7 +12,7 @@ use rustic_core::Id;
 
 use crate::crypt::{id_of, random};
 use crate::error::BackupError;
-use crate::index::{BlobKind, IdMap, IdSet, Index, IndexBlob, IndexFile, IndexPack, Spot};
+use crate::index::{BlobKind, IdMap, IdSet, Index, IndexBlob, IndexFile, IndexPack};
 use crate::node::{NodeKind, Tree};
 use crate::place::{Kind, Name};
 use crate::repository::{Repository, Watch, checked, pool, threads};
@@ -180,6 +180,27 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// The oldest backup that needs something which the index does not have.
+    pub(crate) fn lacking(
+        &self,
+        index: &Index,
+        watch: &dyn Watch,
+    ) -> Result<Option<Id>, BackupError> {
+        let checking = Checking {
+            repository: self,
+            watch,
+            problems: Mutex::default(),
+        };
+        let snapshots = checking.snapshots(Check::Structure)?;
+        checking.hurt(index, &snapshots, &IdMap::default());
+        let problems = checking.problems.into_inner();
+        let problems = problems.unwrap_or_else(PoisonError::into_inner);
+        let hurt = problems.iter().find_map(|problem| problem.backups.first());
+        Ok(hurt.copied())
+    }
+}
+
 struct Checking<'a> {
     repository: &'a Repository,
     watch: &'a dyn Watch,
@@ -256,6 +277,7 @@ impl Checking<'_> {
                 }
                 Err(BackupError::Damaged { .. }) => {
                     self.found(Problem::new(name, Damage::Damaged));
+                    repository.suspect(name);
                 }
                 Err(error) => return Err(error),
             }
@@ -318,25 +340,14 @@ impl Checking<'_> {
         let bad: Vec<Id> = pack
             .blobs
             .iter()
-            .filter(|blob| {
-                let from = blob.offset as usize;
-                let sealed = bytes.get(from..from.saturating_add(blob.length as usize));
-                let spot = Spot {
-                    pack: 0,
-                    offset: blob.offset,
-                    length: blob.length,
-                    raw: blob.uncompressed_length,
-                };
-                let opened =
-                    sealed.and_then(|sealed| self.repository.open_blob(sealed, spot, blob.id));
-                opened.is_none()
-            })
+            .filter(|blob| self.repository.open_in(&bytes, blob).is_none())
             .map(|blob| blob.id)
             .collect();
         if !bad.is_empty() || id_of(&bytes) != pack.id {
             let mut problem = Problem::new(name, Damage::Damaged);
             problem.blobs.clone_from(&bad);
             self.found(problem);
+            self.repository.suspect(name);
         }
         self.watch.advance(bytes.len() as u64);
         Ok(bad.into_iter().map(|blob| (blob, pack.id)).collect())

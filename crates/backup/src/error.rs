@@ -31,6 +31,14 @@ pub enum BackupError {
     /// The place says that it has it, and it is not what was written.
     #[error("{what} of the repository in {place} is damaged")]
     Damaged { place: String, what: String },
+    #[error(
+        "the repository in {place} cannot be pruned: {what}, and backup {backup:.8} needs it; forget that one first"
+    )]
+    StillNeeded {
+        place: String,
+        what: String,
+        backup: String,
+    },
     #[error("the repository in {place} is in use: {by}")]
     Locked { place: String, by: String },
     /// Somebody removed our lock, or it could not be renewed in time: what others did meanwhile is not known.

@@ -136,9 +136,19 @@ pub(crate) struct Index {
 
 impl Index {
     /// Room for so many blobs of data; of trees there are fewer.
-    pub(crate) fn with_room_for(blobs: usize) -> Self {
+    fn with_room_for(blobs: usize) -> Self {
         let mut index = Self::default();
         index.data.reserve(blobs);
+        index
+    }
+
+    /// That of these packs, where these files of it cannot be read.
+    pub(crate) fn of(packs: &[IndexPack], damaged: &[Id]) -> Self {
+        let mut index = Self::with_room_for(packs.iter().map(|pack| pack.blobs.len()).sum());
+        for pack in packs {
+            index.add(pack);
+        }
+        index.damaged.extend_from_slice(damaged);
         index
     }
 
@@ -187,11 +197,6 @@ impl Index {
     pub(crate) fn spots(&self, kind: BlobKind, id: &Id) -> impl Iterator<Item = Spot> {
         let further = self.further.get(&(kind, *id)).into_iter().flatten();
         self.find(kind, id).into_iter().chain(further.copied())
-    }
-
-    /// Notes that a file of the index could not be read.
-    pub(crate) fn lacks(&mut self, file: Id) {
-        self.damaged.push(file);
     }
 
     /// Files of the index that could not be read.

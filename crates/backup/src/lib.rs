@@ -33,7 +33,10 @@ mod repository;
 mod restore;
 mod retry;
 mod save;
+mod set_aside;
 mod snapshot;
+mod survey;
+mod suspects;
 mod view;
 
 pub use check::{Check, Damage, Problem};

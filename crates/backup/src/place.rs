@@ -201,6 +201,9 @@ pub(crate) trait Storage: Send + Sync + fmt::Debug {
     /// That it is gone already is fine.
     fn remove(&self, name: Name) -> Result<(), PlaceError>;
 
+    /// A cache shall not have the file any more: it is not the same in the place itself.
+    fn doubt(&self, _: Name) {}
+
     /// Removes what writers that were killed left behind. Called while nobody else writes.
     fn sweep(&self) -> Result<(), PlaceError> {
         Ok(())

@@ -59,13 +59,17 @@ impl Repository {
     /// Removes what no backup needs.
     ///
     /// # Errors
-    /// [`BackupError::Locked`], [`BackupError::AppendOnly`], [`BackupError::Damaged`] when something that a backup needs is not
-    /// there, [`BackupError::Stopped`]: nothing is removed then; those of the place.
+    /// [`BackupError::Locked`], [`BackupError::AppendOnly`], [`BackupError::StillNeeded`] and [`BackupError::Damaged`] when
+    /// something that a backup needs is not there, [`BackupError::Stopped`]: nothing is removed then; those of the place.
     pub fn prune(&self, options: PruneOptions, watch: &dyn Watch) -> Result<Pruned, BackupError> {
         self.may_remove()?;
         let lock = self.lock_exclusive()?;
         // With a damaged record it is not known what is needed.
         self.snapshots()?;
+        if !options.dry_run {
+            self.set_aside_what_is_lost(watch)?;
+            lock.still_held()?;
+        }
         let library = Library::open(&self.storage, &self.key)?;
         let pruned = library
             .gate

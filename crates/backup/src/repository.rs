@@ -14,10 +14,11 @@ use serde::de::DeserializeOwned;
 use crate::cache::Cached;
 use crate::crypt::{Cipher, MasterKey, id_of};
 use crate::error::BackupError;
-use crate::index::{BlobKind, IdMap, Index, IndexFile, IndexPack, Spot};
+use crate::index::{BlobKind, Index, IndexBlob, IndexFile, IndexPack, Spot};
 use crate::node::Tree;
 use crate::place::{Kind, Name, PlaceError, Storage};
 use crate::places::{self, Place};
+use crate::suspects::Suspects;
 use crate::{format, keys};
 
 /// What proves that one may read.
@@ -80,6 +81,8 @@ pub struct Repository {
     pub(crate) key: MasterKey,
     pub(crate) cipher: Cipher,
     pub(crate) config: Config,
+    /// What was found to be damaged; nothing is remembered without a cache.
+    pub(crate) suspects: Option<Suspects>,
 }
 
 impl Drop for Repository {
@@ -159,7 +162,9 @@ impl Repository {
             None => Arc::clone(&origin),
             Some(path) => Arc::new(Cached::new(Arc::clone(&origin), path, config.id)?),
         };
+        let suspects = place.cache.as_deref();
         Ok(Self {
+            suspects: suspects.map(|path| Suspects::beside(path, config.id)),
             storage,
             origin,
             key,
@@ -244,33 +249,11 @@ impl Repository {
     /// All of the index that can be read; what is missing is told when something is not found.
     pub(crate) fn index(&self) -> Result<Index, BackupError> {
         let (packs, damaged) = self.indexed()?;
-        Ok(index_of(&packs, damaged))
-    }
-
-    /// The index of the packs that are there, and a sentence for each thing that is not what it was: what is lost shall be stored
-    /// again and not be referred to.
-    pub(crate) fn index_of_what_is_there(&self) -> Result<(Index, Vec<String>), BackupError> {
-        let (mut packs, damaged) = self.indexed()?;
-        // After the index, which mentions no pack that is not there yet.
-        let there: IdMap<u64> = self.storage.list(Kind::Pack)?.into_iter().collect();
-        let mut lost: Vec<String> = damaged
-            .iter()
-            .map(|id| format!("{} is damaged", Name::new(Kind::Index, *id)))
-            .collect();
-        packs.retain(|pack| {
-            let what = match there.get(&pack.id) {
-                Some(length) if *length >= pack.size() => return true,
-                Some(_) => "is cut short",
-                None => "is missing",
-            };
-            lost.push(format!("{} {what}", Name::new(Kind::Pack, pack.id)));
-            false
-        });
-        Ok((index_of(&packs, damaged), lost))
+        Ok(Index::of(&packs, &damaged))
     }
 
     /// What the files of the index say, and those that are not what was written.
-    fn indexed(&self) -> Result<(Vec<IndexPack>, Vec<Id>), BackupError> {
+    pub(crate) fn indexed(&self) -> Result<(Vec<IndexPack>, Vec<Id>), BackupError> {
         let files: Vec<(Id, Option<IndexFile>)> = self
             .storage
             .list(Kind::Index)?
@@ -358,7 +341,21 @@ impl Repository {
         (id_of(&plain) == id).then_some(plain)
     }
 
+    /// A blob in the bytes of its whole pack.
+    pub(crate) fn open_in(&self, pack: &[u8], blob: &IndexBlob) -> Option<Vec<u8>> {
+        let from = blob.offset as usize;
+        let sealed = pack.get(from..from.saturating_add(blob.length as usize))?;
+        let spot = Spot {
+            pack: 0,
+            offset: blob.offset,
+            length: blob.length,
+            raw: blob.uncompressed_length,
+        };
+        self.open_blob(sealed, spot, blob.id)
+    }
+
     pub(crate) fn damaged_blob(&self, pack: Id, blob: Id) -> BackupError {
+        self.suspect(Name::new(Kind::Pack, pack));
         let (pack, blob) = (pack.to_hex(), blob.to_hex());
         self.damaged(format!("pack {} (blob {})", pack.as_str(), blob.as_str()))
     }
@@ -368,15 +365,6 @@ impl Repository {
         serde_json::from_slice(&plain)
             .map_err(|_| self.damaged(format!("tree {}", id.to_hex().as_str())))
     }
-}
-
-fn index_of(packs: &[IndexPack], damaged: Vec<Id>) -> Index {
-    let mut index = Index::with_room_for(packs.iter().map(|pack| pack.blobs.len()).sum());
-    for pack in packs {
-        index.add(pack);
-    }
-    damaged.into_iter().for_each(|file| index.lacks(file));
-    index
 }
 
 /// As many threads as there are processors, and at least two: one waits for the disk while another computes.

@@ -128,7 +128,9 @@ impl Repository {
         }
         let root = sys::dir::open(source).map_err(unreadable(source))?;
         let lock = self.lock_shared()?;
-        let (index, mut lost) = self.index_of_what_is_there()?;
+        let survey = self.survey()?;
+        let (index, mut lost) = (survey.index(), survey.sentences());
+        drop(survey);
         let parent = self.parent(save, &mut lost)?;
         let parent_tree = match &parent {
             Some((_, snapshot)) => self.subtree(&index, snapshot.tree, &above)?,

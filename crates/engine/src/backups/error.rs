@@ -232,7 +232,7 @@ fn kind_of(error: &backup::BackupError) -> ErrorKind {
         | E::ExtraName { .. }
         | E::Path { .. } => ErrorKind::Invalid,
         E::Place(error) => kind_of_place(error),
-        E::Damaged { .. } | E::Hostile { .. } => ErrorKind::Corrupt,
+        E::Damaged { .. } | E::StillNeeded { .. } | E::Hostile { .. } => ErrorKind::Corrupt,
         E::Source { source, .. }
         | E::Unreadable { source, .. }
         | E::Target { source, .. }
