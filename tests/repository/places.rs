@@ -271,10 +271,14 @@ fn a_cache_saves_downloads() {
     place.cache = Some(world.path("our cache"));
     let repository = Repository::create(&place, PASSWORD).unwrap();
     let first = save(&repository, &source).unwrap();
-    // Without the packs of trees the parent can only come from the cache.
+    // Where the packs of trees hold nothing but zeros, the parent can only come from the cache.
     let hidden = world.path("hidden");
-    std::fs::rename(world.path("repository/data"), &hidden).unwrap();
-    std::fs::create_dir(world.path("repository/data")).unwrap();
+    let script = format!(
+        "cp -a '{data}' '{}'; find '{data}' -type f -exec sh -c 'size=$(stat -c %s \"$1\"); truncate -s 0 \"$1\"; truncate -s $size \"$1\"' _ {{}} \\;",
+        hidden.display(),
+        data = world.path("repository/data").display(),
+    );
+    crate::world::run("sh", &["-c", &script]);
     let repository = Repository::open(&place, Unlock::Password(PASSWORD)).unwrap();
     let second = save(&repository, &source).unwrap();
     assert_eq!(second.new_bytes, 0);
