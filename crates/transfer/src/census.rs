@@ -48,6 +48,11 @@ pub(crate) struct Believed<'k> {
 }
 
 impl Believed<'_> {
+    /// Nothing of it need be read.
+    fn is_whole(&self) -> bool {
+        self.until == u64::MAX && self.stale.is_none_or(BTreeSet::is_empty)
+    }
+
     pub(crate) fn digest(&self, index: u64) -> Option<Digest> {
         if index >= self.until || self.stale.is_some_and(|stale| stale.contains(&index)) {
             return None;
@@ -241,21 +246,29 @@ fn read_part(
         blocks: Vec::new(),
         read: 0,
     };
-    if let Node::File { size } = node {
-        let share = size
-            .div_ceil(BLOCK as u64)
-            .div_ceil(pieces(found, first))
-            .max(1);
-        let from = share.saturating_mul(piece);
-        let file = read::open(dir, found).map_err(failed())?;
-        let believed = belief(found);
-        (part.blocks, part.read) = blocks::digests(
-            file.as_fd(),
-            size,
-            from..from.saturating_add(share),
-            |index| believed.and_then(|believed| believed.digest(index)),
-        )
-        .map_err(failed())?;
+    let believed = belief(found);
+    match (&node, believed) {
+        (Node::File { .. }, Some(believed)) if believed.is_whole() => {
+            if piece == 0 {
+                part.blocks = believed.blocks.to_vec();
+            }
+        }
+        (&Node::File { size }, _) => {
+            let share = size
+                .div_ceil(BLOCK as u64)
+                .div_ceil(pieces(found, first))
+                .max(1);
+            let from = share.saturating_mul(piece);
+            let file = read::open(dir, found).map_err(failed())?;
+            (part.blocks, part.read) = blocks::digests(
+                file.as_fd(),
+                size,
+                from..from.saturating_add(share),
+                |index| believed.and_then(|believed| believed.digest(index)),
+            )
+            .map_err(failed())?;
+        }
+        _ => {}
     }
     if piece == 0 {
         part.about = Some((read::meta(dir, found).map_err(failed())?, node));
