@@ -38,6 +38,10 @@ pub(crate) fn there_and_back(host: &Arc<There>) {
     let pushed = |output: &testkit::Output| output.stderr.matches(": Pushed").count();
     assert!(pushed(&first) >= 4, "{first}");
     assert_eq!(pair.run("volume snapshot ls -q").ok(), "");
+    // Nothing is sent when nothing changed, and the digest is the same.
+    let again = pair.run(&format!("volume push --progress plain data {reference}"));
+    assert_eq!(again.ok(), first.ok());
+    assert_eq!(pushed(&again), 0, "{again}");
     // Others see an artifact.
     let manifest: serde_json::Value = serde_json::from_str(&manifest_of(&reference)).unwrap();
     assert_eq!(manifest["artifactType"], "application/vnd.orlop.volume.v1");

@@ -193,7 +193,9 @@ fn errors_name_what_is_wrong() {
     let foreign = Repository::create(&other.place(), PASSWORD).unwrap();
     assert_eq!(
         text(Repository::open(&place, Unlock::Master(&foreign.master_key())).unwrap_err()),
-        format!("the key does not open the repository in {shown}")
+        format!(
+            "the key does not open the repository in {shown}: it is another one now, or its config is damaged"
+        )
     );
     assert_eq!(
         text(repository.find("ab").unwrap_err()),

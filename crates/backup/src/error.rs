@@ -18,7 +18,9 @@ pub enum BackupError {
     #[error("wrong password for the repository in {place}")]
     WrongPassword { place: String },
     /// A kept key does not open it: it belongs to another repository, or was damaged.
-    #[error("the key does not open the repository in {place}")]
+    #[error(
+        "the key does not open the repository in {place}: it is another one now, or its config is damaged"
+    )]
     WrongKey { place: String },
     #[error("the repository in {place} has version {version}, which is not known here")]
     Version { place: String, version: u32 },

@@ -2,7 +2,7 @@
 //!
 //! 1. a snapshot is made, on the rung of the ladder that was asked for; it goes afterwards, or after a day by itself
 //! 2. each layer is made once for its digest, and once more for the registry if that lacks it
-//! 3. the configuration, then the manifest under its tag
+//! 3. the configuration, then the manifest under its tag, unless the one that is there says the same
 //!
 //! Nothing changes here; what a push that ended early has sent stays in the registry for the next one.
 
@@ -24,6 +24,7 @@ use crate::snapshot::Around;
 use crate::travel::TravelError;
 use crate::travel::send::split;
 
+const CREATED: &str = "org.opencontainers.image.created";
 /// Of zstd; a change of it makes other layers of the same files.
 const LEVEL: i32 = 3;
 
@@ -100,7 +101,7 @@ impl Engine {
         })?;
         let mut annotations = json!({
             "org.opencontainers.image.title": luggage.passport.name(),
-            "org.opencontainers.image.created": Timestamp::now().to_string(),
+            CREATED: Timestamp::now().to_string(),
         });
         for (key, value) in luggage.passport.labels() {
             annotations[format!("{LABEL}{key}")] = json!(value);
@@ -113,11 +114,17 @@ impl Engine {
             "layers": layers,
             "annotations": annotations,
         });
-        let manifest = serde_json::to_vec(&manifest).expect("maps have string keys");
         let tag = name.tag.as_deref().unwrap_or("latest");
-        session
-            .put_manifest(tag, types::OCI_MANIFEST, &manifest)
-            .map_err(ImageError::from)?;
+        let manifest = match known(&session, tag, &manifest) {
+            Some(known) => known,
+            None => {
+                let manifest = serde_json::to_vec(&manifest).expect("maps have string keys");
+                session
+                    .put_manifest(tag, types::OCI_MANIFEST, &manifest)
+                    .map_err(ImageError::from)?;
+                manifest
+            }
+        };
         let digest = registry::digest(&manifest);
         progress.status(
             "",
@@ -129,6 +136,16 @@ impl Engine {
             .publish("volume", "push", volume.to_owned(), attributes);
         Ok(())
     }
+}
+
+/// The manifest that is there under the tag, if it says the same but for its time: whoever has noted its digest finds it again.
+fn known(session: &Session<'_>, tag: &str, manifest: &Value) -> Option<Vec<u8>> {
+    // Why there is none does not matter: what is put says what is wrong.
+    let there = session.manifest(tag, tag).ok()?.bytes;
+    let mut timeless = serde_json::from_slice::<Value>(&there).ok()?;
+    let annotations = timeless.get_mut("annotations")?.as_object_mut()?;
+    *annotations.get_mut(CREATED)? = manifest["annotations"][CREATED].clone();
+    (timeless == *manifest).then_some(there)
 }
 
 /// One layer in the making.
