@@ -249,9 +249,11 @@ fn read_part(
     let believed = belief(found);
     match (&node, believed) {
         (Node::File { .. }, Some(believed)) if believed.is_whole() => {
-            if piece == 0 {
-                part.blocks = believed.blocks.to_vec();
-            }
+            part.blocks = if piece == 0 {
+                believed.blocks.to_vec()
+            } else {
+                Vec::new()
+            };
         }
         (&Node::File { size }, _) => {
             let share = size

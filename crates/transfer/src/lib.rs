@@ -33,6 +33,7 @@ mod census;
 mod entry;
 mod error;
 mod path;
+mod put;
 mod read;
 mod receive;
 mod send;

@@ -18,6 +18,7 @@ use crate::census;
 use crate::entry::{Digest, Entry, Node, TreeDigest};
 use crate::error::TransferError;
 use crate::path::RelPath;
+use crate::put::{Put, differing};
 use crate::read::{self, Found, Names, Places, is_gone};
 use crate::stamp::{Stamp, Writers};
 use crate::wire::{Link, Message};
@@ -497,59 +498,6 @@ fn progress(action: &str, done: u64, total: u64) -> Message {
         done: done.min(total),
         total,
     }
-}
-
-/// A file that is announced only when something of it differs.
-struct Put<'e> {
-    entry: &'e mut Entry,
-    fresh: bool,
-    begun: bool,
-}
-
-impl Put<'_> {
-    fn begin<R: Read, W: Write>(&mut self, link: &mut Link<R, W>) -> Result<(), TransferError> {
-        if self.begun {
-            return Ok(());
-        }
-        self.begun = true;
-        let entry = Entry {
-            blocks: Vec::new(),
-            ..self.entry.clone()
-        };
-        link.send(&Message::Put {
-            entry,
-            fresh: self.fresh,
-        })
-    }
-
-    /// What the block holds that is being sent.
-    fn set(&mut self, index: u64, digest: Option<Digest>) {
-        let blocks = &mut self.entry.blocks;
-        match (find(blocks, index), digest) {
-            (Ok(at), Some(digest)) => blocks[at].1 = digest,
-            (Ok(at), None) => drop(blocks.remove(at)),
-            (Err(at), Some(digest)) => blocks.insert(at, (index, digest)),
-            (Err(_), None) => {}
-        }
-    }
-}
-
-fn find(blocks: &[(u64, Digest)], index: u64) -> Result<usize, usize> {
-    blocks.binary_search_by_key(&index, |(index, _)| *index)
-}
-
-/// Blocks of a file of `size` bytes that are not what they were.
-fn differing(old: &[(u64, Digest)], now: &[(u64, Digest)], size: u64) -> Vec<u64> {
-    let digest = |blocks: &[(u64, Digest)], index| find(blocks, index).ok().map(|at| blocks[at].1);
-    let changed = now
-        .iter()
-        .filter(|(index, is)| digest(old, *index) != Some(*is));
-    let emptied = old.iter().filter(|(index, _)| {
-        blocks::length(*index, size).is_some() && digest(now, *index).is_none()
-    });
-    let mut differing: Vec<u64> = changed.chain(emptied).map(|(index, _)| *index).collect();
-    differing.sort_unstable();
-    differing
 }
 
 /// Which side of a copied file failed.

@@ -36,8 +36,9 @@ use crate::repository::{Repository, Watch, pool, threads};
 const ON_THEIR_WAY: usize = 48 * 1024 * 1024;
 /// How far several threads look ahead in a file for what it had before.
 const FAR: usize = 4 * MOST;
-/// A change within this time before the parent was taken may have another one behind it with the same time.
-const DOUBT: SignedDuration = SignedDuration::from_secs(2);
+/// A change within this time before the parent was taken may have more behind it with the same time: of the same tick of a coarse
+/// clock, or of the same write, which bears the time at which it began and may take long, past the cache or short of memory.
+const DOUBT: SignedDuration = SignedDuration::from_secs(10);
 
 /// What was met.
 #[derive(Debug, Default, Clone)]
