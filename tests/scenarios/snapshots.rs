@@ -144,6 +144,19 @@ fn life(kind: &str, make: &[&str]) {
     assert_eq!(place.run("volume cat data@one:/f").ok(), "one");
     assert!(place.run("volume ls-files data@one").ok().ends_with(" f"));
     place
+        .run("volume cp data@one:/f data@one:/")
+        .fails(1, "a snapshot can only be read: data@one");
+    let file = place.image.with_extension("tar");
+    place
+        .run(&format!("volume export -o {} data@one", file.display()))
+        .ok();
+    let packed = host("tar", &["-tf", file.to_str().unwrap()]);
+    assert!(
+        packed.lines().any(|line| line.ends_with("d/same")),
+        "{packed}"
+    );
+    fs::remove_file(&file).unwrap();
+    place
         .run("volume cat data@none:/f")
         .fails(1, "no such snapshot: data@none");
 

@@ -117,6 +117,8 @@ pub enum VolumeError {
     Exclusive { name: String, holder: String },
     #[error("no such snapshot: {0}")]
     NoSnapshot(String),
+    #[error("a snapshot can only be read: {0}")]
+    OfSnapshot(String),
     #[error("cannot open {subpath} in volume {name}")]
     Subpath {
         name: String,
@@ -243,7 +245,7 @@ impl VolumeError {
             | Self::Merge { source, .. }
             | Self::Compare { source, .. } => ErrorKind::from(source),
             Self::Received { source, .. } => kind_of_cause(source.as_ref()),
-            Self::Compression { .. } => ErrorKind::Invalid,
+            Self::Compression { .. } | Self::OfSnapshot(_) => ErrorKind::Invalid,
             Self::Populate { source, .. } => kind_of_cause(source),
             Self::Import { source, .. } => match kind_of_cause(source) {
                 // What is not the host's fault is the archive's.

@@ -4,16 +4,15 @@
 //! over: what they unpack are the volume's files, nothing else.
 
 use std::io::Write;
-use std::os::fd::AsFd as _;
 
 use archive::Compressed;
 
 use crate::mount::EXPORT;
-use crate::{VolumeError, Volumes, held};
+use crate::{VolumeError, Volumes};
 
 impl Volumes {
-    /// Writes the contents, beginning with an entry for the root. The volume may be in use; what changes meanwhile is
-    /// exported as it was when it was read.
+    /// Writes the contents of a volume, or of a snapshot (`VOLUME@SNAPSHOT`), beginning with an entry for the root. The volume may
+    /// be in use; what changes meanwhile is exported as it was when it was read.
     ///
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::Export`], and those of mounting the volume.
@@ -23,16 +22,8 @@ impl Volumes {
         compressed: Compressed,
         out: &mut dyn Write,
     ) -> Result<(), VolumeError> {
-        let lock = self.name_lock(name);
-        let row = {
-            let _held = held(&lock);
-            let row = self.row_or_found(name)?;
-            self.attach(&row, EXPORT)?;
-            row
-        };
-        // Not under the lock: a slow reader must not keep containers from starting.
-        let packed = self.open_content(&row).and_then(|content| {
-            let annotations = self.passport(&row)?.annotations();
+        self.with_readable(name, EXPORT, |row, content| {
+            let annotations = self.passport(row)?.annotations();
             let options = archive::PackOptions {
                 root_entry: true,
                 annotations: &annotations,
@@ -44,11 +35,8 @@ impl Volumes {
             };
             let unwritten = |source| failed(archive::PackError::Write { source });
             let mut writer = compressed.writer(out).map_err(unwritten)?;
-            archive::pack(content.as_fd(), &mut writer, &options).map_err(failed)?;
+            archive::pack(content, &mut writer, &options).map_err(failed)?;
             writer.finish().and_then(Write::flush).map_err(unwritten)
-        });
-        let _held = held(&lock);
-        let detached = self.detach(&row, EXPORT);
-        packed.and(detached)
+        })
     }
 }

@@ -56,8 +56,8 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::Subpath`] for a path that is not there or leads out.
     pub fn list_files(&self, name: &str, path: &str) -> Result<Vec<FileEntry>, VolumeError> {
-        self.with_readable(name, |row, content| {
-            let failed = |source| subpath(row, path, source);
+        self.with_readable(name, FILES, |_, content| {
+            let failed = |source| subpath(name, path, source);
             let inside = relative(path);
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             match sys::dir::open_beneath(content, &inside, flags) {
@@ -93,8 +93,8 @@ impl Volumes {
         path: &str,
         read: impl FnOnce(File) -> io::Result<T>,
     ) -> Result<T, VolumeError> {
-        self.with_readable(name, |row, content| {
-            let failed = |source| subpath(row, path, source);
+        self.with_readable(name, FILES, |_, content| {
+            let failed = |source| subpath(name, path, source);
             // A fifo without a writer must not keep anybody waiting.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
             let file = sys::dir::open_beneath(content, &relative(path), flags).map_err(failed)?;
@@ -121,6 +121,9 @@ impl Volumes {
             name: name.to_owned(),
             source,
         })?;
+        if name.contains('@') {
+            return Err(VolumeError::OfSnapshot(name.to_owned()));
+        }
         let inside = relative(path);
         let inside = inside.to_str().filter(|inside| *inside != ".");
         let lock = self.name_lock(name);
@@ -134,7 +137,7 @@ impl Volumes {
                 Source::Archive(plain),
                 Wish::new(Existing::Replace),
             ),
-            Ok(None) => Err(subpath(&row, path, io::ErrorKind::NotADirectory.into())),
+            Ok(None) => Err(subpath(name, path, io::ErrorKind::NotADirectory.into())),
             Err(error) => Err(error),
         };
         let detached = self.detach(&row, FILES);
@@ -150,17 +153,18 @@ impl Volumes {
         name: &str,
         act: impl FnOnce(BorrowedFd<'_>) -> T,
     ) -> Result<T, VolumeError> {
-        self.with_readable(name, |_, content| Ok(act(content)))
+        self.with_readable(name, FILES, |_, content| Ok(act(content)))
     }
 
     /// What `name` stands for, to be read: the present of a volume, or `VOLUME@SNAPSHOT`.
-    fn with_readable<T>(
+    pub(crate) fn with_readable<T>(
         &self,
         name: &str,
+        holder: &str,
         act: impl FnOnce(&VolumeRow, BorrowedFd<'_>) -> Result<T, VolumeError>,
     ) -> Result<T, VolumeError> {
         let Some((volume, snapshot)) = name.split_once('@') else {
-            return self.with_content(name, FILES, act);
+            return self.with_content(name, holder, act);
         };
         let row = self.row(volume)?;
         let found = self
@@ -171,11 +175,7 @@ impl Volumes {
         let tree = self.paths.snapshot(&row.id, &found.id);
         self.expose(&row, &tree)?;
         let root = open_directory(&tree).map_err(VolumeError::io("open", &tree))?;
-        let shown = VolumeRow {
-            name: name.to_owned(),
-            ..row
-        };
-        act(&shown, root.as_fd())
+        act(&row, root.as_fd())
     }
 
     pub(crate) fn with_content<T>(
@@ -221,9 +221,9 @@ fn relative(path: &str) -> PathBuf {
     inside
 }
 
-fn subpath(row: &VolumeRow, path: &str, source: io::Error) -> VolumeError {
+fn subpath(name: &str, path: &str, source: io::Error) -> VolumeError {
     VolumeError::Subpath {
-        name: row.name.clone(),
+        name: name.to_owned(),
         subpath: path.to_owned(),
         source,
     }

@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// Keep what the volume holds as a snapshot before anything is copied into it
     #[arg(long)]
     safety_snapshot: bool,
-    /// VOLUME:PATH, a local path, or - for a tar stream
+    /// VOLUME:PATH, VOLUME@SNAPSHOT:PATH, a local path, or - for a tar stream
     #[arg(value_name = "SRC_PATH")]
     source: String,
     /// VOLUME:PATH, a local path, or - for a tar stream

@@ -19,6 +19,7 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     course: CourseArgs,
+    /// A volume as it is now, or VOLUME@SNAPSHOT
     #[arg(value_name = "VOLUME")]
     volume: String,
 }

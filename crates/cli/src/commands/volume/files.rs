@@ -15,12 +15,14 @@ pub(crate) struct ListArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// A place in a volume, or in a snapshot (VOLUME@SNAPSHOT:PATH)
     #[arg(value_name = "VOLUME[:PATH]")]
     place: String,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CatArgs {
+    /// Files of a volume, or of a snapshot (VOLUME@SNAPSHOT:PATH)
     #[arg(required = true, value_name = "VOLUME:PATH")]
     places: Vec<String>,
 }

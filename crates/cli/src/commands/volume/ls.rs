@@ -258,7 +258,7 @@ impl Args {
         }
         let Quick { measured, left } = measure_quickly(client, &missing)?;
         if left > 0 && self.format.is_none() {
-            eprintln!("{left} volumes were never measured, which takes longer: --exact does it");
+            eprintln!("sizes that are not known yet, for measuring takes longer: {left} (--exact)");
         }
         if measured {
             self::known(client, &names)
