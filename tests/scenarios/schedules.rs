@@ -209,8 +209,36 @@ fn damage(scene: &Scene) {
     fs::write(&largest, bytes).unwrap();
     let failed = scene.run(&format!("backup drill {repo}:%data"));
     assert_eq!(failed.code, 1, "{failed}");
+    let volume = scene.name("data");
+    assert!(
+        failed
+            .stderr
+            .contains(&format!("of volume {volume} in repository {repo}: pack ")),
+        "{failed}"
+    );
     assert_eq!(proven(scene, "data"), "FAILED");
+    let listed = scene.run("volume ls --filter name=^%data$").ok();
+    assert!(
+        listed.contains("PROVEN") && listed.contains("FAILED"),
+        "{listed}"
+    );
     nothing_is_left(scene);
+    // Now that it is known the next backup does without, however the place is written; what was lost can go.
+    let again = scene.run(&format!("volume backup --to {}/ %data", place.display()));
+    again.ok();
+    assert!(
+        again.stderr.contains("has lost something: pack "),
+        "{again}"
+    );
+    scene.run(&format!("backup drill {repo}:%data")).ok();
+    scene.run(&format!("backup prune {repo}")).ok();
+    scene.run(&format!("backup check --read-data {repo}")).ok();
+    scene
+        .run(&format!(
+            "volume backup --to {}/other %data",
+            place.display()
+        ))
+        .fails(1, "has no name here: orlop backup add NAME /");
     scene.run("volume rm --now %data").ok();
     scene.run(&format!("backup rm-repo {repo}")).ok();
 }

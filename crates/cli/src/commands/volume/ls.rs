@@ -1,7 +1,7 @@
 //! `volume ls`: docker's list; with `--wide` or `--size` what is known beyond it.
 //!
-//! Where volumes are backed up the plain list shows that, too: when each was backed up last and will be next, and when a restore
-//! was last proven. Without any backup it is docker's to the letter.
+//! Where one of the volumes is backed up the plain list shows that, too: when each was backed up last and will be next, and when
+//! a restore was last proven. Without any backup it is docker's to the letter.
 //!
 //! Sizes are those that were measured last, with their age, unless they are to be exact: measuring takes as long as the
 //! volumes are large. What was never measured is, as far as that goes quickly.
@@ -210,7 +210,7 @@ impl Args {
                 None => backed_up(client)?,
                 Some(_) => BTreeMap::new(),
             };
-            if kept.is_empty() {
+            if !volumes.iter().any(|volume| kept.contains_key(&volume.name)) {
                 let lines = volumes
                     .into_iter()
                     .map(|volume| vec![volume.driver, volume.name]);
