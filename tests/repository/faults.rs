@@ -348,7 +348,8 @@ fn what_is_lost_is_stored_again() {
     };
     let remove = |path: &Path| std::fs::remove_file(path).unwrap();
     // What is harmed and how, how many files of it, and whether there is a cache that has them.
-    let harms: [(&str, &str, &dyn Fn(&Path), usize, bool); 5] = [
+    type Harm<'a> = (&'a str, &'a str, &'a dyn Fn(&Path), usize, bool);
+    let harms: [Harm<'_>; 5] = [
         ("data", "pack", &remove, 1, false),
         ("data", "pack", &cut, 9, true),
         ("index", "index", &flip, 9, false),
