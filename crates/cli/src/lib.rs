@@ -30,6 +30,7 @@ pub mod fuzzing;
 mod grammar;
 mod http;
 mod interrupt;
+mod json;
 mod logins;
 mod parse;
 mod render;

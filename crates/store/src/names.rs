@@ -22,12 +22,21 @@ pub enum NameError {
     Volume(String),
 }
 
+/// Whether a pool, a snapshot, a repository or a schedule can be called so.
+pub fn is_name(name: &str) -> bool {
+    const LONGEST: usize = 128;
+    name.len() <= LONGEST && has_legal_characters(name)
+}
+
 fn is_restricted(name: &str) -> bool {
+    name.len() > 1 && has_legal_characters(name)
+}
+
+fn has_legal_characters(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes
         .next()
         .is_some_and(|first| first.is_ascii_alphanumeric())
-        && name.len() > 1
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
@@ -70,6 +79,12 @@ mod tests {
 
     #[test]
     fn rules_and_words() {
+        for good in ["a", "a.b", &"a".repeat(128)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", ".a", "a/b", "é", &"a".repeat(129)] {
+            assert!(!is_name(bad), "{bad}");
+        }
         for good in ["ab", "a.b", "0_-", "data.2024-01"] {
             check_container_name(good).expect(good);
             check_volume_name(good).expect(good);

@@ -10,10 +10,11 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use store::names::is_name;
 use store::{PoolId, TrashRow, VolumeId, VolumeRow};
 
 use crate::description::{self, Description};
-use crate::pool::{Marker, is_name};
+use crate::pool::Marker;
 use crate::{VolumeError, Volumes};
 
 impl Volumes {

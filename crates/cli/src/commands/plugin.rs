@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::failure::{Outcome, for_each};
 use crate::grammar::Lazy;
 use crate::http::{Client, Query, encode};
+use crate::json::each;
 use crate::render::list::{self, Row};
 use crate::render::units::short_id;
 
@@ -72,10 +73,7 @@ const COLUMNS: list::Columns<'_> = &[
 impl LsArgs {
     fn run(&self, client: &Client) -> Outcome<i32> {
         let plugins = client.get(&Query::new("/plugins").filters(&self.filter)?.build())?;
-        let rows: Vec<Row> = plugins
-            .as_array()
-            .into_iter()
-            .flatten()
+        let rows: Vec<Row> = each(&plugins)
             .map(|plugin| {
                 let id = plugin["Id"].as_str().unwrap_or_default();
                 let values = json!({

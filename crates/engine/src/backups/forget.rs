@@ -13,7 +13,7 @@ use super::repositories::of;
 use super::retention::{Candidate, Keep};
 use super::save::TAG;
 use super::watch::Watching;
-use super::{BackupError, BackupInfo, Backups, hex};
+use super::{BackupError, BackupInfo, Backups, alone, hex};
 use crate::cancel::Cancel;
 use crate::progress::Progress;
 
@@ -59,9 +59,7 @@ impl Backups {
             return Err(BackupError::NoPolicy);
         }
         let lock = self.lock_of(row);
-        let _alone = lock
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _alone = alone(&lock);
         let opened = self.open_row(row)?;
         // One whose record is damaged may be taken away by its id, and not otherwise.
         let mut lost = None;
@@ -132,9 +130,7 @@ impl Backups {
     ) -> Result<u64, BackupError> {
         let row = self.pick(repository)?;
         let lock = self.lock_of(&row);
-        let _alone = lock
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _alone = alone(&lock);
         let opened = self.open_row(&row)?;
         Ok(Self::prune_opened(&row, &opened, progress, cancel)?.bytes_freed)
     }

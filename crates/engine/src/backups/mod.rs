@@ -16,7 +16,7 @@
 //! leases that it took go, at the latest with the next start; what is restored is seen complete or not at all.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use store::{Paths, RepositoryId, RepositoryRow, Store};
 use volumes::Volumes;
@@ -115,4 +115,14 @@ impl Backups {
 /// An id as text, all of it: shown by itself it would be its beginning.
 fn hex(id: backup::Id) -> String {
     id.to_hex().to_string()
+}
+
+/// Held while a repository is read or added to.
+fn shared(lock: &RwLock<()>) -> RwLockReadGuard<'_, ()> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held while something is taken from a repository.
+fn alone(lock: &RwLock<()>) -> RwLockWriteGuard<'_, ()> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use backup::{Backup, Location, Repository, S3Keys, Unlock};
 use jiff::Timestamp;
+use store::names::is_name;
 use store::{RepositoryId, RepositoryRow};
 
 use super::reference::volume_of;
 use super::secret::Secret;
-use super::{BackupError, Backups, hex};
+use super::{BackupError, Backups, alone, hex};
 
 /// The record of which repository is meant when none is named.
 const DEFAULT: &str = "default-repository";
@@ -164,9 +165,7 @@ impl Backups {
         let row = self.named(name)?;
         let lock = self.lock_of(&row);
         // Whoever works with it comes to an end first.
-        let _alone = lock
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _alone = alone(&lock);
         self.store.write(|tx| {
             tx.delete_repository(&row.id)?;
             if tx.meta(DEFAULT)?.as_deref() == Some(row.id.as_str()) {
@@ -405,13 +404,4 @@ pub(super) fn host_name() -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
-}
-
-fn is_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    name.len() <= 128
-        && bytes
-            .next()
-            .is_some_and(|first| first.is_ascii_alphanumeric())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }

@@ -18,7 +18,7 @@ use super::manifest::{DATA, VOLUME, VolumeManifest, parse};
 use super::reference::volume_of;
 use super::repositories::{named, of_backup};
 use super::watch::Watching;
-use super::{BackupError, Backups, hex};
+use super::{BackupError, Backups, hex, shared};
 use crate::cancel::Cancel;
 use crate::progress::Progress;
 
@@ -79,9 +79,7 @@ impl Backups {
         let reference = self.reference(&request.from)?;
         let row = &reference.repository;
         let lock = self.lock_of(row);
-        let _shared = lock
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _shared = shared(&lock);
         let opened = self.open_row(row)?;
         let backup = self.one(&request.from, &reference, &opened)?;
         let mut found = Self::found(row, &opened, backup)?;

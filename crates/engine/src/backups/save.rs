@@ -29,7 +29,7 @@ use super::manifest::{CONTAINERS, VOLUME, text};
 use super::reference::path_of;
 use super::repositories::host_name;
 use super::watch::Watching;
-use super::{BackupError, Backups, hex};
+use super::{BackupError, Backups, hex, shared};
 use crate::cancel::Cancel;
 use crate::claims::Claimed;
 use crate::progress::Progress;
@@ -148,9 +148,7 @@ impl Backups {
         let mut ways = self.divided(&names, &request.around)?;
         let _turn = self.turn(&row, &names, progress, cancel)?;
         let lock = self.lock_of(&row);
-        let _shared = lock
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _shared = shared(&lock);
         let opened = self.open_row(&row)?;
         let run = || Run {
             row: &row,

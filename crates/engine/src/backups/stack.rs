@@ -20,7 +20,7 @@ use super::reference::volume_of;
 use super::repositories::{of, of_backup};
 use super::restore::{Found, RestoredVolume};
 use super::save::GROUP;
-use super::{BackupError, Backups};
+use super::{BackupError, Backups, shared};
 use crate::cancel::Cancel;
 use crate::containers::config::MountRequest;
 use crate::containers::create::CreateRequest;
@@ -75,9 +75,7 @@ impl Backups {
         let reference = self.reference(&request.from)?;
         let row = &reference.repository;
         let lock = self.lock_of(row);
-        let _shared = lock
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _shared = shared(&lock);
         let opened = self.open_row(row)?;
         let one = self.one(&request.from, &reference, &opened)?;
         let group = group_of(&one).ok_or_else(|| BackupError::NoStack {

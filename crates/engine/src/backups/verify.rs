@@ -4,7 +4,7 @@ use backup::Check;
 
 use super::repositories::{named, of};
 use super::watch::Watching;
-use super::{BackupError, Backups, hex};
+use super::{BackupError, Backups, hex, shared};
 use crate::cancel::Cancel;
 use crate::progress::Progress;
 
@@ -66,9 +66,7 @@ impl Backups {
         let reference = self.reference(&request.from)?;
         let row = &reference.repository;
         let lock = self.lock_of(row);
-        let _shared = lock
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _shared = shared(&lock);
         let opened = self.open_row(row)?;
         let one = if reference.volume.is_some() || reference.which.is_some() {
             Some(self.one(&request.from, &reference, &opened)?)

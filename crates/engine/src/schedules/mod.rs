@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use store::names::is_name;
 use store::{BackupScheduleRow, Store, StoreError};
 use volumes::Volumes;
 
@@ -325,13 +326,4 @@ fn understood(row: BackupScheduleRow) -> Result<Schedule, ScheduleError> {
         state,
         next,
     })
-}
-
-fn is_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes
-        .next()
-        .is_some_and(|first| first.is_ascii_alphanumeric())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-        && name.len() <= 128
 }

@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
+use store::names::is_name;
 use store::{OpId, PoolId, PoolRow, PoolState, WriteTx};
 
-use super::{DEFAULT, Marker, Pool, PoolError, PoolKind, is_name};
+use super::{DEFAULT, Marker, Pool, PoolError, PoolKind};
 use crate::{Volumes, held, open_directory};
 
 /// The kernel gives no btrfs a smaller size.

@@ -372,13 +372,3 @@ fn room(path: &Path) -> Result<Room, PoolError> {
         free: stat.f_bavail.saturating_mul(stat.f_frsize),
     })
 }
-
-/// Whether a pool can be called so.
-pub(crate) fn is_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    name.len() <= 128
-        && bytes
-            .next()
-            .is_some_and(|first| first.is_ascii_alphanumeric())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
-}

@@ -2,8 +2,10 @@
 //!
 //! One transaction; the descriptions beside the data follow, at the next start if a crash comes between.
 
+use store::names::is_name;
+
 use super::create::lock_name;
-use super::{DEFAULT, Pool, PoolError, is_name};
+use super::{DEFAULT, Pool, PoolError};
 use crate::{Volumes, held};
 
 impl Volumes {

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use store::names::is_name;
 use store::{SnapshotId, SnapshotRow, SnapshotState, VolumeId, VolumeRow};
 
 use crate::Volumes;
@@ -314,13 +315,7 @@ fn time_name(time: Timestamp) -> String {
 
 /// Checks a name that somebody chose.
 fn check_name(name: &str) -> Result<(), SnapshotError> {
-    let mut bytes = name.bytes();
-    let legal = name.len() <= 128
-        && bytes
-            .next()
-            .is_some_and(|first| first.is_ascii_alphanumeric())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
-    if legal {
+    if is_name(name) {
         Ok(())
     } else {
         Err(SnapshotError::Name(name.to_owned()))

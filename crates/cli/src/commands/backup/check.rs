@@ -3,9 +3,10 @@
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
-use super::{long, short, text};
+use super::{long, short};
 use crate::failure::{Failure, Outcome};
 use crate::http::Client;
+use crate::json::text;
 use crate::render::course::CourseArgs;
 
 #[derive(Debug, ClapArgs)]

@@ -3,11 +3,12 @@
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
-use super::{long, short, size, text};
+use super::{long, short, size};
 use crate::commands::volume::snapshot::seconds;
 use crate::commands::volume::when;
 use crate::failure::Outcome;
 use crate::http::Client;
+use crate::json::{each, text};
 use crate::render::course::CourseArgs;
 use crate::render::list::{self, Row};
 
@@ -116,12 +117,7 @@ const COLUMNS: list::Columns<'_> = &[
 impl LsArgs {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         let answer = client.get("/orlop/v1/drills")?;
-        let rows: Vec<Row> = answer["Drills"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(row)
-            .collect();
+        let rows: Vec<Row> = each(&answer["Drills"]).map(row).collect();
         list::print(&rows, COLUMNS, COLUMNS, self.format.as_deref())?;
         Ok(0)
     }

@@ -3,10 +3,11 @@
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
-use super::{long, short, text};
+use super::{long, short};
 use crate::commands::volume_seconds as seconds;
 use crate::failure::Outcome;
 use crate::http::Client;
+use crate::json::{each, text};
 use crate::render::course::CourseArgs;
 use crate::render::list;
 use crate::render::units::human_size;
@@ -116,7 +117,7 @@ impl Args {
         body["DryRun"] = json!(false);
         body["Prune"] = json!(self.prune);
         let done = long(client, &course, "/orlop/v1/backups/forget", &body)?;
-        for backup in done["Forgotten"].as_array().into_iter().flatten() {
+        for backup in each(&done["Forgotten"]) {
             println!("{} {}", short(&backup["Id"]), text(&backup["Volume"]));
         }
         tell_freed(&done);

@@ -4,10 +4,11 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 
 use super::secret::PasswordArgs;
-use super::{short, text};
+use super::short;
 use crate::failure::{Outcome, for_each};
 use crate::grammar::Lazy;
 use crate::http::{Client, encode};
+use crate::json::text;
 use crate::render::list::{self, Row};
 
 #[derive(Debug, Subcommand)]

@@ -4,9 +4,10 @@ use clap::Args as ClapArgs;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{short, size, text, warn};
+use super::{short, size, warn};
 use crate::failure::Outcome;
 use crate::http::{Client, Query};
+use crate::json::text;
 use crate::render::list::{self, Row};
 use crate::render::units::ago;
 

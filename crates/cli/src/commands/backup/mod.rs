@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::failure::{Failure, Outcome};
 use crate::grammar::Lazy;
 use crate::http::{Body, Client};
+use crate::json::{each, text};
 use crate::render::course::Course;
 use crate::render::units::human_size;
 
@@ -116,10 +117,6 @@ pub(crate) fn long(client: &Client, course: &Course, path: &str, body: &Value) -
     Ok(result)
 }
 
-pub(crate) fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
 /// The beginning of an id, as it is shown and understood.
 pub(crate) fn short(id: &Value) -> String {
     text(id).chars().take(8).collect()
@@ -132,7 +129,7 @@ pub(crate) fn size(value: &Value) -> String {
 
 /// What the engine says beside its result.
 pub(crate) fn warn(result: &Value) {
-    for warning in result["Warnings"].as_array().into_iter().flatten() {
+    for warning in each(&result["Warnings"]) {
         eprintln!("WARNING: {}", text(warning));
     }
 }

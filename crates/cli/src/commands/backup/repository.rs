@@ -4,9 +4,9 @@ use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
 use super::secret::{PasswordArgs, PlaceArgs};
-use super::text;
 use crate::failure::{Outcome, for_each};
 use crate::http::{Client, encode};
+use crate::json::{each, text};
 use crate::render::list::{self, Row};
 
 #[derive(Debug, ClapArgs)]
@@ -148,7 +148,7 @@ impl DefaultArgs {
             return Ok(0);
         }
         let answer = client.get("/orlop/v1/repositories")?;
-        for repository in answer["Repositories"].as_array().into_iter().flatten() {
+        for repository in each(&answer["Repositories"]) {
             if repository["Default"] == true {
                 println!("{}", text(&repository["Name"]));
             }

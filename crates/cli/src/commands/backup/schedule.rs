@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 
 use super::drill::ExerciseArgs;
 use super::forget::KeepArgs;
-use super::{long, short, size, text, warn};
+use super::{long, short, size, warn};
 use crate::commands::volume::snapshot::{AroundArgs, seconds};
 use crate::commands::volume::when;
 use crate::failure::{Failure, Outcome, for_each};
 use crate::grammar::Lazy;
 use crate::http::{Body, Client, encode};
+use crate::json::{each, text};
 use crate::render::course::CourseArgs;
 use crate::render::list::{self, Row};
 
@@ -216,7 +217,7 @@ impl RunArgs {
             &Value::Null,
         )?;
         warn(&done);
-        for volume in done["Volumes"].as_array().into_iter().flatten() {
+        for volume in each(&done["Volumes"]) {
             println!(
                 "{}@{} {}, {} new",
                 text(&volume["Volume"]),
@@ -249,12 +250,7 @@ const COLUMNS: list::Columns<'_> = &[
 impl LsArgs {
     fn run(&self, client: &Client) -> Outcome<i32> {
         let answer = client.get("/orlop/v1/backup-schedules")?;
-        let rows: Vec<Row> = answer["Schedules"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(row)
-            .collect();
+        let rows: Vec<Row> = each(&answer["Schedules"]).map(row).collect();
         list::print(&rows, COLUMNS, COLUMNS, self.format.as_deref())?;
         Ok(0)
     }

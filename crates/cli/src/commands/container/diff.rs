@@ -4,6 +4,7 @@ use clap::Args as ClapArgs;
 
 use crate::failure::Outcome;
 use crate::http::{Client, encode};
+use crate::json::each;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -14,7 +15,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         let changes = client.get(&format!("/containers/{}/changes", encode(&self.container)))?;
-        for change in changes.as_array().into_iter().flatten() {
+        for change in each(&changes) {
             let kind = match change["Kind"].as_u64() {
                 Some(1) => "A",
                 Some(2) => "D",

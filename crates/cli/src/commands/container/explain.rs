@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::failure::Outcome;
 use crate::http::Client;
+use crate::json::{each, text};
 use crate::render::list::print_table;
 
 /// Prints the table of the container that `body` describes.
@@ -73,14 +74,6 @@ fn remarks(mount: &Value) -> Vec<String> {
     lines
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
 fn strings(value: &Value) -> impl Iterator<Item = &str> {
-    value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
+    each(value).filter_map(Value::as_str)
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Outcome;
 use crate::http::{Client, Query, encode};
+use crate::json::each;
 use crate::render::list::{self, Row};
 use crate::render::units::{ago, ellipsis, human_size, local_time, short_id};
 
@@ -103,10 +104,7 @@ impl Args {
     fn row(&self, container: &Value) -> Row {
         let text = |key: &str| container[key].as_str().unwrap_or_default().to_owned();
         let strings = |value: &Value| -> Vec<String> {
-            value
-                .as_array()
-                .into_iter()
-                .flatten()
+            each(value)
                 .filter_map(Value::as_str)
                 .map(str::to_owned)
                 .collect()
@@ -117,10 +115,7 @@ impl Args {
             .map(|name| name.trim_start_matches('/').to_owned())
             .collect();
         let command = format!("\"{}\"", text("Command"));
-        let mounts: Vec<String> = container["Mounts"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        let mounts: Vec<String> = each(&container["Mounts"])
             .map(|mount| {
                 let name = mount["Name"]
                     .as_str()
@@ -134,10 +129,7 @@ impl Args {
                 }
             })
             .collect();
-        let local = container["Mounts"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        let local = each(&container["Mounts"])
             .filter(|mount| mount["Driver"] == "local")
             .count();
         let labels: Vec<String> = container["Labels"]
@@ -182,10 +174,7 @@ impl Args {
 
 /// `0.0.0.0:8080->80/tcp, 90/tcp`.
 pub(crate) fn ports(list: &Value) -> String {
-    let mut shown: Vec<String> = list
-        .as_array()
-        .into_iter()
-        .flatten()
+    let mut shown: Vec<String> = each(list)
         .map(|port| {
             let inner = format!(
                 "{}/{}",

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::config::here;
 use crate::failure::{Failure, Outcome, for_each};
 use crate::http::{Client, Query, encode};
+use crate::json::{each, text};
 use crate::parse::{mount, volume};
 use crate::render::list::print_table;
 
@@ -72,12 +73,7 @@ impl Args {
         for mut body in wanted {
             body["Temporary"] = json!(self.temporary);
             let answer = client.post(&path, &body)?;
-            for warning in answer["Warnings"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-            {
+            for warning in each(&answer["Warnings"]).filter_map(Value::as_str) {
                 eprintln!("WARNING: {warning}");
             }
             println!("{}", text(&answer["Mount"]["Destination"]));
@@ -87,7 +83,7 @@ impl Args {
 }
 
 fn list(mounts: &Value) {
-    let lines = mounts.as_array().into_iter().flatten().map(|mount| {
+    let lines = each(mounts).map(|mount| {
         let source = match text(&mount["Name"]) {
             "" => text(&mount["Source"]),
             name => name,
@@ -99,7 +95,7 @@ fn list(mounts: &Value) {
         if let Some(map) = mount["IDMap"].as_str() {
             notes.push(format!("idmap={map}"));
         }
-        for path in mount["Exclude"].as_array().into_iter().flatten() {
+        for path in each(&mount["Exclude"]) {
             notes.push(format!("without {}", text(path)));
         }
         vec![
@@ -125,10 +121,6 @@ fn list(mounts: &Value) {
         ],
         lines,
     );
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }
 
 impl UnmountArgs {

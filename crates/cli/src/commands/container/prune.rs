@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::commands::system::confirm;
 use crate::failure::Outcome;
 use crate::http::{Body, Client, Query};
+use crate::json::each;
 use crate::render::units::human_size;
 
 #[derive(Debug, ClapArgs)]
@@ -34,10 +35,7 @@ impl Args {
 pub(crate) fn prune(client: &Client, filters: &[String]) -> Outcome<f64> {
     let path = Query::new("/containers/prune").filters(filters)?.build();
     let report = client.send("POST", &path, Body::Empty)?.json()?;
-    let deleted: Vec<&str> = report["ContainersDeleted"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let deleted: Vec<&str> = each(&report["ContainersDeleted"])
         .filter_map(Value::as_str)
         .collect();
     if !deleted.is_empty() {

@@ -14,6 +14,7 @@ use super::session::Session;
 use crate::commands::image_pull;
 use crate::failure::{Failure, Outcome};
 use crate::http::{Client, Query, encode};
+use crate::json::each;
 use crate::render::transfer::To;
 use crate::terminal;
 
@@ -121,12 +122,7 @@ fn create(client: &Client, flags: &Flags, body: &Value) -> Outcome<String> {
         }
         result => result?,
     };
-    for warning in created["Warnings"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
+    for warning in each(&created["Warnings"]).filter_map(Value::as_str) {
         eprintln!("WARNING: {warning}");
     }
     if std::io::stderr().is_terminal() {
@@ -141,7 +137,7 @@ fn create(client: &Client, flags: &Flags, body: &Value) -> Outcome<String> {
 
 /// Docker makes these in silence, and they stay when their container goes. For people only: scripts know docker's output.
 fn show_image_volumes(made: &Value) {
-    for volume in made.as_array().into_iter().flatten() {
+    for volume in each(made) {
         let text = |key: &str| volume[key].as_str().unwrap_or_default();
         let name: String = text("Name").chars().take(12).collect();
         eprintln!(

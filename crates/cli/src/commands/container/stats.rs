@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Outcome;
 use crate::http::{Client, encode};
+use crate::json::each;
 use crate::render::list::{self, Row};
 use crate::render::units::{binary_size, human_size, short_id};
 use crate::terminal;
@@ -50,9 +51,7 @@ impl Args {
                     "/containers/json"
                 };
                 let list = client.get(path)?;
-                list.as_array()
-                    .into_iter()
-                    .flatten()
+                each(&list)
                     .filter_map(|one| one["Id"].as_str())
                     .map(str::to_owned)
                     .collect()
@@ -109,10 +108,7 @@ impl Args {
                 .sum()
         };
         let block = |operation: &str| -> f64 {
-            stats["blkio_stats"]["io_service_bytes_recursive"]
-                .as_array()
-                .into_iter()
-                .flatten()
+            each(&stats["blkio_stats"]["io_service_bytes_recursive"])
                 .filter(|entry| {
                     entry["op"]
                         .as_str()

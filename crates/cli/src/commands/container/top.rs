@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::failure::Outcome;
 use crate::http::{Client, Query, encode};
+use crate::json::each;
 use crate::render::list::wide_table;
 
 #[derive(Debug, ClapArgs)]
@@ -21,20 +22,12 @@ impl Args {
             .build();
         let answer = client.get(&path)?;
         let cells = |row: &Value| {
-            row.as_array()
-                .into_iter()
-                .flatten()
+            each(row)
                 .map(|cell| cell.as_str().unwrap_or_default().to_owned())
                 .collect()
         };
         let lines: Vec<Vec<String>> = std::iter::once(cells(&answer["Titles"]))
-            .chain(
-                answer["Processes"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .map(cells),
-            )
+            .chain(each(&answer["Processes"]).map(cells))
             .collect();
         print!("{}", wide_table(&lines, 20));
         Ok(0)

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, Outcome, for_each};
 use crate::http::{Client, encode};
+use crate::json::each;
 use crate::parse::{devices, size};
 
 #[derive(Debug, ClapArgs)]
@@ -106,12 +107,7 @@ impl Args {
         let body = Value::Object(body);
         for_each(&self.containers, |name| {
             let answer = client.post(&format!("/containers/{}/update", encode(name)), &body)?;
-            for warning in answer["Warnings"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-            {
+            for warning in each(&answer["Warnings"]).filter_map(Value::as_str) {
                 eprintln!("WARNING: {warning}");
             }
             println!("{name}");

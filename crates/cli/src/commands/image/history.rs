@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::failure::Outcome;
 use crate::http::Client;
+use crate::json::each;
 use crate::render::list::{self, Row};
 use crate::render::units::{ago, ellipsis, human_size, local_time, short_id};
 
@@ -38,7 +39,7 @@ impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         let history = client.get(&format!("/images/{}/history", self.image))?;
         let mut rows: Vec<Row> = Vec::new();
-        for entry in history.as_array().into_iter().flatten() {
+        for entry in each(&history) {
             let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
             let (id, created) = (text("Id"), entry["Created"].as_i64().unwrap_or(0));
             let by = text("CreatedBy").replace('\t', " ");

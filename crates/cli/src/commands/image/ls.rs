@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome, for_each};
 use crate::http::{Client, Query};
+use crate::json::each;
 use crate::render::list::{self, Row};
 use crate::render::units::{ago, human_size, local_time, short_id};
 
@@ -56,7 +57,7 @@ impl Args {
             .build();
         let images = client.get(&path)?;
         let mut rows: Vec<Row> = Vec::new();
-        for image in images.as_array().into_iter().flatten() {
+        for image in each(&images) {
             self.rows(image, &mut rows);
         }
         if self.quiet && self.format.is_none() {
@@ -81,10 +82,7 @@ impl Args {
     /// One row for each name; one without for an image that has none.
     fn rows(&self, image: &Value, rows: &mut Vec<Row>) {
         let strings = |key: &str| -> Vec<String> {
-            image[key]
-                .as_array()
-                .into_iter()
-                .flatten()
+            each(&image[key])
                 .filter_map(Value::as_str)
                 .map(str::to_owned)
                 .collect()

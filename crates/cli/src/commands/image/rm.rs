@@ -4,6 +4,7 @@ use clap::Args as ClapArgs;
 
 use crate::failure::{Outcome, for_each};
 use crate::http::{Client, Query};
+use crate::json::each;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -28,7 +29,7 @@ impl Args {
                 Err(failure) if self.force && failure.is_not_found() => return Ok(()),
                 result => result?,
             };
-            for one in removed.as_array().into_iter().flatten() {
+            for one in each(&removed) {
                 if let Some(name) = one["Untagged"].as_str() {
                     println!("Untagged: {name}");
                 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::failure::Outcome;
 use crate::http::{Client, Query};
+use crate::json::each;
 use crate::render::list::{self, Row};
 use crate::render::units::short_id;
 
@@ -34,10 +35,7 @@ const COLUMNS: list::Columns<'_> = &[
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         let networks = client.get(&Query::new("/networks").filters(&self.filter)?.build())?;
-        let mut rows: Vec<Row> = networks
-            .as_array()
-            .into_iter()
-            .flatten()
+        let mut rows: Vec<Row> = each(&networks)
             .map(|network| {
                 let id = network["Id"].as_str().unwrap_or_default();
                 let labels = network["Labels"].as_object().into_iter().flatten();

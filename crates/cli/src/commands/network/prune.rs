@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::commands::system::confirm;
 use crate::failure::Outcome;
 use crate::http::{Body, Client, Query};
+use crate::json::each;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -32,10 +33,7 @@ impl Args {
 pub(crate) fn prune(client: &Client, filters: &[String]) -> Outcome<()> {
     let path = Query::new("/networks/prune").filters(filters)?.build();
     let report = client.send("POST", &path, Body::Empty)?.json()?;
-    let deleted: Vec<&str> = report["NetworksDeleted"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let deleted: Vec<&str> = each(&report["NetworksDeleted"])
         .filter_map(Value::as_str)
         .collect();
     if !deleted.is_empty() {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::failure::{Outcome, for_each};
 use crate::grammar::Lazy;
 use crate::http::{Client, Query, encode};
+use crate::json::{each, text};
 use crate::parse::environment::labels;
 use crate::render::list::{self, Row, print_inspected};
 use crate::render::units::human_size;
@@ -103,7 +104,7 @@ impl DefaultArgs {
             return Ok(0);
         }
         let answer = client.get("/orlop/v1/pools")?;
-        for pool in answer["Pools"].as_array().into_iter().flatten() {
+        for pool in each(&answer["Pools"]) {
             if pool["Default"] == true {
                 println!("{}", text(&pool["Name"]));
             }
@@ -237,8 +238,4 @@ fn row(pool: &Value) -> Row {
         "Labels": pool["Labels"],
     });
     values.as_object().cloned().unwrap_or_default()
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Outcome;
 use crate::http::{Body, Client, Query};
+use crate::json::each;
 use crate::logins::Logins;
 use crate::parse::reference::Name;
 use crate::render::list::{self, Row};
@@ -51,10 +52,7 @@ impl Args {
             client.with_header("X-Registry-Auth", &login.header())
         };
         let found = client.send("GET", &path, Body::Empty)?.json()?;
-        let rows: Vec<Row> = found
-            .as_array()
-            .into_iter()
-            .flatten()
+        let rows: Vec<Row> = each(&found)
             .filter_map(|one| self.row(one).as_object().cloned())
             .collect();
         list::print(&rows, COLUMNS, COLUMNS, self.format.as_deref())?;

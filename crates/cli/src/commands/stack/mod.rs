@@ -3,10 +3,11 @@
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 
-use crate::commands::backup::{long, short, text, warn};
+use crate::commands::backup::{long, short, warn};
 use crate::failure::Outcome;
 use crate::grammar::Lazy;
 use crate::http::Client;
+use crate::json::{each, text};
 use crate::render::course::CourseArgs;
 
 #[derive(Debug, Subcommand)]
@@ -41,7 +42,7 @@ impl RestoreArgs {
         let body = json!({ "Backup": self.backup, "Start": self.start });
         let done = long(client, &course, "/orlop/v1/backups/stack", &body)?;
         warn(&done);
-        for volume in done["Volumes"].as_array().into_iter().flatten() {
+        for volume in each(&done["Volumes"]) {
             println!(
                 "volume {} ({})",
                 text(&volume["Volume"]),
@@ -53,7 +54,7 @@ impl RestoreArgs {
             ("container", "Containers"),
             ("started", "Started"),
         ] {
-            for name in done[key].as_array().into_iter().flatten() {
+            for name in each(&done[key]) {
                 println!("{what} {}", text(name));
             }
         }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Outcome;
 use crate::http::Client;
+use crate::json::text;
 use crate::render::list::{self, Row, table};
 use crate::render::units::{ago, ellipsis, human_size, short_id};
 
@@ -242,10 +243,6 @@ fn details(lists: &Lists<'_>) -> String {
 
 fn cells(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }
 
 fn size(value: &Value) -> String {

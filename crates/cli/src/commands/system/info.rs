@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::failure::Outcome;
 use crate::http::Client;
+use crate::json::each;
 use crate::render::list;
 use crate::render::units::binary_size;
 
@@ -58,12 +59,7 @@ impl Args {
         );
         println!("Name: {}", text("Name"));
         println!("Root Dir: {}", text("DockerRootDir"));
-        for warning in info["Warnings"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-        {
+        for warning in each(&info["Warnings"]).filter_map(Value::as_str) {
             eprintln!("{warning}");
         }
         Ok(0)

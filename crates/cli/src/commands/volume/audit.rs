@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::failure::Outcome;
 use crate::http::{Body, Client, Query};
+use crate::json::each;
 use crate::render::list::pretty;
 
 #[derive(Debug, ClapArgs)]
@@ -40,10 +41,10 @@ impl Args {
             }
             println!("{}", pretty(&audit));
         } else {
-            for one in fixed.as_array().into_iter().flatten() {
+            for one in each(&fixed) {
                 println!("repaired: {} ({})", text(one, "Subject"), text(one, "Kind"));
             }
-            for one in audit["Findings"].as_array().into_iter().flatten() {
+            for one in each(&audit["Findings"]) {
                 println!(
                     "{:<7} {:<17} {}: {}",
                     text(one, "Weight"),

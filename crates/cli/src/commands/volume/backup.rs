@@ -4,9 +4,10 @@ use clap::Args as ClapArgs;
 use serde_json::json;
 
 use super::snapshot::{AroundArgs, tell_frozen};
-use crate::commands::backup::{long, short, size, text, warn};
+use crate::commands::backup::{long, short, size, warn};
 use crate::failure::{Failure, Outcome};
 use crate::http::Client;
+use crate::json::{each, text};
 use crate::render::course::CourseArgs;
 
 #[derive(Debug, ClapArgs)]
@@ -53,7 +54,7 @@ impl Args {
         let course = self.course.course()?;
         let done = long(client, &course, "/orlop/v1/backups", &body)?;
         warn(&done);
-        for backup in done["Backups"].as_array().into_iter().flatten() {
+        for backup in each(&done["Backups"]) {
             println!(
                 "{}:{}@{} {} files, {}, {} new",
                 text(&done["Repository"]),

@@ -3,10 +3,11 @@
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use super::snapshot::{AroundArgs, labels, split, tell_frozen, text, warn};
+use super::snapshot::{AroundArgs, labels, split, tell_frozen, warn};
 use crate::commands::backup::long;
 use crate::failure::Outcome;
 use crate::http::{Client, encode};
+use crate::json::text;
 use crate::render::course::CourseArgs;
 
 #[derive(Debug, ClapArgs)]

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, Query, encode};
+use crate::json::each;
 use crate::render::list::{pretty, wide_table};
 use crate::render::units::local_time;
 
@@ -38,7 +39,7 @@ impl ListArgs {
             println!("{}", pretty(&entries));
             return Ok(0);
         }
-        let lines: Vec<Vec<String>> = entries.as_array().into_iter().flatten().map(line).collect();
+        let lines: Vec<Vec<String>> = each(&entries).map(line).collect();
         print!("{}", wide_table(&lines, 0));
         Ok(0)
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::when;
 use crate::failure::Outcome;
 use crate::http::{Client, encode};
+use crate::json::each;
 use crate::render::list::{pretty, print_table};
 
 #[derive(Debug, ClapArgs)]
@@ -26,7 +27,7 @@ impl Args {
             return Ok(0);
         }
         let text = |event: &Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
-        let lines = events.as_array().into_iter().flatten().map(|event| {
+        let lines = each(&events).map(|event| {
             vec![
                 when(&text(event, "At")),
                 text(event, "Action"),

@@ -7,6 +7,7 @@ use clap::Args as ClapArgs;
 
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, encode};
+use crate::json::each;
 use crate::render::course::CourseArgs;
 
 #[derive(Debug, ClapArgs)]
@@ -49,7 +50,7 @@ impl Args {
             .send("POST", &path, Body::Stream("application/x-tar", &mut input))?
             .json()?;
         drop(input);
-        for warning in answer["Warnings"].as_array().into_iter().flatten() {
+        for warning in each(&answer["Warnings"]) {
             eprintln!("WARNING: {}", warning.as_str().unwrap_or_default());
         }
         if answer["Created"] == true {

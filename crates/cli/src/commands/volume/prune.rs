@@ -9,6 +9,7 @@ use super::when;
 use crate::commands::system::confirm;
 use crate::failure::{Failure, Outcome};
 use crate::http::{Body, Client, Query};
+use crate::json::each;
 use crate::render::list::{pretty, print_table};
 use crate::render::units::human_size;
 
@@ -163,10 +164,7 @@ pub(crate) fn prune(client: &Client, all: bool, filters: &[String]) -> Outcome<f
 
 fn send(client: &Client, path: &str) -> Outcome<f64> {
     let report = client.send("POST", path, Body::Empty)?.json()?;
-    let deleted: Vec<&str> = report["VolumesDeleted"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let deleted: Vec<&str> = each(&report["VolumesDeleted"])
         .filter_map(Value::as_str)
         .collect();
     if !deleted.is_empty() {

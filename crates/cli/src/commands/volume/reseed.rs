@@ -3,9 +3,9 @@
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
-use super::snapshot::text;
 use crate::failure::Outcome;
 use crate::http::{Client, encode};
+use crate::json::text;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {

@@ -3,10 +3,11 @@
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use super::snapshot::{split, text, warn};
+use super::snapshot::{split, warn};
 use crate::commands::backup::{long, short, size, warn as warn_of_backup};
 use crate::failure::{Failure, Outcome};
 use crate::http::{Client, encode};
+use crate::json::text;
 use crate::render::course::CourseArgs;
 
 #[derive(Debug, ClapArgs)]

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Outcome, for_each};
 use crate::http::{Client, Query, encode};
+use crate::json::each;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -48,10 +49,7 @@ pub(super) fn hinted(
     let Ok(detail) = client.get(&format!("/orlop/v1/volumes/{}", encode(name))) else {
         return failure;
     };
-    let users: Vec<String> = detail["UsedBy"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let users: Vec<String> = each(&detail["UsedBy"])
         .filter(|user| snapshot.is_none() || user["Snapshot"].as_str() == snapshot)
         .map(|user| {
             let text = |key: &str| user[key].as_str().unwrap_or_default();

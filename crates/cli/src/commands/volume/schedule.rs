@@ -3,10 +3,11 @@
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 
-use super::snapshot::{AroundArgs, text};
+use super::snapshot::AroundArgs;
 use crate::failure::{Outcome, for_each};
 use crate::grammar::Lazy;
 use crate::http::{Body, Client, encode};
+use crate::json::{each, text};
 use crate::render::list::{self, Row};
 
 #[derive(Debug, Subcommand)]
@@ -109,12 +110,7 @@ const COLUMNS: list::Columns<'_> = &[
 impl LsArgs {
     fn run(&self, client: &Client) -> Outcome<i32> {
         let answer = client.get("/orlop/v1/schedules")?;
-        let rows: Vec<Row> = answer["Schedules"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(row)
-            .collect();
+        let rows: Vec<Row> = each(&answer["Schedules"]).map(row).collect();
         list::print(&rows, COLUMNS, COLUMNS, self.format.as_deref())?;
         Ok(0)
     }

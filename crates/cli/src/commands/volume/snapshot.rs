@@ -9,6 +9,7 @@ use crate::commands::backup::long;
 use crate::failure::{Failure, Outcome, for_each};
 use crate::grammar::Lazy;
 use crate::http::{Client, Query, encode};
+use crate::json::{each, text};
 use crate::render::course::CourseArgs;
 use crate::render::list::{self, Row};
 use crate::render::units::{ago, human_size};
@@ -131,7 +132,7 @@ impl CreateArgs {
             warn(&client.post("/orlop/v1/snapshots/plan", &body)?);
         }
         let made = long(client, &course, "/orlop/v1/snapshots?progress=1", &body)?;
-        for snapshot in made["Snapshots"].as_array().into_iter().flatten() {
+        for snapshot in each(&made["Snapshots"]) {
             println!("{}", reference(snapshot));
         }
         if !self.course.is_quiet() {
@@ -167,7 +168,7 @@ impl DiffArgs {
             .option("to", to)
             .build();
         let answer = client.get(&path)?;
-        for change in answer["Changes"].as_array().into_iter().flatten() {
+        for change in each(&answer["Changes"]) {
             println!("{} {}", text(&change["Kind"]), text(&change["Path"]));
         }
         Ok(0)
@@ -316,7 +317,7 @@ pub(crate) fn split(text: &str) -> Outcome<(&str, &str)> {
 
 /// What the engine says beside its answer.
 pub(crate) fn warn(answer: &Value) {
-    for warning in answer["Warnings"].as_array().into_iter().flatten() {
+    for warning in each(&answer["Warnings"]) {
         eprintln!("{}", text(warning));
     }
 }
@@ -328,10 +329,6 @@ pub(crate) fn tell_frozen(answer: &Value) {
     {
         eprintln!("containers were frozen for {time:.1} ms");
     }
-}
-
-pub(crate) fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }
 
 fn reference(snapshot: &Value) -> String {

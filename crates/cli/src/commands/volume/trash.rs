@@ -8,6 +8,7 @@ use crate::commands::system::confirm;
 use crate::failure::{Failure, Outcome};
 use crate::grammar::Lazy;
 use crate::http::{Body, Client, encode};
+use crate::json::each;
 use crate::parse::{duration, size};
 use crate::render::list::{pretty, print_table};
 use crate::render::units::human_size;
@@ -106,7 +107,7 @@ impl EmptyArgs {
         let mut bytes = 0.0;
         for path in paths {
             let answer = client.delete(&path)?;
-            for name in answer["VolumesDeleted"].as_array().into_iter().flatten() {
+            for name in each(&answer["VolumesDeleted"]) {
                 println!("{}", name.as_str().unwrap_or_default());
             }
             bytes += answer["SpaceReclaimed"].as_f64().unwrap_or(0.0);
