@@ -22,8 +22,8 @@ use testkit::libtest_mimic::{self, Arguments, Trial};
 use volumes::driver::{Bound, Sharing};
 use volumes::snapshot::{Quiet, Unheld};
 use volumes::{
-    CloneVolume, CreatePool, CreateSnapshots, CreateVolume, Disposal, DriverError, PoolError,
-    ResizeVolume, RestoreFrom, Unobserved, VolumeAction, VolumeError,
+    CloneVolume, CreatePool, CreateSnapshots, CreateVolume, Disposal, DriverError, Observer,
+    PoolError, ResizeVolume, RestoreFrom, Unobserved, VolumeAction, VolumeError,
 };
 
 use crate::scratch::{Opened, Scratch, named, on_filesystem, open_dir, trash_for};
@@ -345,6 +345,19 @@ fn made_before(opened: &Opened, scratch: &Scratch) {
     }
 }
 
+/// Whoever looked on has left.
+struct Gone;
+
+impl Observer for Gone {
+    fn copied(&self, _volume: &str, _bytes: u64) {}
+
+    fn settles(&self, _volume: &str, _bytes: u64) {}
+
+    fn is_stopped(&self) -> bool {
+        true
+    }
+}
+
 /// A volume of files among others gets a limit that only a filesystem of its own can keep, and loses it again.
 fn converted(opened: &Opened, sharing: Sharing) {
     opened.volumes.create(named("plain")).unwrap();
@@ -411,6 +424,14 @@ fn converted(opened: &Opened, sharing: Sharing) {
         }
     );
     assert!(too_full, "{refused}");
+    assert_eq!(entries(), Vec::<String>::new());
+    // Nor when nobody waits for it any more.
+    let change = ResizeVolume {
+        bytes: Some(LIMIT + 8 * MIB),
+        ..ResizeVolume::default()
+    };
+    let stopped = opened.volumes.resize("plain", change, &Gone).unwrap_err();
+    assert_eq!(stopped.kind(), store::ErrorKind::Cancelled, "{stopped}");
     assert_eq!(entries(), Vec::<String>::new());
     assert_eq!(opened.volumes.storage("plain").unwrap().limits.bytes, None);
 
