@@ -13,8 +13,10 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
+import sys
 import time
 
 ORLOP = os.path.abspath(os.environ["ORLOP"])
@@ -225,6 +227,8 @@ def main():
     parser.add_argument("--cold", action="store_true", help="nothing is in memory when a step begins")
     parser.add_argument("--without", choices=["restic", "borg"], action="append", default=[])
     files = parser.parse_args()
+    # Whoever ends it early gets the disk back, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.makedirs(DISK)
     run("truncate", "-s", "32G", STATE + "/image")
     run(f"mkfs.{files.filesystem}", "-q", STATE + "/image")
