@@ -224,14 +224,7 @@ pub fn enable_groups(dir: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// Any of the kernel's.
 pub fn create(dir: BorrowedFd<'_>, group: Group) -> io::Result<()> {
-    let arguments = Create {
-        create: 1,
-        group: group.0,
-    };
-    // SAFETY: `arguments` is the struct that the request reads, and lives until the call returns.
-    let made =
-        done(unsafe { libc::ioctl(dir.as_raw_fd(), QGROUP_CREATE as _, &raw const arguments) });
-    unless(made, Errno::EXIST)
+    unless(set_group(dir, group, true), Errno::EXIST)
 }
 
 /// Removes a group that has no members any more.
@@ -239,14 +232,7 @@ pub fn create(dir: BorrowedFd<'_>, group: Group) -> io::Result<()> {
 /// # Errors
 /// `ResourceBusy` while it has members; any other of the kernel's.
 pub fn remove(dir: BorrowedFd<'_>, group: Group) -> io::Result<()> {
-    let arguments = Create {
-        create: 0,
-        group: group.0,
-    };
-    // SAFETY: `arguments` is the struct that the request reads, and lives until the call returns.
-    let gone =
-        done(unsafe { libc::ioctl(dir.as_raw_fd(), QGROUP_CREATE as _, &raw const arguments) });
-    unless(gone, Errno::NOENT)
+    unless(set_group(dir, group, false), Errno::NOENT)
 }
 
 /// Counts `member` in `group` too; done twice it is done once.
@@ -254,15 +240,7 @@ pub fn remove(dir: BorrowedFd<'_>, group: Group) -> io::Result<()> {
 /// # Errors
 /// Any of the kernel's.
 pub fn assign(dir: BorrowedFd<'_>, member: Group, group: Group) -> io::Result<()> {
-    let arguments = Assign {
-        assign: 1,
-        from: member.0,
-        to: group.0,
-    };
-    // SAFETY: `arguments` is the struct that the request reads, and lives until the call returns.
-    let assigned =
-        done(unsafe { libc::ioctl(dir.as_raw_fd(), QGROUP_ASSIGN as _, &raw const arguments) });
-    unless(assigned, Errno::EXIST)
+    unless(set_member(dir, member, group, true), Errno::EXIST)
 }
 
 /// No longer counts `member` in `group`; one that was not counted is fine.
@@ -270,15 +248,7 @@ pub fn assign(dir: BorrowedFd<'_>, member: Group, group: Group) -> io::Result<()
 /// # Errors
 /// Any of the kernel's.
 pub fn unassign(dir: BorrowedFd<'_>, member: Group, group: Group) -> io::Result<()> {
-    let arguments = Assign {
-        assign: 0,
-        from: member.0,
-        to: group.0,
-    };
-    // SAFETY: `arguments` is the struct that the request reads, and lives until the call returns.
-    let gone =
-        done(unsafe { libc::ioctl(dir.as_raw_fd(), QGROUP_ASSIGN as _, &raw const arguments) });
-    unless(gone, Errno::NOENT)
+    unless(set_member(dir, member, group, false), Errno::NOENT)
 }
 
 /// The groups that are counted in `group`, those of subvolumes that are gone among them.
@@ -436,6 +406,27 @@ fn number(path: PathBuf) -> io::Result<Option<u64>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether there is such a group.
+fn set_group(dir: BorrowedFd<'_>, group: Group, there: bool) -> io::Result<()> {
+    let arguments = Create {
+        create: there.into(),
+        group: group.0,
+    };
+    // SAFETY: `arguments` is the struct that the request reads, and lives until the call returns.
+    done(unsafe { libc::ioctl(dir.as_raw_fd(), QGROUP_CREATE as _, &raw const arguments) })
+}
+
+/// Whether `member` is counted in `group`.
+fn set_member(dir: BorrowedFd<'_>, member: Group, group: Group, counted: bool) -> io::Result<()> {
+    let arguments = Assign {
+        assign: counted.into(),
+        from: member.0,
+        to: group.0,
+    };
+    // SAFETY: `arguments` is the struct that the request reads, and lives until the call returns.
+    done(unsafe { libc::ioctl(dir.as_raw_fd(), QGROUP_ASSIGN as _, &raw const arguments) })
 }
 
 fn unless(result: io::Result<()>, fine: Errno) -> io::Result<()> {
