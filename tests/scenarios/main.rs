@@ -46,6 +46,7 @@ mod pools;
 mod processes;
 mod registry;
 mod registry_logins;
+mod renames;
 mod restarts;
 mod schedules;
 mod server_backups;
@@ -238,6 +239,7 @@ fn main() {
         volume_commands::SCENARIOS,
         pools::SCENARIOS,
         volume_care::SCENARIOS,
+        renames::SCENARIOS,
         data_containers::SCENARIOS,
         backup::SCENARIOS,
         servers::SCENARIOS,
@@ -272,6 +274,7 @@ fn main() {
         volume_commands::OWN,
         pools::OWN,
         volume_care::OWN,
+        renames::OWN,
         mount_care::OWN,
         volume_upgrades::OWN,
         images::OWN,

@@ -233,6 +233,10 @@ fn publish_volume_events(volumes: &Volumes, events: &Events) {
                 attributes.insert("softLimit".to_owned(), soft.to_string());
                 "soft_limit"
             }
+            VolumeAction::Rename { from } => {
+                attributes.insert("oldName".to_owned(), from);
+                "rename"
+            }
             VolumeAction::Mount { .. } | VolumeAction::Unmount { .. } => return,
         };
         events.publish("volume", action, event.name, attributes);

@@ -28,6 +28,9 @@ pub enum VolumeAction {
         used: u64,
         soft: u64,
     },
+    Rename {
+        from: String,
+    },
     Prune {
         reclaimed: u64,
     },

@@ -1,5 +1,7 @@
 //! `get` and `list`.
 
+use store::VolumeState;
+
 use crate::{Volume, VolumeError, Volumes};
 
 impl Volumes {
@@ -9,6 +11,20 @@ impl Volumes {
     /// [`VolumeError::NotFound`].
     pub fn get(&self, name: &str) -> Result<Volume, VolumeError> {
         Ok(self.shown(self.row(name)?))
+    }
+
+    /// A volume that was looked at before, as it is now: it may have been renamed since.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`].
+    pub fn again(&self, volume: &Volume) -> Result<Volume, VolumeError> {
+        let Some(id) = &volume.id else {
+            return self.get(&volume.name);
+        };
+        let row = self.store.read(|tx| tx.volume(id))?;
+        row.filter(|row| row.state == VolumeState::Ready)
+            .map(|row| self.shown(row))
+            .ok_or_else(|| VolumeError::NotFound(volume.name.clone()))
     }
 
     /// All volumes, by name.

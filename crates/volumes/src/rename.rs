@@ -13,7 +13,7 @@ use store::journal::{self, Operation};
 use store::{OpId, StoreError, VolumeId, VolumeState, WriteTx};
 
 use crate::create::Context;
-use crate::{Volume, VolumeError, Volumes, description, held, link};
+use crate::{Volume, VolumeAction, VolumeError, Volumes, description, held, link};
 
 /// What holders record of a volume's name, changed in the transaction that renames it.
 pub type Follow<'a> = &'a dyn Fn(&WriteTx<'_>) -> Result<(), StoreError>;
@@ -41,6 +41,10 @@ impl Volumes {
             follow: Some(Hook(follow)),
         };
         journal::execute(&self.store, &rename, &self.context())?;
+        let action = VolumeAction::Rename {
+            from: from.to_owned(),
+        };
+        self.publish(to, &row.driver, action);
         self.get(to)
     }
 }

@@ -110,6 +110,7 @@ impl Backups {
         done: &mut BackedUp,
     ) -> Result<(), BackupError> {
         for volume in held.volumes {
+            let volume = self.volumes.again(&volume)?;
             let source = Source {
                 tree: &volume.mountpoint.clone(),
                 volume,

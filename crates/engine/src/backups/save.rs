@@ -113,6 +113,12 @@ struct Ways {
     live: Vec<String>,
 }
 
+/// A snapshot that was made for a call, and the volume of which it is one, whatever that is called by now.
+struct Taken {
+    volume: Volume,
+    snapshot: Snapshot,
+}
+
 /// A tree to be saved.
 pub(super) struct Source<'a> {
     pub(super) volume: Volume,
@@ -273,11 +279,10 @@ impl Backups {
         &self,
         run: &Run<'_>,
         ways: &Ways,
-        taken: &mut Vec<Snapshot>,
+        taken: &mut Vec<Taken>,
         done: &mut BackedUp,
     ) -> Result<(), BackupError> {
         let held = self.hold_in_place(run, &ways.in_place)?;
-        let mut leased = Vec::new();
         if !ways.snapshots.is_empty() {
             let wanted = SnapshotRequest {
                 volumes: ways.snapshots.clone(),
@@ -287,11 +292,14 @@ impl Backups {
             };
             let stopped = || run.cancel.is_cancelled();
             let made = self.snapshots.create(wanted, run.progress, &stopped)?;
-            taken.clone_from(&made.snapshots);
+            for snapshot in made.snapshots {
+                let volume = self.volumes.get(&snapshot.volume)?;
+                taken.push(Taken { volume, snapshot });
+            }
             sys::fault::step("volume-backup:snapshot");
             done.frozen = made.frozen;
             done.warnings = made.warnings;
-            for snapshot in &made.snapshots {
+            for Taken { snapshot, .. } in &*taken {
                 self.volumes.lease_snapshot(
                     &snapshot.volume,
                     &snapshot.name,
@@ -300,21 +308,19 @@ impl Backups {
                 )?;
             }
             sys::fault::step("volume-backup:leased");
-            leased = made.snapshots;
         }
         self.save_held(run, held, done)?;
-        self.save_snapshots(run, &leased, done)?;
+        self.save_snapshots(run, taken, done)?;
         self.save_live(run, &ways.live, done)
     }
 
     fn save_snapshots(
         &self,
         run: &Run<'_>,
-        snapshots: &[Snapshot],
+        taken: &[Taken],
         done: &mut BackedUp,
     ) -> Result<(), BackupError> {
-        for snapshot in snapshots {
-            let volume = self.volumes.get(&snapshot.volume)?;
+        for Taken { volume, snapshot } in taken {
             let Some(id) = &volume.id else { continue };
             let tree = self.volumes.snapshot_tree(id, &snapshot.id)?;
             let source = Source {
@@ -324,9 +330,9 @@ impl Backups {
                     .parse()
                     .unwrap_or_else(|_| Timestamp::now()),
                 consistency: &snapshot.consistency,
-                compare: self.compare(&snapshot.volume)?,
+                compare: self.compare(&self.volumes.again(volume)?.name)?,
                 untouched_since: None,
-                volume,
+                volume: volume.clone(),
             };
             done.backups.push(self.save_one(run, &source)?);
         }
@@ -343,22 +349,23 @@ impl Backups {
             done.warnings.push(format!(
                 "volume {name} can have no snapshot and was read as it was: what was written meanwhile may be there in part"
             ));
+            let volume = self.volumes.get(name)?;
             let tree = self.volumes.mount(name, &run.holder())?;
-            let saved = self.volumes.get(name).map_err(BackupError::from);
-            let saved = saved.and_then(|volume| {
-                self.save_one(
-                    run,
-                    &Source {
-                        volume,
-                        tree: &tree,
-                        time: Timestamp::now(),
-                        consistency: "none",
-                        compare: Compare::Changed,
-                        untouched_since: None,
-                    },
-                )
-            });
-            let unmounted = self.volumes.unmount(name, &run.holder());
+            let saved = self.save_one(
+                run,
+                &Source {
+                    volume: volume.clone(),
+                    tree: &tree,
+                    time: Timestamp::now(),
+                    consistency: "none",
+                    compare: Compare::Changed,
+                    untouched_since: None,
+                },
+            );
+            let unmounted = self
+                .volumes
+                .again(&volume)
+                .and_then(|volume| self.volumes.unmount(&volume.name, &run.holder()));
             done.backups.push(saved?);
             unmounted?;
         }
@@ -379,13 +386,15 @@ impl Backups {
         run: &Run<'_>,
         source: &Source<'_>,
     ) -> Result<SavedVolume, BackupError> {
-        let name = source.volume.name.as_str();
+        // Those before it may have taken hours.
+        let volume = self.volumes.again(&source.volume)?;
+        let name = volume.name.as_str();
         if run.cancel.is_cancelled() {
             return Err(BackupError::Cancelled);
         }
         let began = Instant::now();
         let time = source.time.to_string();
-        let about = self.volume_manifest(&source.volume, source.consistency, &time, run.names)?;
+        let about = self.volume_manifest(&volume, source.consistency, &time, run.names)?;
         let containers = self.containers_manifest(name)?;
         let mut tags = run.request.tags.clone();
         tags.extend([TAG.to_owned(), format!("{GROUP}{}", run.group)]);
@@ -417,7 +426,7 @@ impl Backups {
             })?;
         sys::fault::step("volume-backup:saved");
         let id = hex(saved.id);
-        self.note(run.row, &source.volume, &id, &time, &saved)?;
+        self.note(run.row, &volume, &id, &time, &saved)?;
         sys::fault::step("volume-backup:noted");
         self.tell(
             "backup",
@@ -470,7 +479,7 @@ impl Backups {
     }
 
     /// Ends the leases of a holder and removes the snapshots that were made for it; a sentence for each that stays.
-    fn tidy(&self, holder: &str, taken: &[Snapshot]) -> Vec<String> {
+    fn tidy(&self, holder: &str, taken: &[Taken]) -> Vec<String> {
         let mut sentences = Vec::new();
         let released = self
             .volumes
@@ -479,11 +488,13 @@ impl Backups {
         if let Err(error) = released {
             sentences.push(format!("a snapshot stays leased: {error}"));
         }
-        sentences.extend(
-            taken
-                .iter()
-                .filter_map(|snapshot| self.drop_snapshot(snapshot)),
-        );
+        sentences.extend(taken.iter().filter_map(|Taken { volume, snapshot }| {
+            let volume = self.volumes.again(volume).ok()?.name;
+            self.drop_snapshot(&Snapshot {
+                volume,
+                ..snapshot.clone()
+            })
+        }));
         sys::fault::step("volume-backup:tidied");
         sentences
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::names::is_name;
-use store::{BackupScheduleRow, Store, StoreError};
+use store::{BackupScheduleRow, Store, StoreError, WriteTx};
 use volumes::Volumes;
 
 use crate::backups::{Backups, Keep};
@@ -307,14 +307,40 @@ impl Drop for Schedules {
     }
 }
 
-fn understood(row: BackupScheduleRow) -> Result<Schedule, ScheduleError> {
-    let unreadable = |column| StoreError::Unreadable {
+/// Plans that name a volume name it by its new name.
+pub(crate) fn name_in_plans(tx: &WriteTx<'_>, from: &str, to: &str) -> Result<(), StoreError> {
+    for mut row in tx.backup_schedules()? {
+        let mut plan = planned(&row)?;
+        if !plan.volumes.iter().any(|name| name == from) {
+            continue;
+        }
+        plan.volumes.retain(|name| name != to);
+        for name in &mut plan.volumes {
+            if name == from {
+                to.clone_into(name);
+            }
+        }
+        row.plan = serde_json::to_string(&plan).expect("plain data serialises");
+        tx.set_backup_schedule(&row)?;
+    }
+    Ok(())
+}
+
+fn planned(row: &BackupScheduleRow) -> Result<Plan, StoreError> {
+    serde_json::from_str(&row.plan).map_err(|_| unreadable(row, "plan"))
+}
+
+fn unreadable(row: &BackupScheduleRow, column: &'static str) -> StoreError {
+    StoreError::Unreadable {
         table: "backup_schedules",
         id: row.name.clone(),
         column,
-    };
-    let plan: Plan = serde_json::from_str(&row.plan).map_err(|_| unreadable("plan"))?;
-    let state: State = serde_json::from_str(&row.state).map_err(|_| unreadable("state"))?;
+    }
+}
+
+fn understood(row: BackupScheduleRow) -> Result<Schedule, ScheduleError> {
+    let plan = planned(&row)?;
+    let state: State = serde_json::from_str(&row.state).map_err(|_| unreadable(&row, "state"))?;
     let now = Timestamp::now();
     let next = match state.decide(&row.name, &When::of(&plan)?, now) {
         Decision::Run { .. } => Some(now),

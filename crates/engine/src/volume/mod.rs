@@ -1,6 +1,7 @@
 //! Where volumes meet what the volumes crate does not know: containers, images, what is under way on the host.
 //!
-//! * [`users`] - who uses a volume, who made it, who had it last; renaming one that is in use
+//! * [`users`] - who uses a volume, who made it, who had it last
+//! * [`rename`] - another name, in everything that names it
 //! * [`audit`] - what does not fit together, and what to do about it
 //! * [`pruning`] - a prune of exactly what was shown
 //! * [`reseed`] - new contents from an upgraded image
@@ -16,6 +17,7 @@ pub(crate) mod keeper;
 pub(crate) mod limits;
 pub(crate) mod plugins;
 pub mod pruning;
+mod rename;
 pub mod rescue;
 pub mod reseed;
 mod safety;

@@ -156,60 +156,6 @@ impl Engine {
             .ok_or_else(|| VolumeError::NotOrphan(directory.to_owned()))?;
         self.volumes.adopt(&id, name)
     }
-
-    /// Renames a volume; containers that have it, running ones too, follow.
-    ///
-    /// # Errors
-    /// As [`volumes::Volumes::rename`].
-    pub fn rename_volume(&self, from: &str, to: &str) -> Result<Volume, ContainerError> {
-        let containers = &self.containers;
-        let mut holders = self.volumes.holders(from)?;
-        holders.sort();
-        // A start or removal that is under way works with the old name to its end.
-        let live: Vec<_> = holders.iter().map(|id| containers.live(id)).collect();
-        let _verbs: Vec<_> = live
-            .iter()
-            .map(|live| {
-                let verb = live.verb.lock();
-                let teardown = live.teardown.lock();
-                (verb, teardown)
-            })
-            .collect();
-        let mountpoint = self.paths.mountpoint(to).to_string_lossy().into_owned();
-        let follow = |tx: &WriteTx<'_>| -> Result<(), StoreError> {
-            for id in &holders {
-                let Some(mut row) = tx.container(id)? else {
-                    continue;
-                };
-                let unreadable = |_| StoreError::Unreadable {
-                    table: "containers",
-                    id: id.clone(),
-                    column: "mounts",
-                };
-                let mut mounts: Vec<ResolvedMount> =
-                    serde_json::from_str(&row.mounts).map_err(unreadable)?;
-                for mount in &mut mounts {
-                    if mount.snapshot.is_some() {
-                        if let Some((_, snapshot)) = mount
-                            .point
-                            .name
-                            .split_once('@')
-                            .filter(|(name, _)| *name == from)
-                        {
-                            mount.point.name = format!("{to}@{snapshot}");
-                        }
-                    } else if mount.point.kind == "volume" && mount.point.name == from {
-                        to.clone_into(&mut mount.point.name);
-                        mount.point.source.clone_from(&mountpoint);
-                    }
-                }
-                row.mounts = to_json(&mounts);
-                tx.update_container(&row)?;
-            }
-            Ok(())
-        };
-        Ok(self.volumes.rename(from, to, &follow)?)
-    }
 }
 
 impl Containers {

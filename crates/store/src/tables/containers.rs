@@ -134,6 +134,15 @@ impl Tx<'_> {
         self.one("find a container", &sql, [name], read)
     }
 
+    /// Containers in whose mounts the id of a volume occurs.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn containers_naming(&self, volume: &str) -> Result<Vec<ContainerRow>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM containers WHERE instr(mounts, ?1) > 0");
+        self.rows("find the containers of a volume", &sql, [volume], read)
+    }
+
     /// Whole ids that begin with these hex digits; `hex` must be lower-case hex digits only.
     ///
     /// # Errors

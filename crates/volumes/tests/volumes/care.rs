@@ -167,7 +167,11 @@ fn names_and_labels_change_in_use() {
         volumes.rename("before", "a/b", &|_| Ok(())),
         Err(VolumeError::Name { .. })
     ));
+    let seen = volumes.get("before").unwrap();
     volumes.rename("before", "after", &|_| Ok(())).unwrap();
+    volumes.create(named("before")).unwrap();
+    assert_eq!(volumes.again(&seen).unwrap().name, "after");
+    volumes.remove("before", false).unwrap();
     assert_eq!(volumes.holders("after").unwrap(), ["holder"]);
     assert_eq!(content(&opened, "after"), "x");
     assert!(!opened.paths.volume_link("before").is_symlink());

@@ -20,6 +20,7 @@ use super::mounts::ResolvedMount;
 use super::networking::EndpointRequest;
 use super::sweep::discard;
 use super::{Config, ContainerError, Containers, HostConfig, NetworkSettings, Status};
+use crate::containers::mounts::name_as_present;
 use crate::volume::users::note_created;
 
 pub(super) mod check;
@@ -141,6 +142,8 @@ impl Containers {
         self.store
             .write(|tx| {
                 note_created(tx, &row, &command, &mounts)?;
+                // One of them may have been renamed since it was leased.
+                name_as_present(tx, &self.paths, &mut row)?;
                 tx.update_container(&row)
             })
             .map_err(ContainerError::Store)?;

@@ -21,11 +21,11 @@ use std::sync::{Arc, PoisonError};
 use serde::{Deserialize, Serialize};
 use shim_protocol::Request;
 use store::journal::{self, Operation, Recovered};
-use store::{ContainerRow, OpId, SnapshotId, StoreError, WriteTx};
+use store::{ContainerRow, OpId, Paths, SnapshotId, StoreError, WriteTx};
 
 use super::realise::volume_names;
 use super::resolve::{duplicate, says_of_missing};
-use super::{ResolvedMount, bind_spec, clean, mount_spec};
+use super::{ResolvedMount, bind_spec, clean, mount_spec, name_as_present};
 use crate::containers::config::{MountRequest, TmpfsOptions};
 use crate::containers::create::to_json;
 use crate::containers::find::Columns as _;
@@ -113,6 +113,7 @@ impl Containers {
                 form,
                 live,
                 prepared: RefCell::default(),
+                paths: Some(Paths::clone(&self.paths)),
             };
             let claimed =
                 if live && attach.mount.snapshot.is_none() && self.is_volume(&attach.mount) {
@@ -457,6 +458,9 @@ struct Attach {
     /// The mount with its volume.
     #[serde(skip)]
     prepared: RefCell<Option<ResolvedMount>>,
+    /// Not where recovery goes on with it, which meets no rename.
+    #[serde(skip)]
+    paths: Option<Paths>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -537,6 +541,9 @@ impl Operation for Attach {
                 MountForm::Short(raw) => host.binds.get_or_insert_default().push(raw.clone()),
             }
             row.host_config = to_json(&host);
+        }
+        if let Some(paths) = &self.paths {
+            name_as_present(tx, paths, &mut row)?;
         }
         tx.update_container(&row)?;
         let one = std::slice::from_ref(&mount);

@@ -5,7 +5,7 @@
 //! 3. [`sources`] judges the sources of binds, [`prepare`] makes and leases the volumes and fills the empty ones from the image (at create);
 //! 4. [`realise`] turns the stored list into mounts in mounting order (at every start).
 //!
-//! [`attach`] adds one to a container that exists, or takes one away.
+//! [`attach`] adds one to a container that exists, or takes one away; [`present`] follows volumes that are renamed.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,10 +17,13 @@ mod bind_spec;
 mod idmap;
 mod mount_spec;
 pub(crate) mod prepare;
+mod present;
 pub(crate) mod realise;
 pub(crate) mod resolve;
 pub mod sources;
 mod volumes_from;
+
+pub(crate) use present::name_as_present;
 
 /// One mount of a container after resolution; stored in the container's row.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
