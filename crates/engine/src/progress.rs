@@ -8,6 +8,8 @@ pub trait Progress: Send + Sync + Debug {
     fn step(&self, id: &str, action: &str, done: u64, total: u64);
     /// One line of plain text ("Loaded image: x").
     fn line(&self, text: &str);
+    /// What people should know before it goes on.
+    fn warning(&self, _text: &str) {}
     /// An item that has no measure has come so far ("Pull complete"); an empty `id`: the whole.
     fn status(&self, _id: &str, _text: &str) {}
     /// A result for programs, beside what people read.

@@ -322,6 +322,10 @@ impl engine::Progress for Lines {
         self.send(&json!({ "stream": format!("{text}\n") }));
     }
 
+    fn warning(&self, text: &str) {
+        self.send(&json!({ "warning": text }));
+    }
+
     fn status(&self, id: &str, text: &str) {
         if id.is_empty() {
             self.send(&json!({ "status": text }));

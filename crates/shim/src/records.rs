@@ -6,7 +6,6 @@
 use std::io;
 use std::path::Path;
 
-use serde::Serialize;
 use shim_protocol::{ExitRecord, StateRecord};
 
 pub(crate) const STATE: &str = "state.json";
@@ -14,19 +13,18 @@ pub(crate) const EXIT: &str = "exit.json";
 pub(crate) const SOCKET: &str = "shim.sock";
 pub(crate) const LOCK: &str = "shim.lock";
 
+/// Waits for no disk, should the run directory be on one: the record means nothing without this process.
 pub(crate) fn write_state(run_dir: &Path, state: &StateRecord) -> io::Result<()> {
-    write(run_dir, STATE, state)
+    let bytes = serde_json::to_vec(state)?;
+    sys::durable::write_atomic_unsynced(&run_dir.join(STATE), &bytes, 0o600)
 }
 
 pub(crate) fn write_exit(run_dir: &Path, exit: &ExitRecord) -> io::Result<()> {
-    write(run_dir, EXIT, exit)
+    let bytes = serde_json::to_vec(exit)?;
+    sys::durable::write_atomic(&run_dir.join(EXIT), &bytes, 0o600)
 }
 
 /// Removes `name` in the run directory, if it is there.
 pub(crate) fn remove(run_dir: &Path, name: &str) -> io::Result<()> {
     sys::durable::remove_file(&run_dir.join(name)).map(drop)
-}
-
-fn write(run_dir: &Path, name: &str, record: &impl Serialize) -> io::Result<()> {
-    sys::durable::write_atomic(&run_dir.join(name), &serde_json::to_vec(record)?, 0o600)
 }

@@ -12,6 +12,9 @@
 //! after it leaves the operation open, and recovery goes forward: it will have happened. A crash is treated as a
 //! failure, by [`recover`], at the step that was under way.
 //!
+//! Some filesystems make at once, and durable, what a commit step is about ([`Operation::is_evident`]). Its record then waits for no
+//! disk: recovery believes the work instead.
+//!
 //! Therefore `run` and `undo` are idempotent, and cope with a step that was done in part.
 //!
 //! [`sys::fault`] knows the points `<kind>:begin`, then for each step `<kind>:<step>` (before its work) and
@@ -61,6 +64,15 @@ pub trait Operation: Serialize + DeserializeOwned {
         op: &OpId,
         context: &Self::Context<'_>,
     ) -> Result<(), Self::Error>;
+
+    /// Whether the work of the commit step is complete and on disk, by what is found there alone. Asked after that step, whose
+    /// record then waits for no disk; and by recovery, which goes forward if so.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being seen.
+    fn is_evident(&self, _context: &Self::Context<'_>) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
 
     /// Recorded together with the completion of `step`.
     ///
@@ -163,27 +175,38 @@ pub fn recover<O: Operation>(
                 })?
         };
         let object = row.object;
-        outcomes.push(if committed::<O>(next) {
-            match forward(store, &operation, &row.id, context, next) {
-                Ok(()) => Recovered::Completed { object },
-                Err(Failure { error, .. }) => Recovered::Stuck {
-                    object,
-                    op: row.id,
-                    error,
-                },
-            }
-        } else {
-            match backward(store, &operation, &row.id, context, next) {
-                Ok(()) => Recovered::Undone { object },
-                Err(error) => Recovered::Stuck {
-                    object,
-                    op: row.id,
-                    error,
-                },
-            }
+        outcomes.push(match settle(store, &operation, &row.id, context, next) {
+            Ok(true) => Recovered::Completed { object },
+            Ok(false) => Recovered::Undone { object },
+            Err(error) => Recovered::Stuck {
+                object,
+                op: row.id,
+                error,
+            },
         });
     }
     Ok(outcomes)
+}
+
+/// Completes an open operation, or undoes it; which of the two.
+fn settle<O: Operation>(
+    store: &Store,
+    operation: &O,
+    op: &OpId,
+    context: &O::Context<'_>,
+    mut next: usize,
+) -> Result<bool, O::Error> {
+    let commits = |index: usize| matches!(O::STEPS.get(index), Some((_, step)) if O::COMMIT == Some(*step));
+    if commits(next) && operation.is_evident(context)? {
+        store.write(|tx| note(tx, operation, op, next))?;
+        next += 1;
+    }
+    if committed::<O>(next) {
+        forward(store, operation, op, context, next).map_err(|failure| failure.error)?;
+        return Ok(true);
+    }
+    backward(store, operation, op, context, next)?;
+    Ok(false)
 }
 
 struct Failure<E> {
@@ -205,25 +228,39 @@ fn forward<O: Operation>(
     from: usize,
 ) -> Result<(), Failure<O::Error>> {
     for (index, (name, step)) in O::STEPS.iter().enumerate().skip(from) {
-        let last = index + 1 == O::STEPS.len();
         point::<O>(name)
             .and_then(|()| operation.run(*step, op, context))
             .and_then(|()| point::<O>(&format!("{name}:done")))
-            .and_then(|()| {
-                store.write(|tx| {
-                    operation.record(*step, tx)?;
-                    let advanced = if last {
-                        tx.delete_op(op)
-                    } else {
-                        tx.advance_op(op, name)
-                    };
-                    advanced.map_err(O::Error::from)
-                })
+            .and_then(|()| Ok(O::COMMIT == Some(*step) && operation.is_evident(context)?))
+            .and_then(|evident| {
+                let note = |tx: &WriteTx<'_>| note(tx, operation, op, index);
+                if evident {
+                    store.write_soon(note)
+                } else {
+                    store.write(note)
+                }
             })
             .map_err(|error| Failure { step: index, error })?;
     }
     sys::fault::step(&format!("{}:end", O::KIND));
     Ok(())
+}
+
+/// Records that a step is complete, and with the last one that the operation is.
+fn note<O: Operation>(
+    tx: &WriteTx<'_>,
+    operation: &O,
+    op: &OpId,
+    index: usize,
+) -> Result<(), O::Error> {
+    let (name, step) = O::STEPS[index];
+    operation.record(step, tx)?;
+    let noted = if index + 1 == O::STEPS.len() {
+        tx.delete_op(op)
+    } else {
+        tx.advance_op(op, name)
+    };
+    noted.map_err(O::Error::from)
 }
 
 fn backward<O: Operation>(

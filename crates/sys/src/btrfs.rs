@@ -23,6 +23,7 @@ const SNAP_DESTROY: libc::c_ulong = 0x5000_940F;
 const SNAP_CREATE_V2: libc::c_ulong = 0x5000_9417;
 const SUBVOL_GETFLAGS: libc::c_ulong = 0x8008_9419;
 const SUBVOL_SETFLAGS: libc::c_ulong = 0x4008_941A;
+const GET_SUBVOL_INFO: libc::c_ulong = 0x81F8_943C;
 
 /// The kernel's `struct btrfs_ioctl_vol_args`.
 #[repr(C)]
@@ -39,6 +40,21 @@ struct Copied {
     flags: u64,
     unused: [u64; 4],
     name: [u8; 4040],
+}
+
+/// The kernel's `struct btrfs_ioctl_get_subvol_info_args`.
+#[repr(C)]
+struct Described {
+    id: u64,
+    name: [u8; 256],
+    parent: u64,
+    directory: u64,
+    generation: u64,
+    flags: u64,
+    uuid: [u8; 16],
+    parent_uuid: [u8; 16],
+    received_uuid: [u8; 16],
+    rest: [u64; 20],
 }
 
 /// Whether the directory lies on a btrfs.
@@ -123,6 +139,30 @@ pub fn delete_subvolume(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> 
     // A directory that is synced by itself after this leaves a log that the kernel may fail to replay: see
     // `durable::is_subvolume`.
     Ok(rustix::fs::syncfs(parent)?)
+}
+
+/// Whether the subvolume `root` was made by [`snapshot`], of any other, which may be gone by now. No before Linux 4.18.
+///
+/// # Errors
+/// Any of the kernel's.
+pub fn is_copy(root: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut info = Described {
+        id: 0,
+        name: [0; 256],
+        parent: 0,
+        directory: 0,
+        generation: 0,
+        flags: 0,
+        uuid: [0; 16],
+        parent_uuid: [0; 16],
+        received_uuid: [0; 16],
+        rest: [0; 20],
+    };
+    // SAFETY: `info` is the struct that the request writes, and lives until the call returns.
+    match done(unsafe { libc::ioctl(root.as_raw_fd(), GET_SUBVOL_INFO as _, &raw mut info) }) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => Ok(false),
+        other => other.map(|()| info.parent_uuid != [0; 16]),
+    }
 }
 
 /// Whether nobody may change the subvolume `root`.

@@ -14,6 +14,7 @@ pub mod attributes;
 pub mod btrfs;
 pub mod btrfs_quota;
 pub mod btrfs_send;
+pub mod btrfs_unwritten;
 pub mod capability;
 pub mod catch_up;
 pub mod cgroup;

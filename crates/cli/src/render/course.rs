@@ -3,7 +3,7 @@
 //! * On a terminal a bar for each item with its rate and the time that is left, on standard error.
 //! * With `--progress json` one JSON object a line on standard error: `{"action","id","current","total","rate","left"}`,
 //!   bytes, bytes a second and seconds (`total` and `left` only while they are known), at most ten a second for each
-//!   item and always the last one; `{"action","id"}` for what has no measure, `{"message"}` for plain sentences.
+//!   item and always the last one; `{"action","id"}` for what has no measure, `{"message"}` for plain sentences, `{"warning"}` for what must be known.
 //! * With `--progress plain` a line for each thing that begins or is done; nothing that moves.
 //! * Nothing with `--quiet` or `--progress none`, or when standard error is no terminal and nobody asked.
 //!
@@ -116,6 +116,18 @@ impl Course {
         }
     }
 
+    /// What people must know, whether they want to see progress or not.
+    fn warn(&self, text: &str) {
+        match self.manner {
+            Manner::Json => line(&json!({ "warning": text })),
+            // As for a sentence.
+            Manner::Bars if !self.bars.is_hidden() => {
+                drop(self.bars.println(format!("WARNING: {text}")));
+            }
+            Manner::Bars | Manner::Plain | Manner::Nothing => eprintln!("WARNING: {text}"),
+        }
+    }
+
     /// Reads the engine's messages to their end and shows them; `result` gets each result (`aux`). An error among them is
     /// the end.
     pub(crate) fn follow(
@@ -135,6 +147,10 @@ impl Course {
             }
             if !message["aux"].is_null() {
                 result(&message["aux"])?;
+                continue;
+            }
+            if let Some(text) = message["warning"].as_str() {
+                self.warn(text);
                 continue;
             }
             if let Some(text) = message["stream"].as_str() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use volumes::{CloneVolume, Volume};
 
-use super::course::{Course, Stopped};
+use super::course::{Course, Stopped, warn};
 use super::create::{Around, Plan};
 use super::hooks::Hook;
 use super::quiet::Rung;
@@ -44,6 +44,7 @@ impl Snapshots {
         };
         let costs = self.costs(&sources, request.snapshot.as_deref())?;
         let warnings = plan.told(&costs);
+        warn(&warnings, progress);
         let course = Course {
             action: "Cloning",
             costs: &costs.named(&request.name),

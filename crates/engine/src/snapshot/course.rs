@@ -58,6 +58,13 @@ impl Snapshots {
     }
 }
 
+/// Before anything is copied: it may take long.
+pub(super) fn warn(warnings: &[String], progress: &dyn Progress) {
+    for warning in warnings {
+        progress.warning(warning);
+    }
+}
+
 /// The copies of one call.
 pub(super) struct Course<'a> {
     /// "Copying".

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use volumes::{CreateSnapshots, Snapshot};
 
-use super::course::{Costs, Course, Stopped};
+use super::course::{Costs, Course, Stopped, warn};
 use super::hooks::{Hook, recipe};
 use super::quiet::Rung;
 use super::{Snapshots, TurnBackError};
@@ -91,6 +91,8 @@ impl Snapshots {
     ) -> Result<Made, TurnBackError> {
         let plan = self.plan(&request.volumes, &request.around)?;
         let costs = self.costs(&request.volumes, None)?;
+        let warnings = plan.told(&costs);
+        warn(&warnings, progress);
         let course = Course {
             action: "Copying",
             costs: &costs,
@@ -126,7 +128,7 @@ impl Snapshots {
         Ok(Made {
             snapshots,
             frozen,
-            warnings: plan.told(&costs),
+            warnings,
         })
     }
 

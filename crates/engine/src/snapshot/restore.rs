@@ -2,7 +2,7 @@
 
 use volumes::RestoreFrom;
 
-use super::course::{Costs, Course, Stopped};
+use super::course::{Costs, Course, Stopped, warn};
 use super::{Snapshots, TurnBackError};
 use crate::progress::Progress;
 
@@ -74,6 +74,7 @@ impl Snapshots {
                 running.join(", ")
             ));
         }
+        warn(&warnings, progress);
         let course = Course {
             action: "Restoring",
             costs: &costs,

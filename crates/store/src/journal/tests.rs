@@ -50,6 +50,10 @@ impl Operation for Toy {
         })
     }
 
+    fn is_evident(&self, directory: &PathBuf) -> Result<bool, StoreError> {
+        Ok(directory.join("believed").exists() && self.file(Step::A, directory).exists())
+    }
+
     fn record(&self, step: Step, tx: &WriteTx<'_>) -> Result<(), StoreError> {
         match step {
             Step::A => tx.set_meta(&self.name, "committed"),
@@ -122,6 +126,41 @@ fn failing_at_each_point_leaves_all_or_nothing() {
             recover::<Toy>(&store, &scratch.0).expect("recovers");
             let wanted = if committed { EVERYTHING } else { NOTHING };
             assert_state(&state(&store, &scratch), wanted, &point);
+        }
+    }
+}
+
+#[test]
+fn work_that_is_evident_needs_no_record() {
+    for (made, believed, wanted) in [
+        (true, true, EVERYTHING),
+        (true, false, NOTHING),
+        (false, true, NOTHING),
+    ] {
+        let scratch = Scratch::new();
+        let store = scratch.store();
+        let toy = Toy {
+            name: "toy".to_owned(),
+        };
+        // As a power cut leaves it: what was begun is recorded, and nothing after it.
+        store
+            .write(|tx| {
+                toy.begin(tx)?;
+                tx.insert_op(&OpId::random(), "toy", "x", "{\"name\":\"toy\"}")
+            })
+            .expect("written");
+        for (there, file) in [
+            (made, toy.file(Step::A, &scratch.0)),
+            (believed, scratch.0.join("believed")),
+        ] {
+            if there {
+                std::fs::write(file, b"x").expect("made");
+            }
+        }
+        for _ in 0..2 {
+            recover::<Toy>(&store, &scratch.0).expect("recovers");
+            let at = format!("made {made}, believed {believed}");
+            assert_state(&state(&store, &scratch), wanted, &at);
         }
     }
 }

@@ -352,6 +352,14 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// [`DriverError::Io`].
     fn settle(&self, tree: &Path, access: Access, replica: Replica) -> Result<(), DriverError>;
 
+    /// Whether the tree can only be a replica that is complete and on disk, wherever a power cut came.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn is_evident(&self, _tree: &Path) -> Result<bool, DriverError> {
+        Ok(false)
+    }
+
     /// Lets nobody change a tree that was a content and is a snapshot now.
     ///
     /// # Errors

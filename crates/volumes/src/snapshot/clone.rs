@@ -4,9 +4,10 @@
 //! 1. begin: row `creating`; the name is taken. It is on disk before step 2 makes anything
 //! 2. `copy`: `data/<id>` with the content, between holding writers and letting them go on; synced up to its entry in
 //!    `data`; the link by name
-//! 3. commit, with step 2's record: row `ready`
+//! 3. commit, with step 2's record: row `ready`. It is waited for unless the copy is evident and needs neither limit nor pool
 //!
-//! Before 3 everything is undone: nobody has seen the volume, and what is in it is a copy.
+//! Before 3 everything is undone: nobody has seen the volume, and what is in it is a copy. An evident one counts as 3; the link is made
+//! by every start.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -247,6 +248,19 @@ impl Operation for Clone {
             "link",
             volumes.paths.volume_link(&self.name),
         ))
+    }
+
+    fn is_evident(&self, context: &Context<'_>) -> Result<bool, SnapshotError> {
+        let volumes = context.volumes;
+        let storage = volumes.store.read(|tx| tx.volume_storage(&self.id))?;
+        // A limit, and the link to a pool, are made after the copy.
+        if storage.pool.is_some() || !crate::resize::limits(&storage).is_none() {
+            return Ok(false);
+        }
+        let content = volumes.paths.volume_content(&self.id);
+        Ok(volumes
+            .tree_driver(&self.name, &self.driver)?
+            .is_evident(&content)?)
     }
 
     fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {

@@ -4,9 +4,9 @@
 //! 1. begin: rows `creating`; the names are taken. It is on disk before step 2 makes anything
 //! 2. `copy`: every volume's content is copied to `snapshots/<id>` while writers are held, what can be copied before is; then
 //!    the copies are synced
-//! 3. commit, with step 2's record: rows `ready`
+//! 3. commit, with step 2's record: rows `ready`. It is waited for unless all copies are evident
 //!
-//! Before 3 everything is undone: nobody has seen the copies.
+//! Before 3 everything is undone: nobody has seen the copies. Evident ones count as 3.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -230,6 +230,19 @@ impl Operation for Create {
         });
         self.sizes.replace(sizes.collect());
         Ok(())
+    }
+
+    fn is_evident(&self, context: &Context<'_>) -> Result<bool, SnapshotError> {
+        if self.sizes.borrow().iter().any(Option::is_some) {
+            return Ok(false);
+        }
+        let trees = self.trees(context)?;
+        for tree in &trees {
+            if !tree.driver.is_evident(&tree.to)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {

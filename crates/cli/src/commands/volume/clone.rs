@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use super::snapshot::{AroundArgs, labels, split, tell_frozen, warn};
+use super::snapshot::{AroundArgs, labels, split, tell_frozen};
 use crate::commands::backup::long;
 use crate::failure::Outcome;
 use crate::http::{Client, encode};
@@ -46,7 +46,6 @@ impl Args {
         let cloned = long(client, &course, &path, &body)?;
         println!("{}", text(&cloned["Name"]));
         if !self.course.is_quiet() {
-            warn(&cloned);
             tell_frozen(&cloned);
         }
         Ok(0)

@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use super::snapshot::{split, warn};
+use super::snapshot::split;
 use crate::commands::backup::{long, short, size, warn as warn_of_backup};
 use crate::failure::{Failure, Outcome};
 use crate::http::{Client, encode};
@@ -59,7 +59,6 @@ impl Args {
         let course = self.course.course()?;
         let path = format!("/orlop/v1/volumes/{}/restore?progress=1", encode(volume));
         let restored = long(client, &course, &path, &body)?;
-        warn(&restored);
         println!("{volume} is {volume}@{} again", text(&restored["Restored"]));
         tell_kept(volume, restored["Kept"].as_str());
         Ok(0)

@@ -127,10 +127,6 @@ impl CreateArgs {
         }
         self.around.add_to(&mut body)?;
         let course = self.course.course()?;
-        if !self.course.is_quiet() {
-            // Before: copying may take long.
-            warn(&client.post("/orlop/v1/snapshots/plan", &body)?);
-        }
         let made = long(client, &course, "/orlop/v1/snapshots?progress=1", &body)?;
         for snapshot in each(&made["Snapshots"]) {
             println!("{}", reference(snapshot));
@@ -313,13 +309,6 @@ pub(crate) fn split(text: &str) -> Outcome<(&str, &str)> {
     text.split_once('@')
         .filter(|(volume, name)| !volume.is_empty() && !name.is_empty())
         .ok_or_else(|| Failure::new(format!("{text:?} names no snapshot: write VOLUME@SNAPSHOT")))
-}
-
-/// What the engine says beside its answer.
-pub(crate) fn warn(answer: &Value) {
-    for warning in each(&answer["Warnings"]) {
-        eprintln!("{}", text(warning));
-    }
 }
 
 pub(crate) fn tell_frozen(answer: &Value) {

@@ -158,6 +158,10 @@ impl Driver for Local {
         trees::settle(tree, access, replica)
     }
 
+    fn is_evident(&self, tree: &Path) -> Result<bool, DriverError> {
+        trees::is_evident(tree)
+    }
+
     fn seal(&self, tree: &Path) -> Result<(), DriverError> {
         trees::seal(tree)
     }

@@ -272,6 +272,17 @@ pub(super) fn settle(tree: &Path, access: Access, replica: Replica) -> Result<()
     settled().map_err(DriverError::io("sync", tree))
 }
 
+/// The kernel makes a copy of a subvolume whole, and commits it before it says so; where files were copied into a new subvolume,
+/// that is no copy of another.
+pub(super) fn is_evident(tree: &Path) -> Result<bool, DriverError> {
+    let looked = || match open_directory(tree) {
+        Ok(root) => Ok(btrfs::is_subvolume(root.as_fd())? && btrfs::is_copy(root.as_fd())?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    };
+    looked().map_err(DriverError::io("look at", tree))
+}
+
 pub(super) fn seal(tree: &Path) -> Result<(), DriverError> {
     if image::exists(tree)? {
         return image::seal(tree);
