@@ -25,6 +25,12 @@ pub(super) const OWN: &[Scenario] = &[
     ("s114_lost_database", |_| lost_database()),
     ("s115_a_disk_of_its_own", |_| block_device()),
     ("s116_from_pool_to_pool", |_| between_pools()),
+    ("s116a_what_a_pool_costs_on_xfs", |_| {
+        what_it_costs("xfs", &["mkfs.xfs", "-q"]);
+    }),
+    ("s116b_what_a_pool_costs_on_btrfs", |_| {
+        what_it_costs("btrfs", &["mkfs.btrfs", "-q"]);
+    }),
 ];
 
 /// Only where a mounted ext4 may grow.
@@ -539,6 +545,48 @@ fn between_pools() {
     run(&engine, "pool default default").ok();
     run(&engine, "pool rm big fast").ok();
     fs::remove_dir(&disk).unwrap();
+}
+
+/// Where a clone goes to counts, not where it comes from alone: said before, and in progress.
+fn what_it_costs(kind: &str, make: &[&str]) {
+    let place = Place::new(kind, make);
+    let engine = place.engine.as_ref().unwrap();
+    let (near, far) = (place.root.join("near"), place.root.with_extension("far"));
+    for (name, directory) in [("near", &near), ("far", &far)] {
+        fs::create_dir(directory).unwrap();
+        let line = format!("pool create --source {} {name}", directory.display());
+        place.run(&line).ok();
+    }
+    place
+        .run("run -d --name app -v data:/data busybox sleep 1000")
+        .ok();
+    shell(engine, "app", "head -c 20480000 /dev/urandom > /data/big").ok();
+    place.run("volume snapshot create --name s data").ok();
+    for (pool, copies) in [("near", false), ("far", true), ("default", false)] {
+        for source in ["data", "data@s"] {
+            let line = format!("volume clone --progress json --pool {pool} {source} copy");
+            let told = place.run(&line);
+            told.ok();
+            let warned = format!("volume data: pool {pool} cannot share its data: 20480000 bytes");
+            assert_eq!(told.stderr.contains(&warned), copies, "{source}: {told}");
+            assert_eq!(
+                told.stderr
+                    .contains("are frozen while they are copied: app"),
+                copies && source == "data",
+                "{source}: {told}"
+            );
+            assert_eq!(
+                told.stderr.contains(r#""total":20480000"#),
+                copies,
+                "{source}: {told}"
+            );
+            place.run("volume rm --now copy").ok();
+        }
+    }
+    place.run("rm -f app").ok();
+    place.run("volume rm --now data").ok();
+    place.run("pool rm near far").ok();
+    fs::remove_dir(&far).unwrap();
 }
 
 fn lost_database() {

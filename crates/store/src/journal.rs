@@ -196,7 +196,8 @@ fn settle<O: Operation>(
     context: &O::Context<'_>,
     mut next: usize,
 ) -> Result<bool, O::Error> {
-    let commits = |index: usize| matches!(O::STEPS.get(index), Some((_, step)) if O::COMMIT == Some(*step));
+    let commits =
+        |index: usize| matches!(O::STEPS.get(index), Some((_, step)) if O::COMMIT == Some(*step));
     if commits(next) && operation.is_evident(context)? {
         store.write(|tx| note(tx, operation, op, next))?;
         next += 1;

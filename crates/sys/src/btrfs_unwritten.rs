@@ -27,15 +27,16 @@ pub fn bytes(dir: BorrowedFd<'_>) -> io::Result<Option<u64>> {
 }
 
 fn counted(space: &Path) -> Option<u64> {
-    let number = |path: PathBuf| -> Option<u64> {
-        fs::read_to_string(path).ok()?.trim().parse().ok()
-    };
+    let number =
+        |path: PathBuf| -> Option<u64> { fs::read_to_string(path).ok()?.trim().parse().ok() };
     let of = |kind: &str, counter: &str| number(space.join(kind).join(counter));
     // Small filesystems may keep both in the same blocks, and do not say it of each.
     let data = of("data", "bytes_may_use")? + of("data", "bytes_reserved")?;
     let spare = number(space.join("global_rsv_reserved"))?;
     let kept = of("metadata", "bytes_may_use")?.saturating_sub(spare);
-    Some(data + of("metadata", "bytes_reserved")? + of("metadata", "bytes_pinned")? + kept / CAUTION)
+    Some(
+        data + of("metadata", "bytes_reserved")? + of("metadata", "bytes_pinned")? + kept / CAUTION,
+    )
 }
 
 #[cfg(test)]

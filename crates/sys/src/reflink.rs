@@ -11,7 +11,15 @@ use rustix::io::Errno;
 /// # Errors
 /// What keeps files from being made there.
 pub fn is_possible(dir: BorrowedFd<'_>) -> io::Result<bool> {
-    let nameless = || {
+    is_possible_between(dir, dir)
+}
+
+/// As [`is_possible`], for a file in one directory and one in another.
+///
+/// # Errors
+/// What keeps files from being made in them.
+pub fn is_possible_between(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<bool> {
+    let nameless = |dir: BorrowedFd<'_>| {
         rustix::fs::openat(
             dir,
             c".",
@@ -19,7 +27,7 @@ pub fn is_possible(dir: BorrowedFd<'_>) -> io::Result<bool> {
             Mode::RUSR | Mode::WUSR,
         )
     };
-    let (source, target) = match (nameless(), nameless()) {
+    let (source, target) = match (nameless(from), nameless(to)) {
         (Ok(source), Ok(target)) => (source, target),
         // A filesystem without nameless files is none that shares data.
         (Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL), _)

@@ -42,7 +42,7 @@ impl Snapshots {
         } else {
             self.plan(&sources, around)?
         };
-        let costs = self.costs(&sources, request.snapshot.as_deref())?;
+        let costs = self.cost_of_clone(request)?;
         let warnings = plan.told(&costs);
         warn(&warnings, progress);
         let course = Course {

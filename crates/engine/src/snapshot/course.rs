@@ -1,7 +1,8 @@
 //! How far the copies of a call are, told to whoever asked for them; and the other way, that nobody waits any more.
 
-use volumes::Observer;
 use volumes::driver::Sharing;
+use volumes::snapshot::Cost;
+use volumes::{CloneVolume, Observer};
 
 use super::{SnapshotError, Snapshots};
 use crate::progress::Progress;
@@ -11,29 +12,41 @@ pub type Stopped<'a> = dyn Fn() -> bool + Sync + 'a;
 
 /// What is going to be written: bytes for each volume of which every byte is copied.
 #[derive(Debug, Default)]
-pub(super) struct Costs(Vec<(String, u64)>);
+pub(super) struct Costs {
+    bytes: Vec<(String, u64)>,
+    /// The pool that it goes to, if that is another one than where it is.
+    pool: Option<String>,
+}
 
 impl Costs {
     /// What users should know before.
     pub(super) fn warnings(&self) -> Vec<String> {
         let sentence = |(volume, bytes): &(String, u64)| {
-            format!(
-                "volume {volume}: this filesystem cannot share data: {bytes} bytes will be copied"
-            )
+            let why = match &self.pool {
+                Some(pool) => format!("pool {pool} cannot share its data"),
+                None => "this filesystem cannot share data".to_owned(),
+            };
+            format!("volume {volume}: {why}: {bytes} bytes will be copied")
         };
-        self.0.iter().map(sentence).collect()
+        self.bytes.iter().map(sentence).collect()
+    }
+
+    fn add(&mut self, volume: &str, cost: Cost) {
+        if let (Sharing::Copy, Some(bytes @ 1..)) = (cost.sharing, cost.bytes) {
+            self.bytes.push((volume.to_owned(), bytes));
+        }
     }
 
     /// The same, for a copy of another name.
     pub(super) fn named(mut self, name: &str) -> Self {
-        for (volume, _) in &mut self.0 {
+        for (volume, _) in &mut self.bytes {
             name.clone_into(volume);
         }
         self
     }
 
     fn of(&self, volume: &str) -> Option<u64> {
-        let mut known = self.0.iter();
+        let mut known = self.bytes.iter();
         known
             .find(|(name, _)| name == volume)
             .map(|(_, bytes)| *bytes)
@@ -49,11 +62,18 @@ impl Snapshots {
     ) -> Result<Costs, SnapshotError> {
         let mut costs = Costs::default();
         for volume in volumes {
-            let cost = self.volumes.copy_cost(volume, snapshot)?;
-            if let (Sharing::Copy, Some(bytes @ 1..)) = (cost.sharing, cost.bytes) {
-                costs.0.push((volume.clone(), bytes));
-            }
+            costs.add(volume, self.volumes.copy_cost(volume, snapshot)?);
         }
+        Ok(costs)
+    }
+
+    /// What a clone costs.
+    pub(super) fn cost_of_clone(&self, request: &CloneVolume) -> Result<Costs, SnapshotError> {
+        let mut costs = Costs {
+            pool: request.pool.clone(),
+            ..Costs::default()
+        };
+        costs.add(&request.source, self.volumes.clone_cost(request)?);
         Ok(costs)
     }
 }

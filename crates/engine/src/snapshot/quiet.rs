@@ -304,11 +304,10 @@ impl Still<'_> {
     fn sync(&self) -> Result<(), TurnBackError> {
         for volume in self.volumes {
             let path = self.snapshots.volumes.get(volume)?.mountpoint;
-            sync_much(&path)
-                .map_err(|source| ContainerError::Io {
-                    action: format!("cannot sync {}", path.display()),
-                    source,
-                })?;
+            sync_much(&path).map_err(|source| ContainerError::Io {
+                action: format!("cannot sync {}", path.display()),
+                source,
+            })?;
         }
         Ok(())
     }

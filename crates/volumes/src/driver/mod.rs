@@ -270,6 +270,21 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// [`DriverError::Io`].
     fn sharing(&self, place: Place<'_>) -> Result<Option<Sharing>, DriverError>;
 
+    /// What a copy of the tree `from` costs that is made in a directory of `around` and may hold as much as `limits` say: by
+    /// [`Driver::transplant`] if it is `moved`, else by [`Driver::replicate_within`].
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn sharing_with(
+        &self,
+        _from: &Path,
+        _around: &Path,
+        _limits: Limits,
+        _moved: bool,
+    ) -> Result<Sharing, DriverError> {
+        Ok(Sharing::Copy)
+    }
+
     /// Copies the tree `from`, a content or a snapshot, to `to`, whose parent exists; what is at `to` is discarded
     /// first. Not durable before [`Driver::settle`].
     ///

@@ -65,15 +65,7 @@ impl Volumes {
             .as_deref()
             .map(|name| self.snapshot_row(&source, name))
             .transpose()?;
-        let pool = match &request.pool {
-            None => None,
-            Some(wanted) => Some(self.pool_for(Some(wanted)).map_err(|reason| {
-                SnapshotError::Volume(crate::VolumeError::Pool {
-                    name: request.name.clone(),
-                    reason: Box::new(reason),
-                })
-            })?),
-        };
+        let pool = self.pool_of_clone(request)?;
         let lies_in = self.store.read(|tx| tx.volume_storage(&source.id))?.pool;
         let clone = Clone {
             id: VolumeId::random(),
@@ -95,6 +87,22 @@ impl Volumes {
         self.ring_limits();
         self.publish(&row.name, &row.driver, VolumeAction::Create);
         Ok(self.shown(row))
+    }
+
+    /// Where a clone shall lie, if that was said: in a pool, or in the state directory.
+    pub(super) fn pool_of_clone(
+        &self,
+        request: &CloneVolume,
+    ) -> Result<Option<Option<PoolId>>, SnapshotError> {
+        let pool = request.pool.as_deref().map(|wanted| {
+            self.pool_for(Some(wanted)).map_err(|reason| {
+                SnapshotError::Volume(crate::VolumeError::Pool {
+                    name: request.name.clone(),
+                    reason: Box::new(reason),
+                })
+            })
+        });
+        pool.transpose()
     }
 }
 

@@ -8,6 +8,7 @@
 //! * [`restore`] makes one the present, and the present a snapshot: nothing is lost, and it can be undone;
 //! * [`receive`] takes a content from elsewhere that a restore then makes the present;
 //! * [`clone`] makes a volume out of one, or out of the present;
+//! * [`cost`] says before what a copy takes;
 //! * [`diff`] tells what changed;
 //! * [`lease`] lets somebody have one for reading;
 //! * [`remove`] deletes one; [`schedule`] says which are made, and given up, by themselves.
@@ -30,6 +31,7 @@ use crate::Volumes;
 use crate::driver::{Driver, Options, Place, Sharing};
 
 pub mod clone;
+pub mod cost;
 pub mod create;
 pub mod diff;
 pub mod lease;
@@ -42,6 +44,7 @@ mod error;
 pub(crate) mod recover;
 
 pub use clone::CloneVolume;
+pub use cost::Cost;
 pub use create::CreateSnapshots;
 pub use diff::{Change, ChangeKind};
 pub use error::SnapshotError;
@@ -116,14 +119,6 @@ pub struct Snapshot {
     pub holders: Vec<String>,
 }
 
-/// What a copy of a volume is going to cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cost {
-    pub sharing: Sharing,
-    /// What will be written, if that is every byte.
-    pub bytes: Option<u64>,
-}
-
 /// Splits `VOLUME@SNAPSHOT`.
 ///
 /// # Errors
@@ -195,31 +190,6 @@ impl Volumes {
         self.store.write(|tx| tx.pin_snapshot(&row.id, pinned))?;
         self.describe(&row.volume);
         Ok(())
-    }
-
-    /// What a snapshot of the volume, or a copy of one of its snapshots, costs. Walks the tree if that is every byte.
-    ///
-    /// # Errors
-    /// [`SnapshotError::Elsewhere`], and those of [`Volumes::snapshot`].
-    pub fn copy_cost(&self, volume: &str, snapshot: Option<&str>) -> Result<Cost, SnapshotError> {
-        let row = self.row(volume)?;
-        let tree = match snapshot {
-            Some(name) => self
-                .paths
-                .snapshot(&row.id, &self.snapshot_row(&row, name)?.id),
-            None => self.paths.volume_content(&row.id),
-        };
-        let sharing = self.sharing_of(&row)?;
-        self.expose(&row, &tree)?;
-        let bytes = match sharing {
-            Sharing::Copy => Some(
-                sys::dir::tree_size(&tree)
-                    .map_err(SnapshotError::io("measure", tree))?
-                    .bytes,
-            ),
-            Sharing::Instant | Sharing::Shared => None,
-        };
-        Ok(Cost { sharing, bytes })
     }
 
     fn shown_snapshot(&self, row: SnapshotRow, volume: &str, holders: Vec<String>) -> Snapshot {

@@ -98,6 +98,16 @@ impl Driver for Local {
         trees::sharing(place.content).map(Some)
     }
 
+    fn sharing_with(
+        &self,
+        from: &Path,
+        around: &Path,
+        limits: Limits,
+        moved: bool,
+    ) -> Result<Sharing, DriverError> {
+        trees::sharing_with(from, around, limits, moved)
+    }
+
     fn replicate(
         &self,
         from: &Path,

@@ -55,6 +55,61 @@ pub(super) fn sharing(content: &Path) -> Result<Sharing, DriverError> {
     looked().map_err(DriverError::io("look at", content))
 }
 
+/// What a copy of the tree `from` in a directory of `around` costs, by [`transplant`] or [`replicate_within`].
+pub(super) fn sharing_with(
+    from: &Path,
+    around: &Path,
+    limits: Limits,
+    moved: bool,
+) -> Result<Sharing, DriverError> {
+    let has_own = image::exists(from)?;
+    if moved && has_own {
+        return Ok(if is_shared_as_file(from, around)? {
+            Sharing::Instant
+        } else {
+            Sharing::Copy
+        });
+    }
+    let takes_own = if moved {
+        !limits.is_none() && bound::in_directory(around)? == Some(Bound::Image)
+    } else {
+        takes_own(has_own, around, limits)?
+    };
+    if has_own != takes_own {
+        return Ok(Sharing::Copy);
+    }
+    if !moved {
+        return sharing(from);
+    }
+    let looked = || -> io::Result<bool> {
+        // As in [`sharing`]: the tree itself may be full to its limit, or read-only.
+        let from = open_directory(from.parent().unwrap_or(from))?;
+        let around = open_directory(around)?;
+        sys::reflink::is_possible_between(from.as_fd(), around.as_fd())
+    };
+    Ok(if looked().map_err(DriverError::io("look at", around))? {
+        Sharing::Shared
+    } else {
+        Sharing::Copy
+    })
+}
+
+/// Whether a copy with these limits has a filesystem of its own, as its source has or not.
+fn takes_own(has_own: bool, around: &Path, limits: Limits) -> Result<bool, DriverError> {
+    Ok(match limits.bytes {
+        None => has_own && !limits.is_none(),
+        Some(_) => has_own || bound::in_directory(around)? == Some(Bound::Image),
+    })
+}
+
+/// Whether a filesystem in a file lies so that a copy in `around` shares it as a whole.
+fn is_shared_as_file(from: &Path, around: &Path) -> Result<bool, DriverError> {
+    let lies = |path: &Path| open_directory(path).and_then(|dir| sys::dir::stat(dir.as_fd()));
+    let same = || Ok(lies(from.parent().unwrap_or(from))?.dev == lies(around)?.dev);
+    let same = same().map_err(DriverError::io("look at", around))?;
+    Ok(same && sharing_in(around)? != Sharing::Copy)
+}
+
 /// What a copy of a content costs that is made in `directory`.
 pub(super) fn sharing_in(directory: &Path) -> Result<Sharing, DriverError> {
     let looked = || -> io::Result<Sharing> {
@@ -102,10 +157,7 @@ pub(super) fn replicate_within(
     watch: &Watch<'_>,
 ) -> Result<Replica, DriverError> {
     let has_own = image::exists(from)?;
-    let takes_own = match limits.bytes {
-        None => has_own && !limits.is_none(),
-        Some(_) => has_own || bound::in_directory(to.parent().unwrap_or(to))? == Some(Bound::Image),
-    };
+    let takes_own = takes_own(has_own, to.parent().unwrap_or(to), limits)?;
     if has_own == takes_own {
         return replicate(from, to, Access::Writable, watch);
     }
@@ -147,10 +199,7 @@ pub(super) fn transplant_ahead(
     discard(to)?;
     let around = to.parent().unwrap_or(to);
     if image::exists(from)? {
-        let lies = |path: &Path| open_directory(path).and_then(|dir| sys::dir::stat(dir.as_fd()));
-        let same = || Ok(lies(from.parent().unwrap_or(from))?.dev == lies(around)?.dev);
-        let same = same().map_err(DriverError::io("look at", around))?;
-        if same && sharing_in(around)? != Sharing::Copy {
+        if is_shared_as_file(from, around)? {
             return Ok(None);
         }
         image::make_like(from, to)?;
