@@ -67,34 +67,34 @@ enum Command {
     Inspect(Lazy<system::inspect::Args>),
     /// Manage containers
     #[command(name = "container", subcommand)]
-    Containers(container::Command),
+    Containers(Lazy<container::Command>),
     /// Manage images
     #[command(name = "image", subcommand)]
-    Imagery(image::Command),
+    Imagery(Lazy<image::Command>),
     /// Manage builds
     #[command(subcommand)]
-    Builder(builder::Command),
+    Builder(Lazy<builder::Command>),
     /// Manage volumes
     #[command(subcommand)]
-    Volume(volume::Command),
+    Volume(Lazy<volume::Command>),
     /// Manage backups and where they are kept
     #[command(subcommand)]
-    Backup(backup::Command),
+    Backup(Lazy<backup::Command>),
     /// Manage containers with what belongs to them
     #[command(subcommand)]
-    Stack(stack::Command),
+    Stack(Lazy<stack::Command>),
     /// Manage storage pools
     #[command(subcommand)]
-    Pool(pool::Command),
+    Pool(Lazy<pool::Command>),
     /// Manage networks
     #[command(subcommand)]
-    Network(network::Command),
+    Network(Lazy<network::Command>),
     /// Manage plugins
     #[command(subcommand)]
-    Plugin(plugin::Command),
+    Plugin(Lazy<plugin::Command>),
     /// Manage the engine
     #[command(name = "system", subcommand)]
-    Whole(system::Command),
+    Whole(Lazy<system::Command>),
     /// Run the engine in the foreground
     Serve(Lazy<meta::ServeArgs>),
     /// Print a completion script for a shell
@@ -105,9 +105,9 @@ enum Command {
 }
 
 impl Cli {
-    pub(crate) fn run(self) -> Outcome<i32> {
+    pub(crate) fn run(&self) -> Outcome<i32> {
         let client = Client::new(self.endpoint.resolve()?);
-        match self.command {
+        match &self.command {
             Command::Container(verb) => verb.run(&client),
             Command::Ps(args) => args.run(&client),
             Command::Image(verb) => verb.run(&client),

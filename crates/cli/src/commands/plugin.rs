@@ -33,7 +33,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Ls(args) => args.run(client),
             Self::Inspect(args) => args.run(client),

@@ -393,6 +393,8 @@ mod tests {
                 check(below, &path);
             }
         }
-        check(&Cli::command(), "orlop");
+        let mut root = Cli::command();
+        root.build();
+        check(&root, "orlop");
     }
 }

@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn the_typed_command_is_found() {
-        let root = Cli::command();
+        let mut root = Cli::command();
+        root.build();
         let name = |line: &str| {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
             typed(&root, &words).name()

@@ -209,7 +209,7 @@ impl Operation for Clone {
         let source = self.source(volumes);
         // A snapshot holds still by itself.
         let quiet = context.quiet.filter(|_| self.snapshot.is_none());
-        volumes.begin_to_copy(quiet)?;
+        volumes.store.wait()?;
         match sys::durable::create_dir_unsynced(&directory, 0o701) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             other => other.map_err(SnapshotError::io("make", &directory))?,

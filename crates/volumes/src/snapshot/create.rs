@@ -213,7 +213,7 @@ impl Operation for Create {
 
     fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), SnapshotError> {
         let volumes = context.volumes;
-        volumes.begin_to_copy(context.quiet)?;
+        volumes.store.wait()?;
         for member in &self.members {
             volumes.ensure_snapshots(&member.volume)?;
         }
@@ -297,17 +297,6 @@ impl Tree<'_> {
     }
 }
 
-impl Volumes {
-    /// Has the writers' data and the record of the operation on disk, by one sync where both are on the same filesystem; nothing is made
-    /// before.
-    pub(super) fn begin_to_copy(&self, quiet: Option<&dyn Quiet>) -> Result<(), SnapshotError> {
-        if let Some(quiet) = quiet {
-            quiet.ready().map_err(SnapshotError::Quiet)?;
-        }
-        Ok(self.store.wait()?)
-    }
-}
-
 /// Copies the trees at one instant, at which nobody writes; recovery, which only undoes, holds nobody.
 pub(super) fn copy_held(
     quiet: Option<&dyn Quiet>,
@@ -327,9 +316,7 @@ pub(super) fn copy_held(
             }
         })
         .collect::<Result<Vec<_>, SnapshotError>>()?;
-    if ahead.iter().any(Option::is_some) {
-        quiet.ready().map_err(SnapshotError::Quiet)?;
-    }
+    quiet.ready().map_err(SnapshotError::Quiet)?;
     held_still(quiet, || {
         let trees = trees.iter().zip(&ahead);
         trees

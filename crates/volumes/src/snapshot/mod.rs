@@ -57,8 +57,8 @@ pub const BEFORE_RESTORE: &str = "before-restore";
 
 /// Holds still who writes to volumes while they are copied.
 pub trait Quiet {
-    /// Called before anything is made, and again right before [`Quiet::hold`] when much has been copied in between: has the disk
-    /// hold what the writers have written, so that little of that is left to do while they are held.
+    /// Called right before [`Quiet::hold`]: has the disk hold what the writers have written, so that little of that is left to do
+    /// while they are held.
     ///
     /// # Errors
     /// As [`Quiet::hold`].

@@ -24,7 +24,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Add(args) => args.run(client),
             Self::Ls(args) => args.run(client),

@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Init(Lazy<repository::InitArgs>),
     /// Passwords that open a repository
     #[command(subcommand)]
-    Key(key::Command),
+    Key(Lazy<key::Command>),
     /// Forget the key of a repository: nothing uses it until it is unlocked
     #[command(visible_alias = "forget-key")]
     Lock(Lazy<repository::LockArgs>),
@@ -58,7 +58,7 @@ pub(crate) enum Command {
     RmRepo(Lazy<repository::RmRepoArgs>),
     /// Backups that are made by themselves
     #[command(subcommand)]
-    Schedule(schedule::Command),
+    Schedule(Lazy<schedule::Command>),
     /// Display detailed information on a backup
     Show(Lazy<show::Args>),
     /// Keep the key of a repository again
@@ -68,7 +68,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Add(args) => args.run(client),
             Self::Cat(args) => args.run(client),

@@ -36,7 +36,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Inspect(args) => args.inspect(client),
             Self::Ls(args) => args.run(client),

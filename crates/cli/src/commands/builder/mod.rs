@@ -18,7 +18,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Build(args) => args.run(client),
             Self::Prune(args) => args.run(client),

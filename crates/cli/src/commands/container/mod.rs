@@ -105,7 +105,7 @@ pub(crate) enum Command {
 }
 
 impl Verb {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Run(args) => args.run(client),
             Self::Create(args) => args.run(client),
@@ -134,7 +134,7 @@ impl Verb {
 }
 
 impl Command {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Verb(verb) => verb.run(client),
             Self::Ls(args) => args.run(client),

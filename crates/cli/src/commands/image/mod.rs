@@ -56,7 +56,7 @@ pub(crate) enum Command {
 }
 
 impl Verb {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Build(args) => args.run(client),
             Self::Import(args) => args.run(client),
@@ -71,7 +71,7 @@ impl Verb {
 }
 
 impl Command {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Verb(verb) => verb.run(client),
             Self::Ls(args) => args.run(client),

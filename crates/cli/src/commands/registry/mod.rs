@@ -23,7 +23,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Login(args) => args.run(client),
             Self::Logout(args) => args.run(),

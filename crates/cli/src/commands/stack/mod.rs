@@ -17,7 +17,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Restore(args) => args.run(client),
         }

@@ -48,7 +48,7 @@ pub(crate) enum Command {
 }
 
 impl Verb {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Events(args) => args.run(client),
             Self::Info(args) => args.run(client),
@@ -58,7 +58,7 @@ impl Verb {
 }
 
 impl Command {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Df(args) => args.run(client),
             Self::DialStdio(args) => args.run(client),

@@ -85,7 +85,7 @@ pub(crate) enum Command {
     Push(Lazy<travel::registry::PushArgs>),
     /// Volumes of which only a part has arrived
     #[command(subcommand)]
-    Receiving(travel::receiving::Command),
+    Receiving(Lazy<travel::receiving::Command>),
     /// Rename a volume, in use or not
     Rename(Lazy<rename::Args>),
     /// Bring what an image filled a volume with up to date
@@ -99,13 +99,13 @@ pub(crate) enum Command {
     Rm(Lazy<rm::Args>),
     /// Snapshots that are made by themselves
     #[command(subcommand)]
-    Schedule(schedule::Command),
+    Schedule(Lazy<schedule::Command>),
     /// Volumes as they were
     #[command(subcommand)]
-    Snapshot(snapshot::Command),
+    Snapshot(Lazy<snapshot::Command>),
     /// Volumes that were removed and can be had back
     #[command(subcommand)]
-    Trash(trash::Command),
+    Trash(Lazy<trash::Command>),
     /// Bring a removed volume back
     Undelete(Lazy<undelete::Args>),
     /// Let protected volumes be removed again
@@ -113,7 +113,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, client: &Client) -> Outcome<i32> {
+    pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
         match self {
             Self::Adopt(args) => args.run(client),
             Self::Audit(args) => args.run(client),
