@@ -52,6 +52,7 @@ const TESTS: &[Test] = &[
 pub(super) fn trials(tags: &Arc<Mutex<Vec<String>>>) -> Vec<Trial> {
     TESTS
         .iter()
+        .chain(super::evident::TESTS)
         .chain(super::restarts::TESTS)
         .map(|&(name, test)| {
             let tags = Arc::clone(tags);

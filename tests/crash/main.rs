@@ -3,6 +3,7 @@
 //! * [`steps`]: the engine dies at each step of each operation of several steps; the next start leaves the object absent or
 //!   complete, and nothing else.
 //! * [`alone`]: containers whose engine, shim or both go away.
+//! * [`evident`]: copies that are believed without their record.
 //! * [`restarts`]: restart policies and health checks across reboots, and while no engine runs.
 
 #![expect(clippy::unwrap_used, reason = "a test program")]
@@ -14,6 +15,7 @@ use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Client, Engine, FakePlugin, Host, Output, Registry, RegistryOptions};
 
 mod alone;
+mod evident;
 mod restarts;
 mod steps;
 

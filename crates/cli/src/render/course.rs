@@ -3,7 +3,7 @@
 //! * On a terminal a bar for each item with its rate and the time that is left, on standard error.
 //! * With `--progress json` one JSON object a line on standard error: `{"action","id","current","total","rate","left"}`,
 //!   bytes, bytes a second and seconds (`total` and `left` only while they are known), at most ten a second for each
-//!   item and always the last one; `{"action","id"}` for what has no measure, `{"message"}` for plain sentences, `{"warning"}` for what must be known.
+//!   item and always the last one; `{"action","id"}` for what has no measure, `{"message"}` for plain sentences, `{"warning"}` for what must be known before.
 //! * With `--progress plain` a line for each thing that begins or is done; nothing that moves.
 //! * Nothing with `--quiet` or `--progress none`, or when standard error is no terminal and nobody asked.
 //!
@@ -69,6 +69,7 @@ impl CourseArgs {
         interrupt::ends_cleanly()?;
         Ok(Course {
             manner,
+            quiet: self.quiet,
             bars: MultiProgress::new(),
         })
     }
@@ -78,6 +79,8 @@ impl CourseArgs {
 #[derive(Debug, Clone)]
 pub(crate) struct Course {
     manner: Manner,
+    /// Nothing is said but results and errors.
+    quiet: bool,
     bars: MultiProgress,
 }
 
@@ -116,9 +119,10 @@ impl Course {
         }
     }
 
-    /// What people must know, whether they want to see progress or not.
+    /// What people must know before it goes on, whether progress is shown or not.
     fn warn(&self, text: &str) {
         match self.manner {
+            _ if self.quiet => {}
             Manner::Json => line(&json!({ "warning": text })),
             // As for a sentence.
             Manner::Bars if !self.bars.is_hidden() => {
@@ -366,6 +370,7 @@ mod tests {
     fn errors_end_and_results_are_handed_out() {
         let course = Course {
             manner: Manner::Nothing,
+            quiet: false,
             bars: MultiProgress::new(),
         };
         let body = br#"{"status":"Reading","progressDetail":{"current":1,"total":2},"id":"v"}

@@ -4,7 +4,7 @@
 //! 1. begin: row `creating`; the name is taken. It is on disk before step 2 makes anything
 //! 2. `copy`: `data/<id>` with the content, between holding writers and letting them go on; synced up to its entry in
 //!    `data`; the link by name
-//! 3. commit, with step 2's record: row `ready`. It is waited for unless the copy is evident and needs neither limit nor pool
+//! 3. commit, with step 2's record: row `ready`. It is waited for unless the copy is evident and needs no limit
 //!
 //! Before 3 everything is undone: nobody has seen the volume, and what is in it is a copy. An evident one counts as 3; the link is made
 //! by every start.
@@ -261,10 +261,11 @@ impl Operation for Clone {
     fn is_evident(&self, context: &Context<'_>) -> Result<bool, SnapshotError> {
         let volumes = context.volumes;
         let storage = volumes.store.read(|tx| tx.volume_storage(&self.id))?;
-        // A limit, and the link to a pool, are made after the copy.
-        if storage.pool.is_some() || !crate::resize::limits(&storage).is_none() {
+        // That comes after the copy.
+        if !crate::resize::limits(&storage).is_none() {
             return Ok(false);
         }
+        // In a pool it is found by the link to it, which comes last.
         let content = volumes.paths.volume_content(&self.id);
         Ok(volumes
             .tree_driver(&self.name, &self.driver)?
