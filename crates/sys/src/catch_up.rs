@@ -1,127 +1,41 @@
 //! Brings a copy of a tree up to date that was made while its source was written to: what changed since the copy began is
 //! copied again, and nothing else is looked into. Whoever holds the writers still waits for a look at each entry, not for a
-//! copy of it.
+//! copy of it; on XFS for one at each inode, which takes half the time.
 //!
 //! What has changed is known by the time of the last change of status (`ctime`), which nobody can set: it moves with every
-//! write, rename, link and change of attributes. A directory is the one that was copied if it has its number. Where that is
-//! not enough, because the clock was set, a file with several names changed, or data is not shared, the answer is that nobody
-//! can tell.
+//! write, link and change of attributes, and most filesystems let it move with a rename. A directory, and a file in a directory
+//! that has changed, is the one that was copied if it has its number. Where that is not enough, because the clock was set, a
+//! file with several names changed, or data is not shared, the answer is that nobody can tell.
 //!
 //! Relies on copies that share data (reflink): for one of these the kernel keeps writers out of the file and writes back what
 //! is mapped, so that no write is in the copy by half. A copy byte by byte has no such instant.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::Scope;
 use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::Errno;
-use rustix::time::{ClockId, Timespec};
 
 use crate::copy_tree::{self, Copied, CopyError, CopyOptions, Counts, copy_entries};
-use crate::dir::{self, Stat, Time};
+use crate::dir::{self, Stat};
 
-/// The clock may have gone so far astray meanwhile, and times of change are behind it by no more.
-const SLACK: i128 = 50_000_000;
+mod began;
+mod inodes;
+mod seen;
 
-/// When a copy began, and which directories it has seen.
-#[derive(Debug)]
-pub struct Began {
-    real: i128,
-    /// Of the clock that people set from the one that nobody does.
-    ahead: i128,
-    seen: Seen,
-}
+pub use began::Began;
+pub(crate) use seen::Noted;
+pub use seen::Seen;
 
-/// What a copy notes of its source.
-#[derive(Debug, Default)]
-pub struct Seen {
-    /// Numbers of the directories, by their paths from the root.
-    directories: RwLock<HashMap<PathBuf, u64>>,
-    /// Bytes were copied.
-    spoilt: AtomicBool,
-}
-
-impl Seen {
-    pub(crate) fn note(&self, path: PathBuf, inode: u64) {
-        let mut seen = self
-            .directories
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        seen.insert(path, inode);
-    }
-
-    pub(crate) fn spoil(&self) {
-        self.spoilt.store(true, Ordering::Relaxed);
-    }
-
-    fn is(&self, path: &Path, inode: u64) -> bool {
-        let seen = self
-            .directories
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        seen.get(path) == Some(&inode)
-    }
-}
-
-fn nanoseconds(time: Timespec) -> i128 {
-    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
-}
-
-/// Both clocks, the second one as what the first is ahead of it.
-fn clocks() -> (i128, i128) {
-    let real = nanoseconds(rustix::time::clock_gettime(ClockId::Realtime));
-    let steady = nanoseconds(rustix::time::clock_gettime(ClockId::Boottime));
-    (real, real - steady)
-}
-
-impl Began {
-    /// To be called before [`copy_tree::copy_tree`], whose options get [`Began::seen`], or before whatever
-    /// [`crate::untouched::is_untouched`] shall tell of.
-    #[must_use]
-    pub fn now() -> Self {
-        let (real, ahead) = clocks();
-        Self {
-            real,
-            ahead,
-            seen: Seen::default(),
-        }
-    }
-
-    /// A moment so long after the call that nothing that was done before the call may have been done after it: a tenth of a
-    /// second.
-    #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "time itself is what is waited for"
-    )]
-    pub fn after_rest() -> Self {
-        let rest = u64::try_from(2 * SLACK).expect("it is a tenth of a second");
-        std::thread::sleep(std::time::Duration::from_nanos(rest));
-        Self::now()
-    }
-
-    /// What the copy notes.
-    #[must_use]
-    pub fn seen(&self) -> &Seen {
-        &self.seen
-    }
-
-    pub(crate) fn is_before(&self, change: Time) -> bool {
-        let change = i128::from(change.seconds) * 1_000_000_000 + i128::from(change.nanoseconds);
-        change >= self.real - 2 * SLACK
-    }
-
-    pub(crate) fn clock_was_set(&self) -> bool {
-        (clocks().1 - self.ahead).abs() > SLACK
-    }
-}
+use inodes::{Glance, Verdict};
+use seen::Numbers;
 
 /// Makes `dst`, the copy that began at `began`, what `src` is now; `None` when nobody can tell what has changed. Nothing is
 /// synced. `options` are those of the copy.
@@ -134,23 +48,31 @@ pub fn catch_up(
     began: &Began,
     options: &CopyOptions<'_>,
 ) -> Result<Option<Counts>, CopyError> {
-    if began.clock_was_set() || began.seen.spoilt.load(Ordering::Relaxed) {
+    if began.clock_was_set() || began.seen().is_spoilt() {
         return Ok(None);
     }
-    let root = |dir| {
-        dir::open_at(dir, OsStr::new(".")).map_err(|source| CopyError::Read {
-            path: PathBuf::new(),
-            source,
-        })
+    let goes_on = || {
+        options
+            .watch
+            .is_none_or(|watch| watch(Copied::default()).is_continue())
     };
-    let root = Pair::new(root(src)?, root(dst)?, PathBuf::new());
+    let glance = began
+        .seen()
+        .arranged()
+        .and_then(|arranged| arranged.glance(src, |change| began.is_before(change), goes_on));
     let walk = Walk {
         began,
         options,
+        src,
+        dst,
+        glance,
         unknown: AtomicBool::new(false),
         state: Mutex::default(),
     };
-    copy_tree::pool().scope(|scope| walk.directory(scope, Arc::new(root)));
+    copy_tree::pool().scope(|scope| match &walk.glance {
+        Some(glance) => walk.known(scope, glance, Glance::ROOT),
+        None => walk.open(scope, PathBuf::new()),
+    });
     let state = walk
         .state
         .into_inner()
@@ -167,6 +89,8 @@ struct Pair {
     src: OwnedFd,
     dst: OwnedFd,
     path: PathBuf,
+    /// The inodes that were copied, where the directory has changed since: two that change places keep their times.
+    copied: Option<Numbers>,
     /// Parts of the directory that nobody has looked at to the end; who has done the last one puts it right.
     open_parts: AtomicUsize,
     looked: Mutex<Looked>,
@@ -178,6 +102,7 @@ impl Pair {
             src,
             dst,
             path,
+            copied: None,
             open_parts: AtomicUsize::new(0),
             looked: Mutex::default(),
         }
@@ -239,6 +164,10 @@ fn parts(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<Part>> {
 struct Walk<'a> {
     began: &'a Began,
     options: &'a CopyOptions<'a>,
+    src: BorrowedFd<'a>,
+    dst: BorrowedFd<'a>,
+    /// What needs no look.
+    glance: Option<Glance<'a>>,
     /// Somebody else has to make the copy, or it has failed.
     unknown: AtomicBool,
     state: Mutex<State>,
@@ -253,11 +182,75 @@ struct State {
 }
 
 impl Walk<'_> {
-    fn directory<'s>(&'s self, scope: &Scope<'s>, pair: Arc<Pair>) {
-        let mut parts = match parts(pair.src.as_fd()) {
+    /// The directory of this number, and what is below it.
+    fn known<'s>(&'s self, scope: &Scope<'s>, glance: &'s Glance<'s>, number: u32) {
+        let mut ahead = vec![number];
+        let mut counts = Counts::default();
+        let mut linked = Vec::new();
+        while let Some(number) = ahead.pop() {
+            let directory = glance.directory(number);
+            match glance.verdict(number) {
+                Verdict::Look => {
+                    scope.spawn(|scope| self.open(scope, directory.path.clone()));
+                    continue;
+                }
+                Verdict::Unknown => return self.unknown.store(true, Ordering::Relaxed),
+                Verdict::Known {
+                    again,
+                    entries,
+                    bytes,
+                } => {
+                    counts.entries += entries;
+                    counts.bytes += bytes;
+                    if !again.is_empty() {
+                        scope.spawn(|_| self.repeat(directory.path.clone(), again));
+                    }
+                }
+            }
+            linked.extend_from_slice(glance.linked(number));
+            ahead.extend_from_slice(&directory.children);
+        }
+        self.count(counts, linked);
+    }
+
+    /// Copies these entries of a directory again.
+    fn repeat(&self, path: PathBuf, names: Vec<OsString>) {
+        let repeated = self.pair(path).and_then(|pair| {
+            let looked = pair.looked.lock();
+            looked.unwrap_or_else(PoisonError::into_inner).again = names;
+            self.put_right(&pair)
+        });
+        if let Err(error) = repeated {
+            self.fail(error);
+        }
+    }
+
+    fn pair(&self, path: PathBuf) -> Result<Pair, CopyError> {
+        let opened = dir::open_deep(self.src, &path)
+            .and_then(|src| Ok((src, dir::open_deep(self.dst, &path)?)));
+        match opened {
+            Ok((src, dst)) => Ok(Pair::new(src, dst, path)),
+            Err(source) => Err(CopyError::Read { path, source }),
+        }
+    }
+
+    fn open<'s>(&'s self, scope: &Scope<'s>, path: PathBuf) {
+        match self.pair(path) {
+            Ok(pair) => self.directory(scope, pair),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn directory<'s>(&'s self, scope: &Scope<'s>, mut pair: Pair) {
+        let parts = self.changed(&pair).and_then(|copied| {
+            pair.copied = copied;
+            Ok(parts(pair.src.as_fd())?)
+        });
+        let mut parts = match parts {
             Ok(parts) => parts,
             Err(error) => return self.fail(pair.read_error(error)),
         };
+        let pair = Arc::new(pair);
         pair.open_parts.store(parts.len(), Ordering::Relaxed);
         let own = parts.pop().expect("there is at least one");
         for part in parts {
@@ -265,6 +258,16 @@ impl Walk<'_> {
             scope.spawn(move |scope| self.part(scope, &pair, &part));
         }
         self.part(scope, &pair, &own);
+    }
+
+    /// What was copied from a directory that has changed since.
+    fn changed(&self, pair: &Pair) -> io::Result<Option<Numbers>> {
+        let stat = dir::stat(pair.src.as_fd())?;
+        match self.began.seen().noted(&pair.path, stat.ino) {
+            Some(_) if !self.began.is_before(stat.ctime) => Ok(None),
+            Some(noted) => Ok(Some(noted.numbers())),
+            None => Ok(Some(Numbers::new())),
+        }
     }
 
     fn part<'s>(&'s self, scope: &Scope<'s>, pair: &Arc<Pair>, part: &Part) {
@@ -299,11 +302,17 @@ impl Walk<'_> {
             return;
         }
         let path = above.path.join(name);
+        if let Some(glance) = &self.glance
+            && let Some(number) = glance.number(&path)
+        {
+            drop(above);
+            return self.known(scope, glance, number);
+        }
         let opened = dir::open_at(above.src.as_fd(), name)
             .and_then(|src| Ok((src, dir::open_at(above.dst.as_fd(), name)?)));
         drop(above);
         match opened {
-            Ok((src, dst)) => self.directory(scope, Arc::new(Pair::new(src, dst, path))),
+            Ok((src, dst)) => self.directory(scope, Pair::new(src, dst, path)),
             Err(source) => self.fail(CopyError::Read { path, source }),
         }
     }
@@ -323,12 +332,12 @@ impl Walk<'_> {
                 Err(Errno::NOENT) => continue,
                 other => Stat::from(other?),
             };
-            let name = || OsStr::from_bytes(name.to_bytes()).to_owned();
+            let owned = || OsStr::from_bytes(name.to_bytes()).to_owned();
             looked.counts.entries += 1;
             if stat.kind() == FileType::Directory {
-                let name = name();
-                let is_known = self.began.seen.is(&pair.path.join(&name), stat.ino);
-                let list = if is_known {
+                let name = owned();
+                let noted = self.began.seen().noted(&pair.path.join(&name), stat.ino);
+                let list = if noted.is_some() {
                     &mut looked.below
                 } else {
                     &mut looked.again
@@ -336,19 +345,21 @@ impl Walk<'_> {
                 list.push(name);
                 continue;
             }
-            if stat.kind() == FileType::RegularFile {
+            let copied = pair.copied.as_ref();
+            let is_same =
+                copied.is_none_or(|copied| copied.get(name.to_bytes()) == Some(&stat.ino));
+            if !is_same || self.began.is_before(stat.ctime) {
+                if stat.nlink > 1 {
+                    self.unknown.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
+                looked.again.push(owned());
+            } else if stat.kind() == FileType::RegularFile {
                 if stat.nlink > 1 {
                     looked.linked.push((stat.ino, stat.size));
                 } else {
                     looked.counts.bytes += stat.size;
                 }
-            }
-            if self.began.is_before(stat.ctime) {
-                if stat.nlink > 1 {
-                    self.unknown.store(true, Ordering::Relaxed);
-                    return Ok(());
-                }
-                looked.again.push(name());
             }
         }
         let mut all = pair.looked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -370,7 +381,7 @@ impl Walk<'_> {
             linked,
         } = std::mem::take(&mut *pair.looked.lock().unwrap_or_else(PoisonError::into_inner));
         let stat = dir::stat(src).map_err(|error| pair.read_error(error))?;
-        let is_changed = self.began.is_before(stat.ctime);
+        let is_changed = pair.copied.is_some() || self.began.is_before(stat.ctime);
         if is_changed {
             let entries = dir::read_dir(src).map_err(|error| pair.read_error(error))?;
             let known: BTreeSet<&OsStr> = entries.iter().map(|entry| &*entry.name).collect();
@@ -398,18 +409,27 @@ impl Walk<'_> {
                 source,
             })?;
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let inside = copied
             .entries
             .saturating_sub(u64::try_from(again.len()).expect("a count of names is small"));
-        state.counts.entries += counts.entries + inside;
+        let counts = Counts {
+            entries: counts.entries + inside,
+            bytes: counts.bytes + copied.bytes,
+        };
+        self.count(counts, linked);
+        Ok(below)
+    }
+
+    /// Adds what is in the copy, and numbers and lengths of files with several names.
+    fn count(&self, counts: Counts, linked: Vec<(u64, u64)>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.counts.entries += counts.entries;
         state.counts.bytes += counts.bytes;
         for (inode, size) in linked {
             if state.linked.insert(inode) {
                 state.counts.bytes += size;
             }
         }
-        Ok(below)
     }
 }
 

@@ -23,7 +23,7 @@ use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 use rustix::fs::{AtFlags, FileType, Mode, StatxFlags};
 use rustix::io::Errno;
 
-use crate::catch_up::Seen;
+use crate::catch_up::{Noted, Seen};
 use crate::copy_attributes::{self, Acl};
 use crate::copy_data::{self, Reflink};
 use crate::descent::{Descent, Mounts};
@@ -142,7 +142,11 @@ pub fn copy_tree(
     let job = Job::new(src, dst, options)?;
     let root = job.root_directory(src)?;
     POOL.scope(|scope| job.directory(scope, Arc::new(root)));
-    job.end()
+    let counts = job.end()?;
+    if let Some(seen) = options.seen {
+        seen.end(src);
+    }
+    Ok(counts)
 }
 
 /// Copies the entries of `src` with these names, and everything in them, into `dst`, which has none of them. The attributes
@@ -233,6 +237,8 @@ struct Directory {
     /// What the copy gets at last.
     stat: Option<Stat>,
     depth: usize,
+    /// Told what is in it.
+    noted: Option<Arc<Noted>>,
     /// Tasks that may still write into `dst`; the last one sets the attributes.
     open_tasks: AtomicUsize,
 }
@@ -243,6 +249,7 @@ struct Place<'p> {
     src: BorrowedFd<'p>,
     dst: BorrowedFd<'p>,
     path: &'p Path,
+    noted: Option<&'p Noted>,
 }
 
 impl Directory {
@@ -251,6 +258,7 @@ impl Directory {
             src: self.src.as_fd(),
             dst: self.dst.as_fd(),
             path: &self.path,
+            noted: self.noted.as_deref(),
         }
     }
 }
@@ -325,12 +333,14 @@ impl<'a> Job<'a> {
             path: PathBuf::new(),
             source,
         })?;
+        let noted = self.options.seen.map(|seen| seen.begin(&stat));
         Ok(Directory {
             src,
             dst,
             path: PathBuf::new(),
             stat: self.options.root_attributes.then_some(stat),
             depth: 0,
+            noted,
             open_tasks: AtomicUsize::new(1),
         })
     }
@@ -452,6 +462,9 @@ impl<'a> Job<'a> {
             }
         }
         self.batch(place, &batch);
+        if let Some(noted) = place.noted {
+            noted.add_directories(&directories);
+        }
         Ok(directories)
     }
 
@@ -556,15 +569,16 @@ impl<'a> Job<'a> {
         }
         match self.open_subdirectory(above.place(), name) {
             Ok(Some(opened)) => {
-                if let Some(seen) = self.options.seen.filter(|_| !opened.foreign) {
-                    seen.note(above.path.join(name), opened.stat.ino);
-                }
+                let path = above.path.join(name);
+                let seen = self.options.seen.filter(|_| !opened.foreign);
+                let noted = seen.map(|seen| seen.note(path.clone(), opened.stat.ino));
                 let directory = Directory {
                     src: opened.src,
                     dst: opened.dst,
-                    path: above.path.join(name),
+                    path,
                     stat: Some(opened.stat),
                     depth: above.depth + 1,
+                    noted,
                     open_tasks: AtomicUsize::new(1),
                 };
                 // Its descriptors must not stay open for as long as the tree below is copied.
@@ -658,6 +672,7 @@ impl<'a> Job<'a> {
                 src: src.dir(),
                 dst: dst.dir(),
                 path: &path,
+                noted: None,
             };
             let read = |source| CopyError::Read {
                 path: path.clone(),

@@ -55,5 +55,6 @@ pub mod uuid;
 pub mod watch;
 pub mod writeback;
 pub mod xattr;
+pub mod xfs;
 
 pub use error_words::error_words;

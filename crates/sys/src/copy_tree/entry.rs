@@ -22,10 +22,12 @@ impl Job<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(place.read_error(name, error)),
         };
+        let mut inode = stat.ino;
         if stat.kind() == FileType::RegularFile {
             let Some((src, stat)) = open_file(place, name)? else {
                 return Ok(());
             };
+            inode = stat.ino;
             if let Made::New(dst) = self.first_name(place, name, &stat, || create(place, name))? {
                 self.data(src.as_fd(), dst.as_fd(), &stat)
                     .map_err(|source| CopyError::Data {
@@ -51,6 +53,9 @@ impl Job<'_> {
             )?;
         }
         self.count_entry();
+        if let Some(noted) = place.noted {
+            noted.add(name, inode);
+        }
         Ok(())
     }
 
