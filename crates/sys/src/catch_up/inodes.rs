@@ -198,7 +198,15 @@ impl Arranged {
         is_changed: impl Fn(Time) -> bool + Sync,
         goes_on: impl Fn() -> bool + Sync,
     ) -> io::Result<Found> {
+        let pool = copy_tree::pool();
+        let threads = pool.current_num_threads();
         let portions: Vec<&[Of]> = self.inodes.chunks(PORTION).collect();
+        // Those who read next to each other wait for each other.
+        let stretch = portions.len().div_ceil(threads);
+        let portions: Vec<&[Of]> = (0..stretch)
+            .flat_map(|at| portions.iter().skip(at).step_by(stretch))
+            .copied()
+            .collect();
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
         let all = Mutex::new(Ok(Found::default()));
@@ -231,9 +239,8 @@ impl Arranged {
                 (Err(_), Ok(_)) => {}
             }
         };
-        let pool = copy_tree::pool();
         pool.scope(|scope| {
-            for _ in 0..pool.current_num_threads() {
+            for _ in 0..threads {
                 scope.spawn(|_| turn());
             }
         });
