@@ -34,6 +34,7 @@ mod events;
 mod fake_registry;
 mod files;
 mod filesystems;
+mod full_disk;
 mod health;
 mod image_limits;
 mod images;
@@ -280,6 +281,8 @@ fn main() {
         images::OWN,
         build::OWN,
         image_limits::OWN,
+        full_disk::OWN,
+        streams::OWN,
     ]
     .concat();
     // Not on every host.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use rustix::process::Signal;
 use testkit::until;
@@ -22,6 +23,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("t10_logs_of_a_terminal", t10),
     ("t11_a_client_that_goes_away", t11),
 ];
+
+/// The stock client is ended by the signal itself.
+pub(super) const OWN: &[Scenario] = &[("t12_nobody_reads_what_is_printed", t12)];
 
 fn t01(scene: &Scene) {
     let mut terminal = scene.terminal("run -it --rm busybox sh");
@@ -417,4 +421,31 @@ fn t11(scene: &Scene) {
     assert_eq!(scene.run("wait %it").ok(), "5");
     assert_eq!(scene.run("logs %it").ok(), "ready\nmore");
     scene.run("rm %it").ok();
+}
+
+fn t12(scene: &Scene) {
+    let print_to = |words: &[&str], out: Stdio| {
+        let mut command = scene.client.command(&scene.engine, words);
+        let output = command.stdin(Stdio::null()).stdout(out).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), said)
+    };
+    let nobody = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    let full = || {
+        Stdio::from(
+            fs::OpenOptions::new()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
+    };
+    for words in [&["info"][..], &["volume", "ls"], &["volume", "--help"]] {
+        assert_eq!(print_to(words, nobody()), (Some(141), String::new()));
+        let refused = "write /dev/stdout: no space left on device\n".to_owned();
+        assert_eq!(print_to(words, full()), (Some(1), refused));
+    }
 }

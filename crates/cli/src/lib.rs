@@ -3,16 +3,12 @@
 //! * [`commands`] - one file a command: its flags with their help, then what it does.
 //! * [`grammar`] - docker's rules for flags, its help and its words for mistakes.
 //! * [`http`] - a small blocking HTTP/1.1 client for unix sockets, with streams in both directions.
+//! * [`output`] - how it prints, and what happens when nobody reads that.
 //! * [`parse`] - what people write in flags: mounts, ports, sizes.
 //! * [`render`] - tables, templates, sizes and durations as people know them.
 //!
 //! What goes wrong ends as one [`Failure`]: a sentence for standard error, and an exit code.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the client talks to a person"
-)]
 #![cfg_attr(
     test,
     allow(
@@ -20,6 +16,10 @@
         reason = "tests make their own scratch files"
     )
 )]
+
+// First: what it prints with hides the macros of the standard library.
+#[macro_use]
+mod output;
 
 mod commands;
 mod endpoint;

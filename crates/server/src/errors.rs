@@ -174,10 +174,7 @@ mod tests {
             action: "cannot make /x".into(),
             source,
         };
-        assert_eq!(
-            chain(&error),
-            "cannot make /x: No space left on device (os error 28)"
-        );
+        assert_eq!(chain(&error), "cannot make /x: no space left on device");
         let wrapped = ContainerError::Image(ImageError::Invalid("bad name".into()));
         assert_eq!(chain(&wrapped), "bad name");
     }

@@ -4,6 +4,7 @@
 //! * A `write_soon` is durable with the next `write` or `wait`; until then it survives any process, and nothing else.
 //! * A `read` sees one moment, and is never kept waiting by a writer.
 //! * Writers are served one after the other. A closure does SQL only: no system call, no other lock.
+//! * On a full disk a `write` has what [`crate::reserve`] kept for it.
 
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
@@ -12,9 +13,11 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Params, Row, TransactionBehavior};
+use rustix::fs::{IFlags, Mode, OFlags};
 
 use crate::error::{SqlError, StoreError};
 use crate::paths::Paths;
+use crate::reserve::Reserve;
 
 /// Readers kept open between uses; more are opened and closed as needed.
 const IDLE_READERS: usize = 4;
@@ -25,6 +28,7 @@ pub struct Store {
     path: PathBuf,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    reserve: Reserve,
 }
 
 impl Store {
@@ -43,7 +47,9 @@ impl Store {
                 path: lock_path,
                 source,
             })?;
+        let reserve = Reserve::keep(paths);
         let new = !path.exists();
+        make_index(&path.with_extension("db-shm"));
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut writer = connect(&path, flags).map_err(|source| open_error(&path, source))?;
         writer
@@ -53,7 +59,7 @@ impl Store {
             .map_err(|source| open_error(&path, source))?;
         crate::migrations::migrate(&mut writer)?;
         if new {
-            rustix::fs::chmod(&path, rustix::fs::Mode::from_raw_mode(0o600))
+            rustix::fs::chmod(&path, Mode::from_raw_mode(0o600))
                 .map_err(std::io::Error::from)
                 .and_then(|()| sys::durable::sync_parent(&path))
                 .map_err(|source| StoreError::Io {
@@ -66,6 +72,7 @@ impl Store {
             path,
             writer: Mutex::new(writer),
             readers: Mutex::default(),
+            reserve,
         })
     }
 
@@ -111,6 +118,7 @@ impl Store {
     ) -> Result<T, E> {
         // A panic in `change` has rolled back on its way here: the connection is sound.
         let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reserve.before_write();
         commit(&mut connection, change)
     }
 
@@ -124,6 +132,7 @@ impl Store {
         change: impl FnOnce(&WriteTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reserve.before_write();
         let set = |connection: &Connection, word: &str| {
             connection
                 .pragma_update(None, "synchronous", word)
@@ -198,6 +207,18 @@ fn commit<T, E: From<StoreError>>(
     })?;
     transaction.commit().map_err(query_error("commit"))?;
     Ok(value)
+}
+
+/// Makes the index of the log, which SQLite maps into memory, before SQLite does: on btrfs it is to be written in place. A page
+/// that is mapped and finds no room for its copy ends the process.
+fn make_index(path: &std::path::Path) {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let made = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
+        .and_then(|file| rustix::fs::ioctl_setflags(&file, IFlags::NOCOW));
+    if let Err(error) = made {
+        // It is there already, or the filesystem does not know this, and does not need it.
+        tracing::debug!(%error, "the index of the log is as it is");
+    }
 }
 
 fn connect(path: &std::path::Path, flags: OpenFlags) -> rusqlite::Result<Connection> {

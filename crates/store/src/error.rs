@@ -42,7 +42,11 @@ impl fmt::Display for SqlError {
 
 impl std::error::Error for SqlError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+        match sql_kind(&self.0) {
+            // There is no more to it than its own words.
+            ErrorKind::NoSpace => None,
+            _ => self.0.source(),
+        }
     }
 }
 

@@ -20,18 +20,19 @@ impl InstanceLock {
     /// [`StoreError::Io`].
     pub fn try_take(paths: &Paths) -> Result<Option<Self>, StoreError> {
         let path = paths.engine_lock();
-        let failed = |source| StoreError::Io {
+        let lock = FileLock::try_exclusive(&path).map_err(|source| StoreError::Io {
             action: "lock",
-            path: path.clone(),
+            path,
             source,
-        };
-        let Some(lock) = FileLock::try_exclusive(&path).map_err(failed)? else {
+        })?;
+        let Some(lock) = lock else {
             return Ok(None);
         };
         let mut file = lock.file();
+        // The lock holds without it: an engine on a full disk can still be asked to make room.
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(failed)?;
+            .ok();
         Ok(Some(Self { _lock: lock }))
     }
 

@@ -25,6 +25,7 @@ pub mod journal;
 mod migrations;
 pub mod names;
 mod paths;
+mod reserve;
 mod tables;
 
 pub use db::{Store, Tx, WriteTx};

@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/                          0711  default /var/lib/orlop
 //!   orlop.db, -wal, -shm           0600  names, relations, intent
+//!   reserve                        0600  room that the records have when the disk is full
 //!   store.lock                           held while the database is opened and migrated
 //!   engine.lock                          held by the one engine of this root
 //!   engine.log
@@ -171,6 +172,11 @@ impl Paths {
     /// Whether there are volumes below `root`, be it by one record or by none. Makes nothing.
     pub fn is_state_directory(root: &Path) -> bool {
         root.join("data").is_dir()
+    }
+
+    /// Room that is kept for the database.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
     }
 
     /// Lock of the first opening and of migrations.

@@ -57,6 +57,7 @@ impl Convert {
         let limits = self.0.limits();
         driver
             .expose(&content)
+            .and_then(|()| has_room(&content, &volumes.paths.volume(&self.0.id)))
             .and_then(|()| driver.replicate_within(&content, &next, limits, &watch))
             .and_then(|replica| {
                 observed.settles(replica);
@@ -92,6 +93,20 @@ impl Convert {
         }
         driver.expose(&content).map_err(|error| self.refused(error))
     }
+}
+
+/// Refuses a copy for which the disk has no room: a filesystem in a file would be told of that as of a broken disk.
+fn has_room(content: &Path, beside: &Path) -> Result<(), DriverError> {
+    let needed = sys::dir::tree_size(content)
+        .map_err(DriverError::io("measure", content))?
+        .bytes;
+    let disk = rustix::fs::statvfs(beside)
+        .map_err(|error| DriverError::io("measure", beside)(error.into()))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if needed > free {
+        return Err(DriverError::NoRoom { needed, free });
+    }
+    Ok(())
 }
 
 /// A copy that did not fit, in the words of a content that does not.

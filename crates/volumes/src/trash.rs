@@ -175,8 +175,13 @@ impl Volumes {
             if row.bytes.is_none() {
                 row.bytes = self.size_of(&row.volume.id);
                 if let Some(bytes) = row.bytes {
-                    self.store
-                        .write(|tx| tx.set_trashed_bytes(&row.volume.id, bytes))?;
+                    let noted: Result<(), VolumeError> = self
+                        .store
+                        .write(|tx| Ok(tx.set_trashed_bytes(&row.volume.id, bytes)?));
+                    if let Err(error) = noted {
+                        // On a full disk what matters is what comes below.
+                        tracing::warn!(volume = row.volume.name, %error, "its size in the trash was not noted");
+                    }
                 }
             }
             kept.push(row);

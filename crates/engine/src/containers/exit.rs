@@ -16,7 +16,7 @@ use super::{ContainerError, Containers, RemoveRequest, Status, WaitCondition, Wa
 use crate::volume::users::note_use;
 
 impl Containers {
-    /// pid 1 ended and its shim will not start it again.
+    /// pid 1 ended and its shim will not start it again. What failed is done when it is told once more.
     pub(crate) fn ended(
         self: &Arc<Self>,
         id: &str,
@@ -30,11 +30,34 @@ impl Containers {
             Err(ContainerError::NoSuch(_)) => return Ok(()),
             Err(error) => return Err(error),
         };
-        if !row.status()?.is_active() {
-            return Ok(());
+        if row.status()?.is_active() {
+            self.record_end(&row, exit)?;
         }
-        let mounts = self.stored_mounts(&row)?;
-        let health = self.end_health(&row);
+        drop(teardown);
+        if row.auto_remove {
+            let _verb = live.verb.lock().unwrap_or_else(PoisonError::into_inner);
+            let request = RemoveRequest {
+                force: true,
+                volumes: true,
+                link: false,
+            };
+            match self.find(id) {
+                Ok(mut row) => self.remove_locked(&mut row, request)?,
+                Err(ContainerError::NoSuch(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn record_end(
+        self: &Arc<Self>,
+        row: &store::ContainerRow,
+        exit: &ExitRecord,
+    ) -> Result<(), ContainerError> {
+        let id = row.id.as_str();
+        let mounts = self.stored_mounts(row)?;
+        let health = self.end_health(row);
         let change = |row: &mut store::ContainerRow| {
             row.health = health;
             Status::Exited.as_str().clone_into(&mut row.status);
@@ -52,7 +75,6 @@ impl Containers {
         })?;
         sys::fault::step("container-exit:recorded");
         self.publish_death(&row, exit);
-        let remove = row.auto_remove;
         self.tell_exit(id, exit.code, None);
         self.give_back(id, &mounts);
         self.publish_networks(&row, "disconnect");
@@ -60,20 +82,6 @@ impl Containers {
         self.forget_execs(id);
         self.nudge_followers(&row);
         self.refresh_hosts();
-        drop(teardown);
-        if remove {
-            let _verb = live.verb.lock().unwrap_or_else(PoisonError::into_inner);
-            let request = RemoveRequest {
-                force: true,
-                volumes: true,
-                link: false,
-            };
-            match self.find(id) {
-                Ok(mut row) => self.remove_locked(&mut row, request)?,
-                Err(ContainerError::NoSuch(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use shim_protocol::client::{CallError, answer, call};
 use shim_protocol::frame::{FrameError, encode, receive};
@@ -19,6 +20,7 @@ use super::create::NEVER;
 use super::health::Probed;
 use super::start::Attached;
 use super::{ContainerError, Containers, Status};
+use crate::{ErrorKind, Fault as _};
 
 /// A connection on which a shim sends its notices.
 #[derive(Debug)]
@@ -169,12 +171,14 @@ impl Containers {
                 Ok(Notice::Exited {
                     exit,
                     restarting: true,
-                }) => self.restarting(id, &exit)?,
+                }) => once_there_is_room(id, || self.restarting(id, &exit))?,
                 Ok(Notice::Exited {
                     exit,
                     restarting: false,
-                }) => return self.ended(id, &exit),
-                Ok(Notice::Restarted { state }) => self.restarted(id, &state)?,
+                }) => return once_there_is_room(id, || self.ended(id, &exit)),
+                Ok(Notice::Restarted { state }) => {
+                    once_there_is_room(id, || self.restarted(id, &state))?;
+                }
                 Ok(Notice::RestartFailed { error, restarting }) => {
                     let exit = ExitRecord {
                         code: error.code,
@@ -184,9 +188,9 @@ impl Containers {
                         error: error.message,
                     };
                     if !restarting {
-                        return self.ended(id, &exit);
+                        return once_there_is_room(id, || self.ended(id, &exit));
                     }
-                    self.restarting(id, &exit)?;
+                    once_there_is_room(id, || self.restarting(id, &exit))?;
                 }
                 Ok(Notice::Oom) => self.publish(&self.find(id)?, "oom", &[]),
                 Ok(Notice::ExecExited { exec, code }) => self.exec_ended(&exec, code),
@@ -214,7 +218,7 @@ impl Containers {
                     },
                 )?,
                 // The shim died: its container died with it.
-                Err(_) => return self.lost(id),
+                Err(_) => return once_there_is_room(id, || self.lost(id)),
             }
         }
     }
@@ -287,5 +291,28 @@ impl Containers {
             }
         })
         .map(drop)
+    }
+}
+
+/// Records what a shim tells once: while the disk is full it is tried again, for whoever waits for the container.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody tells when a disk has room again"
+)]
+fn once_there_is_room(
+    id: &str,
+    record: impl Fn() -> Result<(), ContainerError>,
+) -> Result<(), ContainerError> {
+    const LONGEST: Duration = Duration::from_secs(30);
+    let mut pause = Duration::from_millis(500);
+    loop {
+        match record() {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                tracing::error!(container = id, %error, "the disk is too full to record what became of a container");
+                thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST);
+            }
+            result => return result,
+        }
     }
 }

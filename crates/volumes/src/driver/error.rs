@@ -27,6 +27,8 @@ pub enum DriverError {
     /// It holds more than it shall be able to.
     #[error("it holds {used} bytes, which do not fit into {wanted}")]
     TooFull { used: u64, wanted: u64 },
+    #[error("that takes a copy of {needed} bytes, and the disk has {free} left")]
+    NoRoom { needed: u64, free: u64 },
     #[error("its copy is not like it at {}", path.display())]
     Differs { path: PathBuf },
     #[error("its size cannot be changed while it is in use: {why}")]
@@ -69,7 +71,7 @@ pub enum DriverError {
 }
 
 impl DriverError {
-    pub(super) fn io(
+    pub(crate) fn io(
         action: &'static str,
         path: &std::path::Path,
     ) -> impl FnOnce(io::Error) -> Self {
@@ -95,6 +97,7 @@ impl DriverError {
             | Self::NoProgram { .. }
             | Self::CifsPort => ErrorKind::Invalid,
             Self::TooFull { .. } | Self::Live { .. } => ErrorKind::Conflict,
+            Self::NoRoom { .. } => ErrorKind::NoSpace,
             Self::Program { .. } | Self::Differs { .. } => ErrorKind::Internal,
             Self::Resolve { .. } | Self::Mount { .. } | Self::Plugin(_) => ErrorKind::Internal,
             Self::Replicate { source, .. } => {
