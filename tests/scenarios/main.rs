@@ -39,6 +39,7 @@ mod health;
 mod image_limits;
 mod images;
 mod limits;
+mod long_commands;
 mod mount_care;
 mod mounts;
 mod network_options;
@@ -276,6 +277,7 @@ fn main() {
         pools::OWN,
         volume_care::OWN,
         renames::OWN,
+        long_commands::OWN,
         mount_care::OWN,
         volume_upgrades::OWN,
         images::OWN,

@@ -5,19 +5,25 @@
 //! with chown(1).
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
+use sys::copy_tree::{Copied, Watch};
+
 use crate::{VolumeError, Volumes};
 
 /// Holder of the volume's mount for as long as a call lasts.
 const CHOWN: &str = ":chown";
+
+/// Entries of one directory between two tellings.
+const STRIDE: u64 = 256;
 
 /// Whose files become whose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,36 +36,55 @@ pub struct ChownRequest {
 }
 
 impl Volumes {
-    /// Changes the owners, durably; tells how many files and directories changed.
+    /// Changes the owners, durably; tells how many files and directories changed. `watch` is told what was looked at, and
+    /// may end it: what was changed until then stays.
     ///
     /// # Errors
     /// [`VolumeError::NotFound`], those of mounting, [`VolumeError::Io`] of the first file that resists: others may have
-    /// been changed.
-    pub fn chown(&self, name: &str, request: ChownRequest) -> Result<u64, VolumeError> {
-        let (id, changed) = self.with_content(name, CHOWN, |row, content| {
-            let changed = Walk::new(request).run(content).map_err(VolumeError::io(
-                "change the owner of the files in",
-                self.paths.volume_content(&row.id),
-            ))?;
+    /// been changed; [`VolumeError::Cancelled`].
+    pub fn chown(
+        &self,
+        name: &str,
+        request: ChownRequest,
+        watch: &Watch<'_>,
+    ) -> Result<u64, VolumeError> {
+        let (id, done) = self.with_content(name, CHOWN, |row, content| {
+            let done = Walk::new(request, watch)
+                .run(content)
+                .map_err(VolumeError::io(
+                    "change the owner of the files in",
+                    self.paths.volume_content(&row.id),
+                ))?;
             // Also what a run that was cut short has changed.
             rustix::fs::syncfs(content).map_err(|error| {
                 VolumeError::io("sync", self.paths.volume_content(&row.id))(error.into())
             })?;
-            Ok((row.id.clone(), changed))
+            Ok((row.id.clone(), done))
         })?;
         let group = request
             .gid
             .map_or_else(String::new, |gid| format!(":{gid}"));
-        let detail = format!("{changed} to {}{group}", request.uid);
+        let cut = if done.stopped { ", not all" } else { "" };
+        let detail = format!("{} to {}{group}{cut}", done.changed, request.uid);
         self.store.write(|tx| {
             tx.insert_volume_event(&id, &Timestamp::now().to_string(), "chown", &detail)
         })?;
-        Ok(changed)
+        if done.stopped {
+            return Err(VolumeError::Cancelled(name.to_owned()));
+        }
+        Ok(done.changed)
     }
 }
 
-struct Walk {
+/// How far a run came.
+struct Done {
+    changed: u64,
+    stopped: bool,
+}
+
+struct Walk<'a> {
     request: ChownRequest,
+    watch: &'a Watch<'a>,
     queue: Mutex<Queue>,
     news: Condvar,
 }
@@ -70,25 +95,38 @@ struct Queue {
     /// Directories that are being worked on.
     busy: usize,
     changed: u64,
+    stopped: bool,
     failed: Option<io::Error>,
 }
 
-impl Walk {
-    fn new(request: ChownRequest) -> Self {
+/// What became of the entries of one directory.
+#[derive(Default)]
+struct Entries {
+    changed: u64,
+    /// Those to be entered.
+    directories: Vec<OsString>,
+    /// The rest was not looked at.
+    stopped: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(request: ChownRequest, watch: &'a Watch<'a>) -> Self {
         Self {
             request,
+            watch,
             queue: Mutex::new(Queue {
                 open: VecDeque::from([PathBuf::new()]),
                 busy: 0,
                 changed: 0,
+                stopped: false,
                 failed: None,
             }),
             news: Condvar::new(),
         }
     }
 
-    fn run(self, root: BorrowedFd<'_>) -> io::Result<u64> {
-        let mut changed = u64::from(self.one(root, c".")?);
+    fn run(self, root: BorrowedFd<'_>) -> io::Result<Done> {
+        let of_root = u64::from(self.one(root, c".")?);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
             for _ in 0..threads {
@@ -99,14 +137,18 @@ impl Walk {
             .queue
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        changed += queue.changed;
-        queue.failed.map_or(Ok(changed), Err)
+        let done = Done {
+            changed: of_root + queue.changed,
+            stopped: queue.stopped,
+        };
+        queue.failed.map_or(Ok(done), Err)
     }
 
     fn work(&self, root: BorrowedFd<'_>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if queue.failed.is_some() || (queue.open.is_empty() && queue.busy == 0) {
+            let over = queue.failed.is_some() || queue.stopped;
+            if over || (queue.open.is_empty() && queue.busy == 0) {
                 self.news.notify_all();
                 return;
             }
@@ -123,11 +165,11 @@ impl Walk {
             queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             queue.busy -= 1;
             match done {
-                Ok((changed, directories)) => {
-                    queue.changed += changed;
-                    queue
-                        .open
-                        .extend(directories.into_iter().map(|name| path.join(name)));
+                Ok(entries) => {
+                    queue.changed += entries.changed;
+                    queue.stopped |= entries.stopped;
+                    let below = entries.directories.into_iter();
+                    queue.open.extend(below.map(|name| path.join(name)));
                 }
                 // Deleted by a user of the volume meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -137,14 +179,11 @@ impl Walk {
         }
     }
 
-    fn directory(
-        &self,
-        root: BorrowedFd<'_>,
-        path: &std::path::Path,
-    ) -> io::Result<(u64, Vec<std::ffi::OsString>)> {
+    fn directory(&self, root: BorrowedFd<'_>, path: &Path) -> io::Result<Entries> {
         let directory = sys::dir::open_deep(root, path)?;
         let device = sys::dir::stat(root)?.dev;
-        let (mut changed, mut directories) = (0, Vec::new());
+        let mut entries = Entries::default();
+        let mut looked_at = Copied::default();
         for entry in sys::dir::read_dir(directory.as_fd())? {
             let name = entry.name;
             let stat = match sys::dir::stat_at(directory.as_fd(), &name) {
@@ -155,15 +194,24 @@ impl Walk {
                 continue;
             }
             match self.one(directory.as_fd(), name.as_os_str()) {
-                Ok(one) => changed += u64::from(one),
+                Ok(one) => entries.changed += u64::from(one),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             }
             if stat.kind() == FileType::Directory {
-                directories.push(name);
+                entries.directories.push(name);
+            }
+            looked_at.entries += 1;
+            looked_at.bytes += stat.blocks * 512;
+            if looked_at.entries == STRIDE
+                && (self.watch)(std::mem::take(&mut looked_at)).is_break()
+            {
+                entries.stopped = true;
+                return Ok(entries);
             }
         }
-        Ok((changed, directories))
+        entries.stopped = (self.watch)(looked_at).is_break();
+        Ok(entries)
     }
 
     /// Whether the entry had another owner.

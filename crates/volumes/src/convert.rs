@@ -67,8 +67,10 @@ impl Convert {
             .map_err(|error| self.refused(with_size(error, &content, limits)))?;
         let opened = |path: &Path| open_directory(path).map_err(VolumeError::io("open", path));
         let (old, new) = (opened(&content)?, opened(&next)?);
-        let changes = compare_trees(old.as_fd(), new.as_fd(), Same::ByBytes)
-            .map_err(|(path, source)| VolumeError::io("compare", path)(source))?;
+        observed.begin();
+        let looking = |bytes| observed.compared(bytes);
+        let changes = compare_trees(old.as_fd(), new.as_fd(), Same::ByBytes, &looking)
+            .map_err(|error| VolumeError::uncompared(&self.0.name, error))?;
         match changes.into_iter().next() {
             None if observer.is_stopped() => Err(VolumeError::Cancelled(self.0.name.clone())),
             None => Ok(()),

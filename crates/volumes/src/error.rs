@@ -9,6 +9,7 @@ use store::{ErrorKind, StoreError};
 use volume_plugins::PluginError;
 
 use crate::driver::DriverError;
+use crate::snapshot::diff::Uncompared;
 
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
@@ -200,6 +201,17 @@ impl VolumeError {
             action,
             path,
             source,
+        }
+    }
+
+    pub(crate) fn uncompared(name: &str, error: Uncompared) -> Self {
+        match error {
+            Uncompared::Failed { path, source } => Self::Compare {
+                name: name.to_owned(),
+                path,
+                source,
+            },
+            Uncompared::Stopped => Self::Cancelled(name.to_owned()),
         }
     }
 

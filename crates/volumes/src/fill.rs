@@ -17,7 +17,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,10 +25,11 @@ use rustix::fs::{AtFlags, FileType, OFlags};
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::{OpId, VolumeId, VolumeRow, VolumeState, WriteTx};
-use sys::copy_tree::{Copied, CopyOptions, copy_tree};
+use sys::copy_tree::{Copied, CopyError, CopyOptions, copy_tree};
 
 use crate::merge::{self, Existing};
-use crate::{VolumeError, Volumes, open_directory};
+use crate::observer::Observed;
+use crate::{Observer, Unobserved, VolumeError, Volumes, open_directory};
 
 /// Where the contents come from.
 pub(crate) enum Source<'a> {
@@ -68,6 +68,7 @@ pub(crate) struct Context<'a> {
     source: Cell<Option<Source<'a>>>,
     /// Why merges were given up.
     pub(crate) given_up: RefCell<Vec<VolumeError>>,
+    observer: &'a dyn Observer,
 }
 
 impl<'a> Context<'a> {
@@ -76,6 +77,7 @@ impl<'a> Context<'a> {
             volumes,
             source: Cell::new(None),
             given_up: RefCell::default(),
+            observer: &Unobserved,
         }
     }
 }
@@ -105,6 +107,18 @@ impl Volumes {
         source: Source<'_>,
         wish: Wish,
     ) -> Result<(), VolumeError> {
+        self.fill_observed(row, subpath, source, wish, &Unobserved)
+    }
+
+    /// As [`Volumes::fill`], of a tree and under the eyes of `observer`, which may stop it until the commit point.
+    pub(crate) fn fill_observed(
+        &self,
+        row: &VolumeRow,
+        subpath: Option<&str>,
+        source: Source<'_>,
+        wish: Wish,
+        observer: &dyn Observer,
+    ) -> Result<(), VolumeError> {
         let fill = Fill {
             id: row.id.clone(),
             name: row.name.clone(),
@@ -115,6 +129,7 @@ impl Volumes {
             volumes: self,
             source: Cell::new(Some(source)),
             given_up: RefCell::default(),
+            observer,
         };
         journal::execute(&self.store, &fill, &context)?;
         if fill.wish.seed.is_some() {
@@ -156,8 +171,12 @@ impl Volumes {
 impl Fill {
     fn stage(&self, op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
         let Context {
-            volumes, source, ..
+            volumes,
+            source,
+            observer,
+            ..
         } = context;
+        let observed = Observed::new(&self.name, *observer);
         let row = volumes.row(&self.name)?;
         let (staging, tree) = (volumes.paths.staging(op), volumes.paths.staging_tree(op));
         for directory in [&staging, &tree] {
@@ -169,10 +188,14 @@ impl Fill {
             .take()
             .expect("an operation that has just begun has its source");
         sys::writeback::during(root.as_fd(), |made| {
-            self.make(source, volumes, &row, root.as_fd(), made)
+            self.make(source, volumes, &row, root.as_fd(), &observed, made)
         })
         .map_err(VolumeError::io("write", &tree))??;
-        sys::durable::sync_tree(&staging).map_err(VolumeError::io("sync", staging))
+        sys::durable::sync_tree(&staging).map_err(VolumeError::io("sync", staging))?;
+        if observer.is_stopped() {
+            return Err(VolumeError::Cancelled(self.name.clone()));
+        }
+        Ok(())
     }
 
     /// Tells `made` how many entries there are.
@@ -182,12 +205,20 @@ impl Fill {
         volumes: &Volumes,
         row: &VolumeRow,
         root: BorrowedFd<'_>,
+        observed: &Observed<'_>,
         made: &(dyn Fn(u64) + Sync),
     ) -> Result<(), VolumeError> {
         let entries = AtomicU64::new(0);
         let counted = |more: Copied| {
             made(entries.fetch_add(more.entries, Ordering::Relaxed) + more.entries);
-            ControlFlow::Continue(())
+            observed.advance(more)
+        };
+        let uncopied = |source| match source {
+            CopyError::Stopped => VolumeError::Cancelled(self.name.clone()),
+            source => VolumeError::Populate {
+                name: self.name.clone(),
+                source,
+            },
         };
         match source {
             Source::Tree(source) => {
@@ -196,20 +227,14 @@ impl Fill {
                     watch: Some(&counted),
                     ..CopyOptions::default()
                 };
-                copy_tree(source, root, &options).map_err(|source| VolumeError::Populate {
-                    name: self.name.clone(),
-                    source,
-                })?;
+                copy_tree(source, root, &options).map_err(uncopied)?;
             }
             Source::Chosen(source, chosen) => {
                 let options = CopyOptions {
                     watch: Some(&counted),
                     ..CopyOptions::default()
                 };
-                copy_tree(source, root, &options).map_err(|source| VolumeError::Populate {
-                    name: self.name.clone(),
-                    source,
-                })?;
+                copy_tree(source, root, &options).map_err(uncopied)?;
                 let target = self.target(volumes, row)?;
                 leave_out(root, Some(target.as_fd()), Path::new("/"), chosen).map_err(
                     VolumeError::io("choose the new contents of", volumes.paths.volume(&row.id)),

@@ -17,6 +17,10 @@ pub trait Observer: Sync {
     /// All of them are, and they are brought to the disk now.
     fn settles(&self, volume: &str, bytes: u64);
 
+    /// `bytes` of the files of `volume` were held against others that may have to be in their place. Fewer than before: it was
+    /// begun anew.
+    fn compared(&self, _volume: &str, _bytes: u64) {}
+
     /// Whether nobody wants the copies any more.
     fn is_stopped(&self) -> bool;
 }
@@ -64,6 +68,18 @@ impl<'a> Observed<'a> {
         if more.bytes > 0 {
             let bytes = self.bytes.fetch_add(more.bytes, Ordering::Relaxed) + more.bytes;
             self.observer.copied(self.volume, bytes);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// What [`compare_trees`](crate::snapshot::diff::compare_trees) tells.
+    pub(crate) fn compared(&self, bytes: u64) -> ControlFlow<()> {
+        if self.observer.is_stopped() {
+            return ControlFlow::Break(());
+        }
+        if bytes > 0 {
+            let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            self.observer.compared(self.volume, bytes);
         }
         ControlFlow::Continue(())
     }

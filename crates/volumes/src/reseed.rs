@@ -22,8 +22,9 @@ use std::path::{Path, PathBuf};
 use crate::fill::{Source, Wish};
 use crate::merge::Existing;
 use crate::mount::IMPORT;
+use crate::observer::Observed;
 use crate::snapshot::diff::{Same, compare_trees};
-use crate::{Change, ChangeKind, VolumeError, Volumes, held};
+use crate::{Change, ChangeKind, Observer, VolumeError, Volumes, held};
 
 /// What a reseed works with.
 #[derive(Debug)]
@@ -76,10 +77,11 @@ impl Volumes {
         &self,
         name: &str,
         reseeding: &Reseeding<'_>,
+        observer: &dyn Observer,
     ) -> Result<Vec<Reseeded>, VolumeError> {
         let row = self.row(name)?;
         self.attach(&row, IMPORT)?;
-        let planned = self.plan(name, reseeding);
+        let planned = self.plan(name, reseeding, observer);
         let detached = self.detach(&row, IMPORT);
         planned.and_then(|planned| detached.map(|()| planned))
     }
@@ -88,18 +90,19 @@ impl Volumes {
     ///
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::Subpath`], [`VolumeError::Compare`], those of mounting and of
-    /// [`Volumes::import`].
+    /// [`Volumes::import`]; [`VolumeError::Cancelled`] when the observer stopped it before anything was changed.
     pub fn reseed(
         &self,
         name: &str,
         reseeding: &Reseeding<'_>,
         seed: &str,
+        observer: &dyn Observer,
     ) -> Result<Vec<Reseeded>, VolumeError> {
         let lock = self.name_lock(name);
         let _held = held(&lock);
         let row = self.row(name)?;
         self.attach(&row, IMPORT)?;
-        let reseeded = self.plan(name, reseeding).and_then(|planned| {
+        let reseeded = self.plan(name, reseeding, observer).and_then(|planned| {
             let of = |wanted: &[SeedChange]| {
                 planned
                     .iter()
@@ -119,14 +122,19 @@ impl Volumes {
                 ..Wish::new(Existing::Replace)
             };
             let source = Source::Chosen(reseeding.new, &chosen);
-            self.fill(&row, reseeding.subpath, source, wish)?;
+            self.fill_observed(&row, reseeding.subpath, source, wish, observer)?;
             Ok(planned)
         });
         let detached = self.detach(&row, IMPORT);
         reseeded.and_then(|reseeded| detached.map(|()| reseeded))
     }
 
-    fn plan(&self, name: &str, reseeding: &Reseeding<'_>) -> Result<Vec<Reseeded>, VolumeError> {
+    fn plan(
+        &self,
+        name: &str,
+        reseeding: &Reseeding<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Reseeded>, VolumeError> {
         let row = self.row(name)?;
         let volume =
             self.open_subpath(&row, reseeding.subpath)?
@@ -135,12 +143,11 @@ impl Volumes {
                     subpath: reseeding.subpath.unwrap_or_default().to_owned(),
                     source: std::io::ErrorKind::NotFound.into(),
                 })?;
+        let observed = Observed::new(name, observer);
+        let looking = |bytes| observed.compared(bytes);
         let differ = |old: BorrowedFd<'_>, new: BorrowedFd<'_>| {
-            compare_trees(old, new, Same::ByBytes).map_err(|(path, source)| VolumeError::Compare {
-                name: name.to_owned(),
-                path,
-                source,
-            })
+            compare_trees(old, new, Same::ByBytes, &looking)
+                .map_err(|error| VolumeError::uncompared(name, error))
         };
         let ahead = differ(volume.as_fd(), reseeding.new)?;
         let users = reseeding

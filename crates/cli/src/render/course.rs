@@ -132,8 +132,8 @@ impl Course {
         }
     }
 
-    /// Reads the engine's messages to their end and shows them; `result` gets each result (`aux`). An error among them is
-    /// the end.
+    /// Reads the engine's messages to their end and shows them; `result` gets each result (`aux`), or the answer of an engine
+    /// that knows nothing of progress. An error among them is the end.
     pub(crate) fn follow(
         &self,
         body: impl Read,
@@ -162,6 +162,7 @@ impl Course {
                 continue;
             }
             let Some(status) = message["status"].as_str() else {
+                result(&message)?;
                 continue;
             };
             let id = message["id"].as_str().unwrap_or_default();

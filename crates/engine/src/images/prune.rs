@@ -3,11 +3,19 @@
 use std::time::SystemTime;
 
 use super::{ImageError, ImageListRequest, ImagePruneReport, Images, Removed};
+use crate::cancel::Cancel;
 use crate::containers::list::Filters;
+use crate::progress::Progress;
 
 impl Images {
-    /// `filters`: `dangling` (default true), `label`, `label!`, `until`.
-    pub fn prune(&self, filters: &Filters) -> Result<ImagePruneReport, ImageError> {
+    /// `filters`: `dangling` (default true), `label`, `label!`, `until`. A cancelled one ends after the image that it is at, and
+    /// reports what went.
+    pub fn prune(
+        &self,
+        filters: &Filters,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<ImagePruneReport, ImageError> {
         if let Some(unknown) = filters
             .0
             .keys()
@@ -42,6 +50,9 @@ impl Images {
             if !wanted {
                 continue;
             }
+            if cancel.is_cancelled() {
+                break;
+            }
             for tag in &image.tags {
                 match self.remove_and_count(tag, false) {
                     Ok((removed, freed)) => {
@@ -63,8 +74,9 @@ impl Images {
                     Err(error) => return Err(error),
                 }
             }
+            progress.step("images", "Removing", report.reclaimed, 0);
         }
-        if !filters.0.keys().any(|key| key.starts_with("label")) {
+        if !cancel.is_cancelled() && !filters.0.keys().any(|key| key.starts_with("label")) {
             let until = until.map(SystemTime::from);
             self.prune_downloads(until, &mut report)?;
         }

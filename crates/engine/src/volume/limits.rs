@@ -8,8 +8,9 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use volumes::{Observer, ResizeVolume, VolumeStorage, Volumes};
+use volumes::{ResizeVolume, VolumeStorage, Volumes};
 
+use super::onlooker::Onlooker;
 use crate::cancel::Cancel;
 use crate::containers::ContainerError;
 use crate::engine::Engine;
@@ -38,31 +39,11 @@ impl Engine {
             .users_of(name)?
             .iter()
             .any(|user| user.status.is_active());
-        let converting = Converting { progress, cancel };
+        // A limit of another kind takes a copy.
+        let onlooker = Onlooker::new(progress, cancel);
         Ok(self
             .volumes
-            .resize(name, ResizeVolume { mounted, ..change }, &converting)?)
-    }
-}
-
-/// The copy that a limit of another kind takes.
-struct Converting<'a> {
-    progress: &'a dyn Progress,
-    cancel: &'a Cancel,
-}
-
-impl Observer for Converting<'_> {
-    fn copied(&self, volume: &str, bytes: u64) {
-        self.progress.step(volume, "Copying", bytes, 0);
-    }
-
-    fn settles(&self, volume: &str, bytes: u64) {
-        self.progress.step(volume, "Copying", bytes, bytes);
-        self.progress.status(volume, "Comparing");
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.cancel.is_cancelled()
+            .resize(name, ResizeVolume { mounted, ..change }, &onlooker)?)
     }
 }
 

@@ -6,15 +6,18 @@
 //! * [`pruning`] - a prune of exactly what was shown
 //! * [`reseed`] - new contents from an upgraded image
 //! * [`safety`] - snapshots before risky steps
+//! * [`onlooker`] - who waits while a volume is copied or compared
 //! * [`files`] - copies in and out without a container
 //! * [`limits`] - the thread that watches soft limits; [`rescue`] - a database made anew from what is beside the data
 //! * [`keeper`] - the thread that empties the trash in time
 //! * [`plugins`] - the thread that tells volume plugins what they could not be told at once
 
 pub mod audit;
+mod chown;
 pub mod files;
 pub(crate) mod keeper;
 pub(crate) mod limits;
+mod onlooker;
 pub(crate) mod plugins;
 pub mod pruning;
 mod rename;

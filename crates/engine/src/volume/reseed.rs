@@ -10,11 +10,16 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use volumes::{Reseeded, Reseeding, SeedChange};
 
+use store::ErrorKind;
+
+use super::onlooker::Onlooker;
 use super::users::parse;
+use crate::cancel::Cancel;
 use crate::containers::create::to_json;
 use crate::containers::find::Columns as _;
 use crate::containers::{ContainerError, Containers};
 use crate::engine::Engine;
+use crate::progress::Progress;
 use crate::snapshot::TurnBackError;
 
 /// What filled a volume.
@@ -69,7 +74,8 @@ pub struct Reseed {
 
 impl Engine {
     /// Compares a volume with what an image would fill it with, and takes that over as `mode` says. `from` is `IMAGE`,
-    /// `IMAGE:/PATH`, or nothing: what filled it, as it is called now.
+    /// `IMAGE:/PATH`, or nothing: what filled it, as it is called now. Nothing has changed when it is cancelled before the new
+    /// files are all there.
     ///
     /// # Errors
     /// [`ContainerError::Invalid`] when nobody knows what filled it, [`ContainerError::NotFound`] for a directory that the
@@ -80,6 +86,8 @@ impl Engine {
         from: Option<&str>,
         mode: ReseedMode,
         snapshot: bool,
+        progress: &dyn Progress,
+        cancel: &Cancel,
     ) -> Result<Reseed, TurnBackError> {
         let noted: Option<Seed> = self
             .volumes
@@ -118,6 +126,7 @@ impl Engine {
             let lowers = self.images.lowers(&noted.image_id).ok()?;
             Some((lowers, noted))
         });
+        let onlooker = Onlooker::new(progress, cancel);
         let act = |new: BorrowedFd<'_>, base: Option<BorrowedFd<'_>>| {
             let reseeding = Reseeding {
                 base,
@@ -125,7 +134,7 @@ impl Engine {
                 subpath: seed.subpath.as_deref(),
                 replace: mode == ReseedMode::Replace,
             };
-            let planned = self.volumes.plan_reseed(name, &reseeding)?;
+            let planned = self.volumes.plan_reseed(name, &reseeding, &onlooker)?;
             let changes = planned.iter().any(|one| one.change != SeedChange::Keep);
             let same = noted
                 .as_ref()
@@ -134,12 +143,28 @@ impl Engine {
                 return Ok((planned, None));
             }
             let kept = if snapshot && changes {
-                Some(self.keep_before("reseed", name, &[])?)
+                let stopped = || cancel.is_cancelled();
+                Some(self.keep_before("reseed", name, &[], progress, &stopped)?)
             } else {
                 None
             };
-            let done = self.volumes.reseed(name, &reseeding, &to_json(&seed))?;
-            Ok::<_, TurnBackError>((done, kept))
+            match self
+                .volumes
+                .reseed(name, &reseeding, &to_json(&seed), &onlooker)
+            {
+                Ok(done) => Ok::<_, TurnBackError>((done, kept)),
+                Err(error) => {
+                    // It holds nothing that the volume does not.
+                    if error.kind() == ErrorKind::Cancelled
+                        && let Some(kept) = &kept
+                        && let Err(error) = self.volumes.remove_snapshot(name, kept)
+                    {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, volume = name, snapshot = %kept, "it stays");
+                    }
+                    Err(error.into())
+                }
+            }
         };
         let (base_known, (changes, kept)) =
             self.with_directory(&found.lowers, &seed, |new| match &base {

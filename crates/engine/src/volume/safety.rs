@@ -20,8 +20,8 @@ use crate::containers::mounts::ResolvedMount;
 use crate::containers::{ContainerError, CreateRequest, Created, RemoveRequest};
 use crate::engine::Engine;
 use crate::error::chain;
-use crate::progress::Silent;
-use crate::snapshot::{SnapshotRequest, TurnBackError};
+use crate::progress::{Progress, Silent};
+use crate::snapshot::{SnapshotRequest, Stopped, TurnBackError};
 
 /// For how long what was kept stays.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -96,7 +96,13 @@ impl Engine {
                 continue;
             }
             let kept = self
-                .keep_before("upgrade", name, &[(FOR_IMAGE, &row.image_id)])
+                .keep_before(
+                    "upgrade",
+                    name,
+                    &[(FOR_IMAGE, &row.image_id)],
+                    &Silent,
+                    &|| false,
+                )
                 .map_err(as_container)?;
             said.push(format!(
                 "volume {name} was last used by image {}: what it holds is kept as {name}@{kept} for a week",
@@ -139,17 +145,19 @@ impl Engine {
             .list_files(name, "")
             .map(|files| !files.is_empty());
         if holds? {
-            self.keep_before(step, name, &[])?;
+            self.keep_before(step, name, &[], &Silent, &|| false)?;
         }
         Ok(())
     }
 
-    /// Keeps what a volume holds; the name of the snapshot.
+    /// Keeps what a volume holds, unless it is `stopped`; the name of the snapshot.
     pub(crate) fn keep_before(
         &self,
         step: &str,
         name: &str,
         labels: &[(&str, &str)],
+        progress: &dyn Progress,
+        stopped: &Stopped<'_>,
     ) -> Result<String, TurnBackError> {
         let now = Timestamp::now();
         let snapshot = format!("before-{step}-{}", now.strftime("%Y-%m-%dT%H-%M-%S-%3f"));
@@ -165,7 +173,7 @@ impl Engine {
             expires_at,
             ..SnapshotRequest::default()
         };
-        self.snapshots.create(wanted, &Silent, &|| false)?;
+        self.snapshots.create(wanted, progress, stopped)?;
         Ok(snapshot)
     }
 }

@@ -4,6 +4,7 @@ use engine::images::{ImageListRequest, ImportRequest, Removed};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use super::long::long_if_asked;
 use super::{nothing, ok};
 use crate::bridge::Class;
 use crate::convert::image as convert;
@@ -128,13 +129,13 @@ async fn save_one(request: Request) -> Answer {
 
 async fn prune(request: Request) -> Answer {
     let filters = filters::parse(request.get("filters"))?;
-    let report = request
-        .bridge
-        .call(Class::Long, move |engine| engine.images.prune(&filters))
-        .await?;
-    let deleted = (!report.deleted.is_empty())
-        .then(|| report.deleted.iter().map(removed).collect::<Vec<_>>());
-    ok(&json!({ "ImagesDeleted": deleted, "SpaceReclaimed": report.reclaimed }))
+    long_if_asked(request, StatusCode::OK, move |engine, progress, cancel| {
+        let report = engine.images.prune(&filters, progress, cancel)?;
+        let deleted = (!report.deleted.is_empty())
+            .then(|| report.deleted.iter().map(removed).collect::<Vec<_>>());
+        Ok(json!({ "ImagesDeleted": deleted, "SpaceReclaimed": report.reclaimed }))
+    })
+    .await
 }
 
 fn removed(one: &Removed) -> Value {

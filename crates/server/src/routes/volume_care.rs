@@ -7,10 +7,12 @@ use engine::schedules::Schedule;
 use engine::volume::users::last_use;
 use engine::volume::{Creator, Drift, LastUse, ReseedMode, Seed, VolumeUser};
 use engine::{ChownRequest, FileEntry, TrashLimit, TrashPolicy, Trashed, Volume, VolumeBackupRow};
+use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::containers::create_request;
+use super::long::long_if_asked;
 use super::volumes::found_here;
 use super::{no_content, ok};
 use crate::bridge::Class;
@@ -312,13 +314,11 @@ async fn chown(request: Request) -> Answer {
         gid: request.number("gid")?,
         from: request.number("from")?,
     };
-    let changed = request
-        .bridge
-        .call(Class::Long, move |engine| {
-            engine.volumes.chown(&name, chown)
-        })
-        .await?;
-    ok(&json!({ "Changed": changed }))
+    long_if_asked(request, StatusCode::OK, move |engine, progress, cancel| {
+        let changed = engine.chown_volume(&name, chown, progress, cancel)?;
+        Ok(json!({ "Changed": changed }))
+    })
+    .await
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -330,9 +330,9 @@ struct Reseed {
     no_snapshot: bool,
 }
 
-async fn reseed(request: Request) -> Answer {
-    let (name, bridge) = (request.name(), request.bridge.clone());
-    let wanted: Reseed = serde_json::from_value(request.json().await?)
+async fn reseed(mut request: Request) -> Answer {
+    let name = request.name();
+    let wanted: Reseed = serde_json::from_value(request.take_json().await?)
         .map_err(|error| Refusal::invalid(format!("invalid JSON: {error}")))?;
     let mode = match wanted.mode.as_str() {
         "diff" => ReseedMode::Diff,
@@ -344,22 +344,28 @@ async fn reseed(request: Request) -> Answer {
             )));
         }
     };
-    let done = bridge
-        .call(Class::Long, move |engine| {
-            engine.reseed_volume(&name, wanted.from.as_deref(), mode, !wanted.no_snapshot)
-        })
-        .await?;
-    let changes: Vec<Value> = done
-        .changes
-        .iter()
-        .map(|one| json!({ "Kind": one.change.as_str(), "Path": one.path.to_string_lossy() }))
-        .collect();
-    ok(&json!({
-        "From": done.from,
-        "BaseKnown": done.base_known,
-        "Changes": changes,
-        "Kept": done.kept,
-    }))
+    long_if_asked(request, StatusCode::OK, move |engine, progress, cancel| {
+        let done = engine.reseed_volume(
+            &name,
+            wanted.from.as_deref(),
+            mode,
+            !wanted.no_snapshot,
+            progress,
+            cancel,
+        )?;
+        let changes: Vec<Value> = done
+            .changes
+            .iter()
+            .map(|one| json!({ "Kind": one.change.as_str(), "Path": one.path.to_string_lossy() }))
+            .collect();
+        Ok(json!({
+            "From": done.from,
+            "BaseKnown": done.base_known,
+            "Changes": changes,
+            "Kept": done.kept,
+        }))
+    })
+    .await
 }
 
 fn entry(entry: &FileEntry) -> Value {

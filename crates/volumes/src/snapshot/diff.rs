@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -104,8 +105,30 @@ struct Level {
 
 fn compare(old: &Path, new: &Path) -> Result<Vec<Change>, SnapshotError> {
     let open = |path: &Path| open_directory(path).map_err(SnapshotError::io("open", path));
-    compare_trees(open(old)?.as_fd(), open(new)?.as_fd(), Same::ByTime)
-        .map_err(|(path, source)| SnapshotError::Compare { path, source })
+    let unwatched = |_| ControlFlow::Continue(());
+    compare_trees(
+        open(old)?.as_fd(),
+        open(new)?.as_fd(),
+        Same::ByTime,
+        &unwatched,
+    )
+    .map_err(|error| match error {
+        Uncompared::Failed { path, source } => SnapshotError::Compare { path, source },
+        Uncompared::Stopped => SnapshotError::Cancelled,
+    })
+}
+
+/// Called for each entry and each MiB, with the bytes of files that were looked at since the last call; a break ends the
+/// comparison.
+pub(crate) type Looking<'a> = dyn Fn(u64) -> ControlFlow<()> + 'a;
+
+/// Why two trees were not compared to the end.
+#[derive(Debug)]
+pub(crate) enum Uncompared {
+    /// At this path, as users see it.
+    Failed { path: PathBuf, source: io::Error },
+    /// Whoever looked on has said so.
+    Stopped,
 }
 
 /// When two files of the same type, owner, mode and length have the same bytes.
@@ -117,14 +140,18 @@ pub(crate) enum Same {
     ByBytes,
 }
 
-/// What is different in `new`; an error with where it came up.
+/// What is different in `new`.
 pub(crate) fn compare_trees(
     old: BorrowedFd<'_>,
     new: BorrowedFd<'_>,
     same: Same,
-) -> Result<Vec<Change>, (PathBuf, io::Error)> {
+    looking: &Looking<'_>,
+) -> Result<Vec<Change>, Uncompared> {
     let start = |root: BorrowedFd<'_>| {
-        Descent::new(root, Mounts::Refuse).map_err(|error| (PathBuf::from("/"), error))
+        Descent::new(root, Mounts::Refuse).map_err(|source| Uncompared::Failed {
+            path: PathBuf::from("/"),
+            source,
+        })
     };
     let mut walk = Walk {
         old: start(old)?,
@@ -132,29 +159,41 @@ pub(crate) fn compare_trees(
         path: PathBuf::from("/"),
         changes: Vec::new(),
         same,
+        looking,
+        stopped: false,
     };
     match walk.run() {
+        _ if walk.stopped => Err(Uncompared::Stopped),
         Ok(()) => Ok(walk.changes),
-        Err(error) => Err((walk.path, error)),
+        Err(source) => Err(Uncompared::Failed {
+            path: walk.path,
+            source,
+        }),
     }
 }
 
-struct Walk {
+struct Walk<'a> {
     old: Descent,
     new: Descent,
     /// Where both are, as users see it.
     path: PathBuf,
     changes: Vec<Change>,
     same: Same,
+    looking: &'a Looking<'a>,
+    /// The rest is not looked at.
+    stopped: bool,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn run(&mut self) -> io::Result<()> {
         let mut levels = vec![Level {
             side: Side::Both,
             ahead: self.directory(Side::Both)?,
         }];
         while let Some(level) = levels.last_mut() {
+            if self.stopped {
+                return Ok(());
+            }
             let Some((name, mut side)) = level.ahead.pop() else {
                 let side = level.side;
                 levels.pop();
@@ -217,6 +256,10 @@ impl Walk {
         }
         let mut ahead = Vec::new();
         for (name, side) in names {
+            self.look(0);
+            if self.stopped {
+                break;
+            }
             let old = self.stat(side.has_old(), &self.old, &name)?;
             let new = self.stat(side.has_new(), &self.new, &name)?;
             let kind = match (&old, &new) {
@@ -247,6 +290,10 @@ impl Walk {
         Ok(ahead)
     }
 
+    fn look(&mut self, bytes: u64) {
+        self.stopped |= (self.looking)(bytes).is_break();
+    }
+
     fn stat(&self, there: bool, walk: &Descent, name: &OsStr) -> io::Result<Option<Stat>> {
         if there {
             found(walk.dir(), name)
@@ -255,7 +302,7 @@ impl Walk {
         }
     }
 
-    fn same(&self, name: &OsStr, old: &Stat, new: &Stat) -> io::Result<bool> {
+    fn same(&mut self, name: &OsStr, old: &Stat, new: &Stat) -> io::Result<bool> {
         if (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid) {
             return Ok(false);
         }
@@ -265,11 +312,42 @@ impl Walk {
             FileType::RegularFile if self.same == Same::ByTime && old.mtime == new.mtime => {
                 Ok(true)
             }
-            FileType::RegularFile => same_bytes(self.old.dir(), self.new.dir(), name),
+            FileType::RegularFile => self.same_bytes(name),
             FileType::Symlink => Ok(sys::dir::read_link_at(self.old.dir(), name)?
                 == sys::dir::read_link_at(self.new.dir(), name)?),
             _ => Ok(old.rdev == new.rdev),
         }
+    }
+
+    /// One that is not looked at to its end is not told of.
+    fn same_bytes(&mut self, name: &OsStr) -> io::Result<bool> {
+        const PIECE: usize = 64 << 10;
+        const STRIDE: u64 = 1 << 20;
+        let open = |dir| -> io::Result<File> {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?.into())
+        };
+        let (mut old, mut new) = (open(self.old.dir())?, open(self.new.dir())?);
+        let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
+        let mut untold = 0;
+        let same = loop {
+            let count = fill(&mut old, &mut left)?;
+            if count != fill(&mut new, &mut right)? || left[..count] != right[..count] {
+                break false;
+            }
+            if count == 0 {
+                break true;
+            }
+            untold += count as u64;
+            if untold >= STRIDE {
+                self.look(std::mem::take(&mut untold));
+                if self.stopped {
+                    break true;
+                }
+            }
+        };
+        self.look(untold);
+        Ok(same)
     }
 }
 
@@ -291,25 +369,6 @@ fn found(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<Stat>> {
         Ok(stat) => Ok(Some(stat)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-fn same_bytes(old: BorrowedFd<'_>, new: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {
-    const PIECE: usize = 64 << 10;
-    let open = |dir| -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?.into())
-    };
-    let (mut old, mut new) = (open(old)?, open(new)?);
-    let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
-    loop {
-        let count = fill(&mut old, &mut left)?;
-        if count != fill(&mut new, &mut right)? || left[..count] != right[..count] {
-            return Ok(false);
-        }
-        if count == 0 {
-            return Ok(true);
-        }
     }
 }
 
@@ -347,9 +406,11 @@ mod tests {
         }
         let opened = |tree: &str| open_directory(&scratch.join(tree)).unwrap();
         let changes = |same| {
-            compare_trees(opened("old").as_fd(), opened("new").as_fd(), same)
-                .unwrap()
-                .len()
+            compare_trees(opened("old").as_fd(), opened("new").as_fd(), same, &|_| {
+                ControlFlow::Continue(())
+            })
+            .unwrap()
+            .len()
         };
         assert_eq!((changes(Same::ByTime), changes(Same::ByBytes)), (0, 1));
         std::fs::remove_dir_all(scratch).unwrap();

@@ -15,6 +15,7 @@ use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sys::project_quota::Use;
@@ -345,16 +346,24 @@ fn made_before(opened: &Opened, scratch: &Scratch) {
     }
 }
 
-/// Whoever looked on has left.
-struct Gone;
+/// Whoever looks on leaves at once, or when the copy is complete and is held against what it is of.
+struct Leaves {
+    at_once: bool,
+    compares: AtomicBool,
+}
 
-impl Observer for Gone {
+impl Observer for Leaves {
     fn copied(&self, _volume: &str, _bytes: u64) {}
 
     fn settles(&self, _volume: &str, _bytes: u64) {}
 
+    fn compared(&self, volume: &str, bytes: u64) {
+        assert!(volume == "plain" && bytes > 0);
+        self.compares.store(true, Ordering::Relaxed);
+    }
+
     fn is_stopped(&self) -> bool {
-        true
+        self.at_once || self.compares.load(Ordering::Relaxed)
     }
 }
 
@@ -426,13 +435,20 @@ fn converted(opened: &Opened, sharing: Sharing) {
     assert!(too_full, "{refused}");
     assert_eq!(entries(), Vec::<String>::new());
     // Nor when nobody waits for it any more.
-    let change = ResizeVolume {
-        bytes: Some(LIMIT + 8 * MIB),
-        ..ResizeVolume::default()
-    };
-    let stopped = opened.volumes.resize("plain", change, &Gone).unwrap_err();
-    assert_eq!(stopped.kind(), store::ErrorKind::Cancelled, "{stopped}");
-    assert_eq!(entries(), Vec::<String>::new());
+    for at_once in [true, false] {
+        let change = ResizeVolume {
+            bytes: Some(LIMIT + 8 * MIB),
+            ..ResizeVolume::default()
+        };
+        let leaves = Leaves {
+            at_once,
+            compares: AtomicBool::new(false),
+        };
+        let stopped = opened.volumes.resize("plain", change, &leaves).unwrap_err();
+        assert_eq!(stopped.kind(), store::ErrorKind::Cancelled, "{stopped}");
+        assert_eq!(leaves.compares.into_inner(), !at_once);
+        assert_eq!(entries(), Vec::<String>::new());
+    }
     assert_eq!(opened.volumes.storage("plain").unwrap().limits.bytes, None);
 
     let kept = || {

@@ -221,10 +221,11 @@ fn every_file_changes_hands() {
         gid: Some(77),
         from,
     };
+    let all = |_| std::ops::ControlFlow::Continue(());
     // 300 files, 14 directories, the link, the root.
-    assert_eq!(volumes.chown("data", request(5, None)).unwrap(), 316);
-    assert_eq!(volumes.chown("data", request(5, None)).unwrap(), 0);
-    assert_eq!(volumes.chown("data", request(6, Some(4))).unwrap(), 0);
+    assert_eq!(volumes.chown("data", request(5, None), &all).unwrap(), 316);
+    assert_eq!(volumes.chown("data", request(5, None), &all).unwrap(), 0);
+    assert_eq!(volumes.chown("data", request(6, Some(4)), &all).unwrap(), 0);
     let one = std::fs::metadata(root.join("d0/e/f0")).unwrap();
     assert_eq!((one.uid(), one.gid(), one.mode() & 0o7777), (5, 77, 0o4755));
     assert_eq!(std::fs::metadata(outside.join("outside")).unwrap().uid(), 0);
@@ -363,4 +364,54 @@ fn a_lost_database_loses_no_names() {
         Err(VolumeError::NotOrphan(_))
     ));
     opened.assert_sound("rescued");
+}
+
+#[test]
+fn owners_that_are_changed_in_part() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let scratch = Scratch::new();
+    let opened = scratch.open();
+    let volumes = &opened.volumes;
+    volumes.create(named("data")).unwrap();
+    let root = opened.paths.mountpoint("data");
+    let names: Vec<String> = (0..3000).map(|n| format!("d{}/f{n}", n % 3)).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    write_files(&root, &files);
+    let request = ChownRequest {
+        uid: 5,
+        gid: Some(77),
+        from: None,
+    };
+    let told = std::sync::atomic::AtomicU64::new(0);
+    let stopped = volumes.chown("data", request, &|more| {
+        told.fetch_add(more.entries, std::sync::atomic::Ordering::Relaxed);
+        std::ops::ControlFlow::Break(())
+    });
+    let error = stopped.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+    let theirs = names
+        .iter()
+        .filter(|name| std::fs::metadata(root.join(name)).unwrap().uid() == 5)
+        .count();
+    // Each thread ends after the first 256 of its directory.
+    assert!(theirs < 2000, "{theirs}");
+    let history = volumes.history("data").unwrap();
+    let last = history.iter().find(|event| event.action == "chown");
+    assert!(last.unwrap().detail.ends_with("to 5:77, not all"));
+    // The rest is done by asking once more.
+    let looked = std::sync::Mutex::new(0);
+    let rest = volumes.chown("data", request, &|more| {
+        *looked.lock().unwrap() += more.entries;
+        std::ops::ControlFlow::Continue(())
+    });
+    let done = rest.unwrap();
+    assert!((1003..3004).contains(&done), "{done}");
+    assert_eq!(*looked.lock().unwrap(), 3003);
+    assert!(told.into_inner() < 3003);
+    for name in &names {
+        assert_eq!(std::fs::metadata(root.join(name)).unwrap().uid(), 5);
+    }
 }

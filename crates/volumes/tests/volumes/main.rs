@@ -19,5 +19,6 @@ mod lifecycle;
 mod model;
 mod mounts;
 mod plugins;
+mod reseeds;
 mod scratch;
 mod snapshots;

@@ -2,9 +2,13 @@
 
 use clap::Args as ClapArgs;
 
+use serde_json::Value;
+
+use crate::commands::backup::long;
 use crate::commands::system::confirm;
 use crate::failure::Outcome;
-use crate::http::{Body, Client, Query};
+use crate::http::{Client, Query};
+use crate::render::course::{Course, CourseArgs};
 use crate::render::units::human_size;
 
 #[derive(Debug, ClapArgs)]
@@ -18,6 +22,8 @@ pub(crate) struct Args {
     /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    course: CourseArgs,
 }
 
 impl Args {
@@ -28,18 +34,26 @@ impl Args {
             "WARNING! This will remove all dangling images."
         };
         confirm(self.force, warning)?;
-        let reclaimed = prune(client, self.all, &self.filter)?;
+        let reclaimed = prune(client, &self.course.course()?, self.all, &self.filter)?;
         println!("Total reclaimed space: {}", human_size(reclaimed));
         Ok(0)
     }
 }
 
 /// Prints what was deleted; the bytes that became free.
-pub(crate) fn prune(client: &Client, all: bool, filters: &[String]) -> Outcome<f64> {
+pub(crate) fn prune(
+    client: &Client,
+    course: &Course,
+    all: bool,
+    filters: &[String],
+) -> Outcome<f64> {
     let mut filters = filters.to_vec();
     filters.push(format!("dangling={}", !all));
-    let path = Query::new("/images/prune").filters(&filters)?.build();
-    let report = client.send("POST", &path, Body::Empty)?.json()?;
+    let path = Query::new("/images/prune")
+        .filters(&filters)?
+        .set("progress", "1")
+        .build();
+    let report = long(client, course, &path, &Value::Null)?;
     let deleted = report["ImagesDeleted"]
         .as_array()
         .cloned()

@@ -6,6 +6,7 @@ use super::confirm;
 use crate::commands::{builder_prune, container_prune, image_prune, network_prune, volume_prune};
 use crate::failure::{Failure, Outcome};
 use crate::http::{Client, Query};
+use crate::render::course::CourseArgs;
 use crate::render::units::human_size;
 
 #[derive(Debug, ClapArgs)]
@@ -22,6 +23,8 @@ pub(crate) struct Args {
     /// Prune anonymous volumes
     #[arg(long)]
     volumes: bool,
+    #[command(flatten)]
+    course: CourseArgs,
 }
 
 impl Args {
@@ -52,12 +55,13 @@ impl Args {
                 "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n{volumes}  - {images}\n  - unused build cache\n"
             ),
         )?;
+        let course = self.course.course()?;
         let mut reclaimed = container_prune(client, &self.filter)?;
         network_prune(client, &self.filter)?;
         if self.volumes {
             reclaimed += volume_prune(client, false, &self.filter)?;
         }
-        reclaimed += image_prune(client, self.all, &self.filter)?;
+        reclaimed += image_prune(client, &course, self.all, &self.filter)?;
         // Labels are for what has some.
         let until: Vec<String> = (self.filter.iter())
             .filter(|filter| filter.starts_with("until="))

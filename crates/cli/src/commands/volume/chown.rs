@@ -2,14 +2,20 @@
 
 use clap::Args as ClapArgs;
 
+use serde_json::Value;
+
+use crate::commands::backup::long;
 use crate::failure::{Failure, Outcome};
-use crate::http::{Body, Client, Query, encode};
+use crate::http::{Client, Query, encode};
+use crate::render::course::CourseArgs;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// Only files that belong to this user id
     #[arg(long, value_name = "UID")]
     from: Option<u32>,
+    #[command(flatten)]
+    course: CourseArgs,
     #[arg(value_name = "VOLUME")]
     volume: String,
     /// Numbers, as the files' owner is stored
@@ -29,8 +35,9 @@ impl Args {
             .set("uid", uid.to_string())
             .option("gid", gid)
             .option("from", self.from)
+            .set("progress", "1")
             .build();
-        let answer = client.send("POST", &path, Body::Empty)?.json()?;
+        let answer = long(client, &self.course.course()?, &path, &Value::Null)?;
         println!("{} changed", answer["Changed"].as_u64().unwrap_or_default());
         Ok(0)
     }

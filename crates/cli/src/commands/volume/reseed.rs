@@ -3,9 +3,11 @@
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
+use crate::commands::backup::long;
 use crate::failure::Outcome;
 use crate::http::{Client, encode};
 use crate::json::text;
+use crate::render::course::CourseArgs;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -24,6 +26,8 @@ pub(crate) struct Args {
     /// Do not keep what the volume holds as a snapshot first
     #[arg(long)]
     no_snapshot: bool,
+    #[command(flatten)]
+    course: CourseArgs,
     #[arg(value_name = "VOLUME")]
     volume: String,
 }
@@ -36,8 +40,11 @@ impl Args {
             _ => "diff",
         };
         let body = json!({ "From": self.from, "Mode": mode, "NoSnapshot": self.no_snapshot });
-        let path = format!("/orlop/v1/volumes/{}/reseed", encode(&self.volume));
-        let done = client.post(&path, &body)?;
+        let path = format!(
+            "/orlop/v1/volumes/{}/reseed?progress=1",
+            encode(&self.volume)
+        );
+        let done = long(client, &self.course.course()?, &path, &body)?;
         let changes = done["Changes"].as_array().map_or(&[][..], Vec::as_slice);
         for change in changes {
             println!("{} {}", text(&change["Kind"]), text(&change["Path"]));
