@@ -22,6 +22,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,7 @@ impl Snapshots {
             },
             frozen: RefCell::default(),
             since: Cell::new(None),
+            thawing: Cell::new(None),
             time: Cell::default(),
         };
         if matches!(rung, Rung::None | Rung::Sync) || writers.is_empty() {
@@ -104,7 +106,11 @@ impl Snapshots {
         }
         self.owe(writers, rung, hook)?;
         let mut stopped = Vec::new();
-        let made = self.prepared(rung, hook, writers, &mut stopped, || Ok(act(&still)?));
+        let made = self.prepared(rung, hook, writers, &mut stopped, || {
+            let made = act(&still);
+            still.wait();
+            Ok(made?)
+        });
         let paid = self.pay(writers, rung, hook, &stopped);
         let made = made?;
         paid?;
@@ -284,6 +290,7 @@ struct Still<'a> {
     freeze: &'a [User],
     frozen: RefCell<Vec<&'a str>>,
     since: Cell<Option<Instant>>,
+    thawing: Cell<Option<JoinHandle<Duration>>>,
     time: Cell<Duration>,
 }
 
@@ -310,6 +317,22 @@ impl Still<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Waits until those who were held go on.
+    fn wait(&self) {
+        if let Some(thawing) = self.thawing.take() {
+            self.time
+                .set(thawing.join().expect("a thaw does not panic"));
+        }
+    }
+}
+
+fn thaw(containers: &Containers, ids: &[String]) {
+    for id in ids {
+        if let Err(error) = containers.thaw(id) {
+            tracing::error!(container = id, %error, "a container stays frozen after a snapshot: unpause it");
+        }
     }
 }
 
@@ -345,14 +368,23 @@ impl Quiet for Still<'_> {
             .any(|user| user.status == Status::Running)
     }
 
+    /// On a thread of its own: what is left to do for the snapshot need not wait for the answers.
     fn release(&self) {
-        for id in self.frozen.take() {
-            if let Err(error) = self.snapshots.containers.thaw(id) {
-                tracing::error!(container = id, %error, "a container stays frozen after a snapshot: unpause it");
-            }
-        }
-        if let Some(since) = self.since.take() {
-            self.time.set(since.elapsed());
+        let Some(since) = self.since.take() else {
+            return;
+        };
+        let frozen: Vec<String> = self.frozen.take().into_iter().map(str::to_owned).collect();
+        let containers = Arc::clone(&self.snapshots.containers);
+        let thaw = move || {
+            thaw(&containers, &frozen);
+            since.elapsed()
+        };
+        match thread::Builder::new()
+            .name("thaw".to_owned())
+            .spawn(thaw.clone())
+        {
+            Ok(thawing) => self.thawing.set(Some(thawing)),
+            Err(_) => self.time.set(thaw()),
         }
     }
 }
