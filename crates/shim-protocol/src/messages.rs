@@ -181,7 +181,7 @@ pub struct ProbeRecord {
     pub output: String,
 }
 
-/// Contents of `state.json`: written before `Started` is sent and at each change.
+/// How the container is: in the answers to `Start` and `Watch`, and in the notice of a restart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StateRecord {
     pub version: u32,

@@ -13,7 +13,7 @@ pub struct RunSpec {
     pub id: String,
     /// Tag of the engine's root: names the cgroup parent `orlop-<tag>`.
     pub tag: String,
-    /// Directory of the run files (`shim.sock`, `state.json`, `exit.json`).
+    /// Directory of the run files (`shim.sock`, `exit.json`).
     pub run_dir: PathBuf,
     pub root: RootFs,
     /// In mounting order; the runtime does not sort.

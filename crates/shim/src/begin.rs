@@ -2,7 +2,7 @@
 //!
 //! Steps: 1. leave the engine's session, directory, descriptors and signals; 2. read the start request from descriptor
 //! 3; 3. take the lock of the run directory and remove what an earlier shim left there; 4. open log, socket and ports;
-//! 5. start the container; 6. write `state.json`; 7. answer `Started`. A failure of any step is answered with
+//! 5. start the container; 6. answer `Started`. A failure of any step is answered with
 //! `StartFailed`, and nothing is left but the lock file.
 
 use std::fs::DirBuilder;
@@ -122,9 +122,7 @@ fn prepare(
         .map_err(failed)?;
     // Waits while the shim of an earlier run still cleans up.
     let lock = FileLock::exclusive(run_dir.join(records::LOCK)).map_err(failed)?;
-    for name in [records::STATE, records::EXIT] {
-        records::remove(&run_dir, name).map_err(failed)?;
-    }
+    records::remove(&run_dir, records::EXIT).map_err(failed)?;
     let log = Log::open(&spec.log)
         .map_err(|error| broken("failed to initialize logging driver", &error))?;
     let epoll = Epoll::new().map_err(failed)?;
@@ -137,7 +135,7 @@ fn prepare(
     Ok((supervisor, attach.into_iter().zip(fds).collect()))
 }
 
-/// Steps 5 to 7, and the container's life.
+/// Steps 5 and 6, and the container's life.
 fn supervise(
     mut supervisor: Supervisor,
     clients: Vec<(AttachSpec, OwnedFd)>,
@@ -155,7 +153,6 @@ fn supervise(
                 supervisor.attach(number, main, streams);
             }
         }
-        supervisor.record_state();
     }
     if !supervisor.tell_start(engine, launched) {
         supervisor.abandon();

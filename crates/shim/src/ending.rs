@@ -62,7 +62,6 @@ impl Supervisor {
     pub(crate) fn restart(&mut self) {
         match self.launch() {
             Ok(()) => {
-                self.record_state();
                 self.announce(&Notice::Restarted {
                     state: self.state.clone(),
                 });
@@ -118,7 +117,6 @@ impl Supervisor {
         self.state.restarting = restarting;
         self.state.restart_count = self.restarts.count();
         self.state.last_exit = Some(exit.clone());
-        self.record_state();
     }
 
     /// Steps 4 to 8.
@@ -163,7 +161,7 @@ impl Supervisor {
         self.close_dns();
         self.forget_names(|_| true);
         self.listener = None;
-        for name in [records::SOCKET, records::STATE, records::EXIT] {
+        for name in [records::SOCKET, records::EXIT] {
             // The engine removes the whole directory; this is tidiness.
             records::remove(&self.spec.run_dir, name).unwrap_or_default();
         }

@@ -186,7 +186,6 @@ impl Supervisor {
                 health.thaw(now);
             }
         }
-        self.record_state();
         self.announce(if paused {
             &Notice::Paused
         } else {

@@ -21,7 +21,6 @@ use crate::dns::Dns;
 use crate::health::{Capture, Monitor};
 use crate::log::Log;
 use crate::ports::Ports;
-use crate::records;
 use crate::restart::Restarts;
 use crate::source::Source;
 use crate::streams::{self, Ends, Streams, Wanted};
@@ -451,12 +450,6 @@ impl Supervisor {
             self.restart();
         }
         self.check_health(now);
-    }
-
-    /// Records the state for engines to come.
-    pub(crate) fn record_state(&self) {
-        // The run directory is memory of the host: if it is full, engines that are connected still hear the notice.
-        records::write_state(&self.spec.run_dir, &self.state).unwrap_or_default();
     }
 
     /// Tells everybody who watches.

@@ -32,7 +32,7 @@
 //!   containers/<id>/               0710  upper, work, hostname, hosts, resolv.conf, <id>-json.log
 //!   staging/<op>/                  0700  what an operation builds before it publishes it
 //!   trash/<op>/                    0700  what an operation has taken away and is deleting
-//! /run/orlop/<tag>/<container id>/       shim.lock, shim.sock, state.json, exit.json; gone after a reboot
+//! /run/orlop/<tag>/<container id>/       shim.lock, shim.sock, exit.json; gone after a reboot
 //! /run/orlop/<tag>/names/<network id>/   one file for each container on the network: its names and addresses
 //! ```
 //!
@@ -534,11 +534,6 @@ impl Paths {
     /// Where the container's shim listens.
     pub fn shim_socket(&self, id: &str) -> PathBuf {
         self.run(id).join("shim.sock")
-    }
-
-    /// What the shim says about its container.
-    pub fn shim_state(&self, id: &str) -> PathBuf {
-        self.run(id).join("state.json")
     }
 
     /// How the container ended.

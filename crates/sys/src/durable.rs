@@ -59,20 +59,10 @@ pub fn write_atomic_at(
 /// # Errors
 /// Any I/O error; `path` is then unchanged.
 pub fn write_atomic_soon(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, bytes, mode, write_back)
-}
-
-/// Writes a file beside `path`, has `sync` do with it what is due, and renames it to `path`.
-fn replace(
-    path: &Path,
-    bytes: &[u8],
-    mode: u32,
-    sync: impl FnOnce(&File) -> io::Result<()>,
-) -> io::Result<()> {
     let (parent, name) = split(path)?;
     let dir = open_dir(parent)?;
     let temporary = temporary_name(name);
-    let written = write_new(dir.as_fd(), &temporary, bytes, mode, sync).and_then(|()| {
+    let written = write_new(dir.as_fd(), &temporary, bytes, mode, write_back).and_then(|()| {
         durable_call()?;
         Ok(rustix::fs::renameat(&dir, &temporary, &dir, name)?)
     });
@@ -81,15 +71,6 @@ fn replace(
         let _ = rustix::fs::unlinkat(&dir, &temporary, AtFlags::empty());
     }
     written
-}
-
-/// [`write_atomic`] that waits for nothing: readers see the old or the new content, and after a power cut it may be neither. For
-/// what means nothing then.
-///
-/// # Errors
-/// Any I/O error; `path` is then unchanged.
-pub fn write_atomic_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, bytes, mode, |_| Ok(()))
 }
 
 /// Has the kernel write what is in the file, which is new, before anything that happens to it later; the file is not durable by that.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::fs::AtFlags;
 use shim_protocol::messages::{Notice, Request, Response};
 use shim_protocol::spec::{NsMode, PublishedPort, Resources, RestartPolicy};
-use shim_protocol::{AttachSpec, ExitRecord, StateRecord, client, receive, send};
+use shim_protocol::{AttachSpec, ExitRecord, client, receive, send};
 use sys::socket::FdReader;
 
 use crate::Outcome;
@@ -91,9 +91,6 @@ fn output_is_logged_and_the_exit_is_recorded() -> Outcome {
         serde_json::from_slice(&std::fs::read(container.spec.run_dir.join("exit.json"))?)?;
     assert_eq!(recorded, exit);
     container.gone()?;
-    let state: StateRecord =
-        serde_json::from_slice(&std::fs::read(container.spec.run_dir.join("state.json"))?)?;
-    assert_eq!((state.pid, state.last_exit), (0, Some(exit)));
     let mut log = container.log()?;
     log.sort();
     let expected = [
