@@ -8,6 +8,7 @@ use super::http::{get, remove, run, send};
 
 pub(super) const CASES: &[Case] = &[
     ("unknown_routes_are_told", unknown_routes),
+    ("numbers_that_cannot_be_are_told", numbers),
     ("an_engine_outside_a_swarm", swarm),
     ("older_versions_get_older_shapes", older_shapes),
     ("fields_that_are_not_granted_are_told", fields),
@@ -393,4 +394,42 @@ fn info(engine: &Engine) {
     ] {
         assert!(ping.head.to_lowercase().contains(header), "{header}");
     }
+}
+
+fn numbers(engine: &Engine) {
+    send(
+        engine,
+        "POST",
+        "/volumes/create",
+        Some(&json!({"Name": "numbers"})),
+    )
+    .expect(201);
+    for (path, message) in [
+        ("chown", "missing parameter: uid"),
+        ("chown?uid=-1", "invalid value \"-1\" for uid"),
+        (
+            "chown?uid=4294967295",
+            "invalid value \"4294967295\" for uid",
+        ),
+        (
+            "chown?uid=1&gid=4294967295",
+            "invalid value \"4294967295\" for gid",
+        ),
+        ("resize", "missing parameter: size"),
+        ("resize?size=-1", "invalid size: '-1'"),
+        (
+            "resize?size=9223372036854775807",
+            "invalid size: '9223372036854775807'",
+        ),
+    ] {
+        let path = format!("/orlop/v1/volumes/numbers/{path}");
+        let answer = send(engine, "POST", &path, None).expect(400);
+        assert_eq!(answer.message(), message, "{path}");
+    }
+    for size in [json!(-1), json!(u64::MAX), json!(true)] {
+        let pool = json!({"Name": "numbers", "Kind": "btrfs", "Size": size});
+        let answer = send(engine, "POST", "/orlop/v1/pools", Some(&pool)).expect(400);
+        assert!(answer.message().contains("invalid size"), "{size}");
+    }
+    send(engine, "DELETE", "/volumes/numbers", None).expect(204);
 }

@@ -83,8 +83,9 @@ fn full(kind: &str) {
     }
     run(&engine, "volume rm --now filler").ok();
     if kind == "btrfs" {
-        // What was deleted is free when it was cleaned away.
+        // What was deleted is free when it was cleaned away, which begins with the next commit.
         let root = engine.root.to_str().unwrap();
+        super::host("mount", &["-o", "remount,commit=1", root]);
         super::host("btrfs", &["subvolume", "sync", root]);
     }
     until("the room for records is kept again", || {

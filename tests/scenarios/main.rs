@@ -54,6 +54,7 @@ mod schedules;
 mod server_backups;
 mod servers;
 mod snapshots;
+mod special_files;
 mod streams;
 mod volume_care;
 mod volume_commands;
@@ -284,6 +285,7 @@ fn main() {
         build::OWN,
         image_limits::OWN,
         full_disk::OWN,
+        special_files::OWN,
         streams::OWN,
     ]
     .concat();

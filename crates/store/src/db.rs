@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Params, Row, Trans
 use rustix::fs::{IFlags, Mode, OFlags};
 
 use crate::error::{SqlError, StoreError};
+use crate::journal::under_way::UnderWay;
 use crate::paths::Paths;
 use crate::reserve::Reserve;
 
@@ -29,6 +30,7 @@ pub struct Store {
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     reserve: Reserve,
+    pub(crate) under_way: UnderWay,
 }
 
 impl Store {
@@ -73,6 +75,7 @@ impl Store {
             writer: Mutex::new(writer),
             readers: Mutex::default(),
             reserve,
+            under_way: UnderWay::default(),
         })
     }
 

@@ -26,6 +26,9 @@ use serde::de::DeserializeOwned;
 use crate::db::{Store, WriteTx};
 use crate::error::StoreError;
 use crate::ids::OpId;
+use crate::tables::ops::OpRow;
+
+pub(crate) mod under_way;
 
 /// A change of several steps. The value is what the journal stores.
 pub trait Operation: Serialize + DeserializeOwned {
@@ -121,6 +124,7 @@ pub fn execute<O: Operation>(
     context: &O::Context<'_>,
 ) -> Result<(), O::Error> {
     let op = OpId::random();
+    let _under_way = store.under_way.say(&op);
     let params = serde_json::to_string(operation).expect("operations are plain data");
     let begin = |tx: &WriteTx<'_>| {
         operation.begin(tx)?;
@@ -143,6 +147,26 @@ pub fn execute<O: Operation>(
             "the operation could not be undone and stays open");
     }
     Err(failure.error)
+}
+
+/// Operations that an error has stopped half-way: the next recovery takes them up.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn unfinished(store: &Store) -> Result<Vec<OpRow>, StoreError> {
+    let idle = |row: &OpRow| !store.under_way.has(&row.id);
+    let mut found = store.read(|tx| tx.ops())?;
+    found.retain(idle);
+    if !found.is_empty() {
+        // One that ended between the two looks is in no second list.
+        let still: Vec<OpId> = store
+            .read(|tx| tx.ops())?
+            .into_iter()
+            .map(|row| row.id)
+            .collect();
+        found.retain(|row| still.contains(&row.id));
+    }
+    Ok(found)
 }
 
 /// Undoes or completes every open operation of one kind, oldest first.

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::mount::UnmountFlags;
+
 /// A freshly made filesystem, mounted until it is dropped. Kept for a look when the test fails.
 #[derive(Debug)]
 pub struct Disk {
@@ -35,7 +37,11 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            run("umount", &[self.mountpoint.to_str().unwrap()]);
+            // Whoever starts a container beside this has all mounts of the host for a moment.
+            crate::until(
+                &format!("{} can be unmounted", self.mountpoint.display()),
+                || rustix::mount::unmount(&self.mountpoint, UnmountFlags::empty()).ok(),
+            );
             fs::remove_dir(&self.mountpoint).unwrap();
             fs::remove_file(&self.image).unwrap();
         }

@@ -253,6 +253,16 @@ impl VolumeError {
                 ErrorKind::NotFound
             }
             Self::Subpath { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::InvalidInput
+                        | io::ErrorKind::IsADirectory
+                        | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                ErrorKind::Invalid
+            }
+            Self::Subpath { source, .. }
             | Self::Io { source, .. }
             | Self::Merge { source, .. }
             | Self::Compare { source, .. } => ErrorKind::from(source),

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
 use store::{SnapshotState, VolumeRow};
 
 use crate::fill::{Source, Wish};
@@ -101,7 +102,7 @@ impl Volumes {
             match sys::dir::stat(file.as_fd()).map_err(failed)?.kind() {
                 FileType::RegularFile => {}
                 FileType::Directory => return Err(failed(io::ErrorKind::IsADirectory.into())),
-                _ => return Err(failed(io::ErrorKind::InvalidInput.into())),
+                _ => return Err(failed(no_file())),
             }
             read(File::from(file)).map_err(failed)
         })
@@ -222,11 +223,23 @@ fn relative(path: &str) -> PathBuf {
 }
 
 fn subpath(name: &str, path: &str, source: io::Error) -> VolumeError {
+    let source = match Errno::from_io_error(&source) {
+        Some(Errno::XDEV) => {
+            io::Error::new(io::ErrorKind::InvalidInput, "it leads out of the volume")
+        }
+        // What the kernel says of opening a socket.
+        Some(Errno::NXIO) => no_file(),
+        _ => source,
+    };
     VolumeError::Subpath {
         name: name.to_owned(),
         subpath: path.to_owned(),
         source,
     }
+}
+
+fn no_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
 fn describe(directory: BorrowedFd<'_>, name: &std::ffi::OsStr) -> io::Result<FileEntry> {

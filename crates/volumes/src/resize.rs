@@ -23,7 +23,7 @@ use crate::{Observer, VolumeAction, VolumeError, Volumes, held};
 pub const CALM: u64 = 95;
 
 /// What shall change; what is `None` stays, 0 takes a limit away.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ResizeVolume {
     pub bytes: Option<u64>,
     pub inodes: Option<u64>,

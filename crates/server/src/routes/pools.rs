@@ -112,8 +112,8 @@ async fn inspect(request: Request) -> Answer {
 fn size(value: &Value) -> Result<Option<u64>, Refusal> {
     match value {
         Value::Null => Ok(None),
-        Value::Number(number) => Ok(number.as_u64()),
-        other => size_of(other.as_str().unwrap_or_default()).map(Some),
+        Value::String(text) => size_of(text).map(Some),
+        other => size_of(&other.to_string()).map(Some),
     }
 }
 
@@ -221,6 +221,9 @@ async fn resize_volume(request: Request) -> Answer {
         soft_bytes: asked(&request, "softSize")?,
         ..ResizeVolume::default()
     };
+    if change == ResizeVolume::default() {
+        return Err(Refusal::invalid("missing parameter: size"));
+    }
     long_if_asked(request, StatusCode::OK, move |engine, progress, cancel| {
         let changed = engine.resize_volume(&name, change, progress, cancel)?;
         let (limits, abilities) = storage(&changed);

@@ -306,13 +306,18 @@ async fn label(request: Request) -> Answer {
 
 async fn chown(request: Request) -> Answer {
     let name = request.name();
-    let uid = request
-        .number("uid")?
-        .ok_or_else(|| Refusal::invalid("missing parameter: uid"))?;
+    // The last number is nobody's: to the kernel it means that the owner stays.
+    let id = |key| match request.number(key)? {
+        Some(u32::MAX) => Err(Refusal::invalid(format!(
+            "invalid value \"{}\" for {key}",
+            u32::MAX
+        ))),
+        id => Ok(id),
+    };
     let chown = ChownRequest {
-        uid,
-        gid: request.number("gid")?,
-        from: request.number("from")?,
+        uid: id("uid")?.ok_or_else(|| Refusal::invalid("missing parameter: uid"))?,
+        gid: id("gid")?,
+        from: id("from")?,
     };
     long_if_asked(request, StatusCode::OK, move |engine, progress, cancel| {
         let changed = engine.chown_volume(&name, chown, progress, cancel)?;

@@ -118,6 +118,8 @@ fn failing_at_each_point_leaves_all_or_nothing() {
         }
         assert!(outcome.is_err(), "{point}");
         let committed = matches!(point.as_str(), "toy:b" | "toy:b:done");
+        let left = unfinished(&store).expect("reads");
+        assert_eq!(left.len(), usize::from(committed), "{point}");
         if !committed {
             assert_state(&state(&store, &scratch), NOTHING, &point);
         }
@@ -128,6 +130,20 @@ fn failing_at_each_point_leaves_all_or_nothing() {
             assert_state(&state(&store, &scratch), wanted, &point);
         }
     }
+}
+
+#[test]
+fn what_is_under_way_is_not_unfinished() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let op = OpId::random();
+    store
+        .write(|tx| tx.insert_op(&op, "toy", "toy", "{}"))
+        .expect("recorded");
+    let working = store.under_way.say(&op);
+    assert!(unfinished(&store).expect("reads").is_empty());
+    drop(working);
+    assert_eq!(unfinished(&store).expect("reads").len(), 1);
 }
 
 #[test]

@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
+use rustix::io::Errno;
 use sys::descent::{Descent, Mounts};
 use sys::dir::Stat;
 
@@ -319,7 +321,7 @@ impl Walk<'_> {
         }
     }
 
-    /// One that is not looked at to its end is not told of.
+    /// Of two files of one length. One that is not looked at to its end is not told of; holes on both sides are not read.
     fn same_bytes(&mut self, name: &OsStr) -> io::Result<bool> {
         const PIECE: usize = 64 << 10;
         const STRIDE: u64 = 1 << 20;
@@ -327,17 +329,23 @@ impl Walk<'_> {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?.into())
         };
-        let (mut old, mut new) = (open(self.old.dir())?, open(self.new.dir())?);
+        let (old, new) = (open(self.old.dir())?, open(self.new.dir())?);
         let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
-        let mut untold = 0;
+        let (mut at, mut untold) = (0, 0);
         let same = loop {
-            let count = fill(&mut old, &mut left)?;
-            if count != fill(&mut new, &mut right)? || left[..count] != right[..count] {
+            at = match (data_from(&old, at)?, data_from(&new, at)?) {
+                (Some(old), Some(new)) => old.min(new),
+                (Some(only), None) | (None, Some(only)) => only,
+                (None, None) => break true,
+            };
+            let count = fill(&old, at, &mut left)?;
+            if count != fill(&new, at, &mut right)? || left[..count] != right[..count] {
                 break false;
             }
             if count == 0 {
                 break true;
             }
+            at += count as u64;
             untold += count as u64;
             if untold >= STRIDE {
                 self.look(std::mem::take(&mut untold));
@@ -355,10 +363,8 @@ impl Walk<'_> {
 fn entered(walk: &mut Descent, name: &OsStr) -> io::Result<bool> {
     match walk.enter(name) {
         Ok(()) => Ok(true),
-        Err(error) => match rustix::io::Errno::from_io_error(&error) {
-            Some(
-                rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP,
-            ) => Ok(false),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
             _ => Err(error),
         },
     }
@@ -372,11 +378,23 @@ fn found(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<Stat>> {
     }
 }
 
+/// Where the next bytes are that are not a hole; `None` behind the last ones.
+fn data_from(file: &File, at: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NXIO) => Ok(None),
+        // A filesystem that does not tell.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(at)),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Reads until the buffer is full or the file ends.
-fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+fn fill(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
     while count < buffer.len() {
-        match file.read(&mut buffer[count..]) {
+        let place = at + u64::try_from(count).expect("a small buffer");
+        match file.read_at(&mut buffer[count..], place) {
             Ok(0) => break,
             Ok(some) => count += some,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -413,6 +431,40 @@ mod tests {
             .len()
         };
         assert_eq!((changes(Same::ByTime), changes(Same::ByBytes)), (0, 1));
+        std::fs::remove_dir_all(scratch).unwrap();
+    }
+
+    #[test]
+    fn holes_are_like_the_zeros_that_they_read_as() {
+        let scratch =
+            std::env::temp_dir().join(format!("orlop-volumes-holes-{}", std::process::id()));
+        // So large that reading it would take minutes.
+        const LENGTH: u64 = 1 << 40;
+        let file = |tree: &str, written: &[(u64, &[u8])]| {
+            std::fs::create_dir_all(scratch.join(tree)).unwrap();
+            let file = File::create(scratch.join(tree).join("file")).unwrap();
+            file.set_len(LENGTH).unwrap();
+            for (at, bytes) in written {
+                file.write_all_at(bytes, *at).unwrap();
+            }
+            open_directory(&scratch.join(tree)).unwrap()
+        };
+        let same = |old: &[(u64, &[u8])], new: &[(u64, &[u8])]| {
+            let (old, new) = (file("old", old), file("new", new));
+            let on = |_| ControlFlow::Continue(());
+            let changes = compare_trees(old.as_fd(), new.as_fd(), Same::ByBytes, &on);
+            changes.unwrap().is_empty()
+        };
+        let zeros = vec![0; 200 << 10];
+        assert!(same(&[], &[]));
+        assert!(same(&[(0, &zeros)], &[]));
+        assert!(same(
+            &[(1 << 30, b"x")],
+            &[(1 << 30, b"x"), (1 << 20, &zeros)]
+        ));
+        assert!(!same(&[(1 << 30, b"x")], &[(1 << 30, b"y")]));
+        assert!(!same(&[], &[(LENGTH - 1, b"x")]));
+        assert!(!same(&[(0, b"x")], &[]));
         std::fs::remove_dir_all(scratch).unwrap();
     }
 }

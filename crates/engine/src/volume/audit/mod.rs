@@ -81,6 +81,7 @@ impl Engine {
         look.volumes()?;
         look.containers(fast)?;
         look.trash()?;
+        look.unfinished()?;
         let mut findings = look.findings;
         findings
             .sort_by(|a, b| (a.weight, a.kind, &a.subject).cmp(&(b.weight, b.kind, &b.subject)));
@@ -354,6 +355,28 @@ impl Look<'_> {
                     format!("orlop volume undelete {} keeps it", trashed.name),
                 );
             }
+        }
+        Ok(())
+    }
+
+    fn unfinished(&mut self) -> Result<(), ContainerError> {
+        for op in store::journal::unfinished(&self.engine.store)? {
+            let left = self.engine.paths.trash(&op.id);
+            let place = if left.exists() {
+                format!(", and what it deletes is in {}", left.display())
+            } else {
+                String::new()
+            };
+            self.found(
+                "unfinished",
+                Weight::Medium,
+                op.object,
+                format!(
+                    "{} of {} was stopped by an error{place}",
+                    op.kind, op.started
+                ),
+                "remove what it complained of; the next start of the engine finishes it",
+            );
         }
         Ok(())
     }

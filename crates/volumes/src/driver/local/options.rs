@@ -97,7 +97,10 @@ pub(super) fn host_of(device: &str) -> Option<&str> {
     rest.split('/').next().filter(|host| !host.is_empty())
 }
 
-/// A number with an optional unit of 1024: `10`, `1.5g`, `512 MB`, `1GiB`.
+/// What the largest filesystems hold.
+const LARGEST: u64 = 1 << 60;
+
+/// A number with an optional unit of 1024: `10`, `1.5g`, `512 MB`, `1GiB`; at most an exbibyte.
 pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let unit_at = text
@@ -120,13 +123,17 @@ pub fn parse_size(text: &str) -> Option<u64> {
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let whole: u64 = whole.parse().ok()?;
-    let tenths: u64 = match fraction.bytes().next() {
-        None => 0,
-        Some(digit @ b'0'..=b'9') => u64::from(digit - b'0'),
-        Some(_) => return None,
+    let digits = u32::try_from(fraction.len()).ok()?;
+    let part: u64 = match digits {
+        0 => 0,
+        // Not more than a product with the largest unit has room for.
+        1..=4 if fraction.bytes().all(|byte| byte.is_ascii_digit()) => fraction.parse().ok()?,
+        _ => return None,
     };
     let unit = 1_u64 << shift;
-    whole.checked_mul(unit)?.checked_add(tenths * (unit / 10))
+    let part = part.checked_mul(unit)? / 10_u64.pow(digits);
+    let bytes = whole.checked_mul(unit)?.checked_add(part)?;
+    (bytes <= LARGEST).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -185,7 +192,13 @@ mod tests {
             ("10k", Some(10 << 10)),
             ("512 MB", Some(512 << 20)),
             ("1GiB", Some(1 << 30)),
-            ("1.5k", Some(1024 + 510)),
+            ("1.5k", Some(1024 + 512)),
+            ("1.25g", Some((1 << 30) + (1 << 28))),
+            ("1.9999p", Some((1 << 50) + (9999 << 50) / 10_000)),
+            ("1024p", Some(1 << 60)),
+            ("1152921504606846977", None),
+            ("1.5.3g", None),
+            ("1.00001g", None),
             ("", None),
             ("k", None),
             ("1x", None),
