@@ -184,10 +184,7 @@ impl Volumes {
             .into_iter()
             .map(|count| count.volume)
             .collect();
-        for row in self.store.read(|tx| tx.volumes())? {
-            if row.options.is_none() {
-                continue;
-            }
+        for row in self.store.read(|tx| tx.volumes_with_options())? {
             match (self.is_up(&row), used.contains(&row.id)) {
                 (Ok(true), false) => match self.take_down(&row) {
                     Ok(()) => sentences.push(format!(
@@ -207,10 +204,10 @@ impl Volumes {
     pub(crate) fn recover_links(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
         let names: BTreeMap<String, _> = self
             .store
-            .read(|tx| tx.volumes())?
+            .read(|tx| tx.volume_drivers())?
             .into_iter()
-            .filter(|row| !self.is_elsewhere(&row.driver))
-            .map(|row| (row.name, row.id))
+            .filter(|(_, _, driver)| !self.is_elsewhere(driver))
+            .map(|(id, name, _)| (name, id))
             .collect();
         for (name, id) in &names {
             let path = self.paths.volume_link(name);
@@ -373,12 +370,13 @@ impl Volumes {
     }
 
     fn report_unknown(&self, sentences: &mut Vec<String>) -> Result<(), VolumeError> {
-        let rows = self.store.read(|tx| tx.volumes_in_any_state())?;
+        let rows = self.store.read(|tx| tx.volume_identities())?;
         let trash = self.store.read(|tx| tx.trash())?;
         let known: BTreeSet<&str> = rows
             .iter()
-            .chain(trash.iter().map(|row| &row.volume))
-            .map(|row| row.id.as_str())
+            .map(|(id, ..)| id)
+            .chain(trash.iter().map(|row| &row.volume.id))
+            .map(VolumeId::as_str)
             .collect();
         let directory = self.paths.data();
         let found: BTreeSet<String> = names_in(&directory)?.into_iter().collect();
@@ -393,11 +391,10 @@ impl Volumes {
                 directory.display()
             ));
         }
-        for row in rows.iter().filter(|row| row.state == VolumeState::Ready) {
-            if !found.contains(row.id.as_str()) {
+        for (id, name, state) in &rows {
+            if *state == VolumeState::Ready && !found.contains(id.as_str()) {
                 sentences.push(format!(
-                    "the data directory of volume {} is missing; its record was kept",
-                    row.name
+                    "the data directory of volume {name} is missing; its record was kept"
                 ));
             }
         }

@@ -22,9 +22,7 @@ impl Volumes {
     pub(crate) fn rescue(&self) -> Result<Vec<String>, VolumeError> {
         let is_new = self.store.read(|tx| {
             Ok::<_, VolumeError>(
-                tx.volumes_in_any_state()?.is_empty()
-                    && tx.trash()?.is_empty()
-                    && tx.ops()?.is_empty(),
+                !tx.has_volumes()? && tx.trash()?.is_empty() && tx.ops()?.is_empty(),
             )
         })?;
         if !is_new {

@@ -49,13 +49,21 @@ pub struct VolumeRow {
 
 const COLUMNS: &str = "id, name, driver, options, labels, anonymous, state, created_at";
 
+fn unreadable(id: &str, column: &'static str) -> ReadError {
+    ReadError::Unreadable {
+        table: "volume",
+        id: id.to_owned(),
+        column,
+    }
+}
+
+fn parsed(id: &str) -> Result<VolumeId, ReadError> {
+    VolumeId::parse(id).ok_or_else(|| unreadable(id, "id"))
+}
+
 fn read(row: &Row<'_>) -> Result<VolumeRow, ReadError> {
     let id: String = row.get(0)?;
-    let unreadable = |column| ReadError::Unreadable {
-        table: "volume",
-        id: id.clone(),
-        column,
-    };
+    let unreadable = |column| unreadable(&id, column);
     let map = |index, column| -> Result<_, ReadError> {
         let text: Option<String> = row.get(index)?;
         text.map(|text| serde_json::from_str(&text).map_err(|_| unreadable(column)))
@@ -63,7 +71,7 @@ fn read(row: &Row<'_>) -> Result<VolumeRow, ReadError> {
     };
     let state: String = row.get(6)?;
     Ok(VolumeRow {
-        id: VolumeId::parse(&id).ok_or_else(|| unreadable("id"))?,
+        id: parsed(&id)?,
         name: row.get(1)?,
         driver: row.get(2)?,
         options: map(3, "options")?,
@@ -102,6 +110,43 @@ impl Tx<'_> {
         self.rows("list volumes", &sql, [], read)
     }
 
+    /// Whether there is any volume, in whatever state.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn has_volumes(&self) -> Result<bool, StoreError> {
+        let any = self.one(
+            "look for volumes",
+            "SELECT 1 FROM volumes LIMIT 1",
+            [],
+            |row| Ok(row.get::<_, i64>(0)?),
+        )?;
+        Ok(any.is_some())
+    }
+
+    /// Complete volumes that were made with options, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn volumes_with_options(&self) -> Result<Vec<VolumeRow>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM volumes WHERE state = 'ready' AND options IS NOT NULL ORDER BY name"
+        );
+        self.rows("list volumes", &sql, [], read)
+    }
+
+    /// Id, name and driver of complete volumes: for who compares very many with what is on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn volume_drivers(&self) -> Result<Vec<(VolumeId, String, String)>, StoreError> {
+        let sql = "SELECT id, name, driver FROM volumes WHERE state = 'ready'";
+        self.rows("list volumes", sql, [], |row| {
+            let id: String = row.get(0)?;
+            Ok((parsed(&id)?, row.get(1)?, row.get(2)?))
+        })
+    }
+
     /// Id, name and state of the volumes in every state: for who compares them with what is on disk.
     ///
     /// # Errors
@@ -110,16 +155,8 @@ impl Tx<'_> {
         let sql = "SELECT id, name, state FROM volumes ORDER BY name, id";
         self.rows("list volumes", sql, [], |row| {
             let (id, state): (String, String) = (row.get(0)?, row.get(2)?);
-            let unreadable = |column| ReadError::Unreadable {
-                table: "volume",
-                id: id.clone(),
-                column,
-            };
-            Ok((
-                VolumeId::parse(&id).ok_or_else(|| unreadable("id"))?,
-                row.get(1)?,
-                VolumeState::parse(&state).ok_or_else(|| unreadable("state"))?,
-            ))
+            let state = VolumeState::parse(&state).ok_or_else(|| unreadable(&id, "state"));
+            Ok((parsed(&id)?, row.get(1)?, state?))
         })
     }
 

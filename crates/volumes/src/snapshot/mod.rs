@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use store::names::is_name;
-use store::{SnapshotId, SnapshotRow, SnapshotState, VolumeId, VolumeRow};
+use store::{SnapshotId, SnapshotRow, SnapshotState, VolumeId, VolumeRow, VolumeState};
 
 use crate::Volumes;
 use crate::driver::{Driver, Options, Place, Sharing};
@@ -137,17 +137,21 @@ impl Volumes {
     pub fn snapshots(&self, volume: Option<&str>) -> Result<Vec<Snapshot>, SnapshotError> {
         let only = volume.map(|name| self.row(name)).transpose()?;
         self.store.read(|tx| {
-            let names: BTreeMap<VolumeId, String> = match &only {
-                Some(row) => [(row.id.clone(), row.name.clone())].into(),
-                None => tx
-                    .volumes()?
-                    .into_iter()
-                    .map(|row| (row.id, row.name))
-                    .collect(),
-            };
             let rows = match &only {
                 Some(row) => tx.snapshots_of(&row.id)?,
                 None => tx.snapshots_in_any_state()?,
+            };
+            if rows.is_empty() {
+                return Ok(Vec::new());
+            }
+            let names: BTreeMap<VolumeId, String> = match &only {
+                Some(row) => [(row.id.clone(), row.name.clone())].into(),
+                None => tx
+                    .volume_identities()?
+                    .into_iter()
+                    .filter(|(_, _, state)| *state == VolumeState::Ready)
+                    .map(|(id, name, _)| (id, name))
+                    .collect(),
             };
             let mut shown = Vec::new();
             for row in rows
