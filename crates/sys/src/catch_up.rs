@@ -8,7 +8,8 @@
 //! file with several names changed, or data is not shared, the answer is that nobody can tell.
 //!
 //! Relies on copies that share data (reflink): for one of these the kernel keeps writers out of the file and writes back what
-//! is mapped, so that no write is in the copy by half. A copy byte by byte has no such instant.
+//! is mapped, so that no write is in the copy by half. A copy byte by byte has no such instant, unless the file is at rest
+//! ([`crate::at_rest`]): others are left out of it, and copied now.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{CStr, OsStr, OsString};
@@ -89,7 +90,8 @@ struct Pair {
     src: OwnedFd,
     dst: OwnedFd,
     path: PathBuf,
-    /// The inodes that were copied, where the directory has changed since: two that change places keep their times.
+    /// The inodes that were copied, where the directory has changed since, as two that change places keep their times, and where
+    /// some were left out.
     copied: Option<Numbers>,
     /// Parts of the directory that nobody has looked at to the end; who has done the last one puts it right.
     open_parts: AtomicUsize,
@@ -260,11 +262,11 @@ impl Walk<'_> {
         self.part(scope, &pair, &own);
     }
 
-    /// What was copied from a directory that has changed since.
+    /// What was copied from a directory that has changed since, or of which something was left out.
     fn changed(&self, pair: &Pair) -> io::Result<Option<Numbers>> {
         let stat = dir::stat(pair.src.as_fd())?;
         match self.began.seen().noted(&pair.path, stat.ino) {
-            Some(_) if !self.began.is_before(stat.ctime) => Ok(None),
+            Some(noted) if noted.is_complete() && !self.began.is_before(stat.ctime) => Ok(None),
             Some(noted) => Ok(Some(noted.numbers())),
             None => Ok(Some(Numbers::new())),
         }

@@ -51,8 +51,10 @@ pub struct CopyOptions<'a> {
     pub one_file_system: bool,
     /// Small files share their data as well, where that is possible: slower, but the copy takes no room.
     pub share_always: bool,
-    /// Gets the directories that are copied, for [`crate::catch_up`].
+    /// Gets what is copied, for [`crate::catch_up`].
     pub seen: Option<&'a Seen>,
+    /// Files are left out, and `seen` is told, if somebody may write to them now; what is copied is written to disk at once.
+    pub only_at_rest: bool,
     /// Told how far the copy is, and asked whether it goes on.
     pub watch: Option<&'a Watch<'a>>,
 }
@@ -76,6 +78,7 @@ impl std::fmt::Debug for CopyOptions<'_> {
             .field("root_attributes", &self.root_attributes)
             .field("one_file_system", &self.one_file_system)
             .field("share_always", &self.share_always)
+            .field("only_at_rest", &self.only_at_rest)
             .finish_non_exhaustive()
     }
 }
@@ -106,10 +109,13 @@ pub enum CopyError {
     /// Whoever watched it wanted no more of it.
     #[error("the copy was stopped")]
     Stopped,
+    /// It has several names: one alone cannot be left out.
+    #[error("{} is being written to", shown(path))]
+    Restless { path: PathBuf },
 }
 
 impl CopyError {
-    /// The cause, to tell a full disk from other reasons; `None` when it was stopped.
+    /// The cause, to tell a full disk from other reasons; `None` when nothing of the kernel's is.
     #[must_use]
     pub fn cause(&self) -> Option<&io::Error> {
         match self {
@@ -117,7 +123,7 @@ impl CopyError {
             | Self::Write { source, .. }
             | Self::Data { source, .. }
             | Self::Attributes { source, .. } => Some(source),
-            Self::Stopped => None,
+            Self::Stopped | Self::Restless { .. } => None,
         }
     }
 }
@@ -168,6 +174,7 @@ pub(crate) fn copy_entries(
         root_attributes: false,
         // The paths would be those of another root.
         seen: None,
+        only_at_rest: false,
         ..*options
     };
     let job = Job::new(src, dst, &options)?;
@@ -351,7 +358,8 @@ impl<'a> Job<'a> {
             entries: self.entries.into_inner(),
             bytes: self.bytes.into_inner(),
         };
-        if let Some(seen) = self.options.seen.filter(|_| !self.reflink.shared_all()) {
+        let is_whole = self.options.only_at_rest || self.reflink.shared_all();
+        if let Some(seen) = self.options.seen.filter(|_| !is_whole) {
             seen.spoil();
         }
         match lock(&self.failed).take() {

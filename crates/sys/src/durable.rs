@@ -17,6 +17,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::fault::durable_call;
+use crate::writeback;
 
 /// Beyond so many entries one `syncfs` is cheaper than a `fsync` for each.
 const SYNC_EACH: usize = 128;
@@ -335,6 +336,10 @@ pub fn sync_tree_at(root: BorrowedFd<'_>) -> io::Result<()> {
     let mut files = Vec::new();
     if !list_below(root, &mut files)? {
         return Ok(rustix::fs::syncfs(root)?);
+    }
+    // All at once, so that the disk need not wait for each.
+    for file in &files {
+        writeback::begin(file.as_fd());
     }
     for file in files {
         rustix::fs::fsync(&file)?;

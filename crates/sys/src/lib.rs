@@ -10,6 +10,7 @@
     )
 )]
 
+pub mod at_rest;
 pub mod attributes;
 pub mod btrfs;
 pub mod btrfs_quota;

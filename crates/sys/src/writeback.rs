@@ -1,12 +1,23 @@
-//! Has the kernel write a large tree to disk while more of it is being made, so that the last sync finds less to do.
+//! Has the kernel write to disk while more is being made, so that the last sync finds less to do.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 /// So many entries are worth a write of their own.
 const PORTION: u64 = 4096;
+
+/// Has the kernel begin to write what is in `file`, and does not wait for it. What cannot be begun is left to the sync that must
+/// follow, which also tells of errors.
+pub(crate) fn begin(file: BorrowedFd<'_>) {
+    // SAFETY: it takes numbers, and changes nothing.
+    let result =
+        unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+    if result < 0 {
+        tracing::trace!(error = %io::Error::last_os_error(), "not written ahead");
+    }
+}
 
 /// Runs `work` with a function that it tells, from any thread, how many entries there are by now. Whatever it makes on the
 /// filesystem of `root` is written now and then; it is durable only after a sync of the caller's.

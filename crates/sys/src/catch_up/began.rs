@@ -61,8 +61,14 @@ impl Began {
     }
 
     pub(crate) fn is_before(&self, change: Time) -> bool {
+        let since = self.real - 2 * SLACK;
+        // There are filesystems, ext4 of small inodes, that know no parts of a second.
+        let since = match change.nanoseconds {
+            0 => since - since.rem_euclid(1_000_000_000),
+            _ => since,
+        };
         let change = i128::from(change.seconds) * 1_000_000_000 + i128::from(change.nanoseconds);
-        change >= self.real - 2 * SLACK
+        change >= since
     }
 
     pub(crate) fn clock_was_set(&self) -> bool {

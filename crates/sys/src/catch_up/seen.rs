@@ -49,6 +49,8 @@ pub(super) struct Inside {
     /// Each with a NUL behind it.
     pub(super) names: Vec<u8>,
     pub(super) directories: Vec<OsString>,
+    /// There are others, which were not copied.
+    is_incomplete: bool,
 }
 
 impl Noted {
@@ -73,6 +75,15 @@ impl Noted {
         inside.inodes.push(inode);
         inside.names.extend_from_slice(name.as_bytes());
         inside.names.push(0);
+    }
+
+    /// An entry that is no directory was not copied.
+    pub(crate) fn leave_out(&self) {
+        self.inside().is_incomplete = true;
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        !self.inside().is_incomplete
     }
 
     /// These directories are in it.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::{CopyError, Job, Linked, Place, lock};
 use crate::dir::{self, Stat};
-use crate::{copy_attributes, copy_data};
+use crate::{at_rest, copy_attributes, copy_data, writeback};
 
 impl Job<'_> {
     /// Copies anything but a directory.
@@ -28,6 +28,9 @@ impl Job<'_> {
                 return Ok(());
             };
             inode = stat.ino;
+            if self.options.only_at_rest && !at_rest::is_at_rest(src.as_fd()) {
+                return leave_out(place, name, &stat);
+            }
             if let Made::New(dst) = self.first_name(place, name, &stat, || create(place, name))? {
                 self.data(src.as_fd(), dst.as_fd(), &stat)
                     .map_err(|source| CopyError::Data {
@@ -62,11 +65,20 @@ impl Job<'_> {
     fn data(&self, src: BorrowedFd<'_>, dst: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
         let takes = stat.blocks.saturating_mul(512);
         let left = Cell::new(takes);
+        let unwritten = Cell::new(0);
         copy_data::copy(src, dst, stat, &self.reflink, &|bytes| {
+            unwritten.set(unwritten.get() + bytes);
+            if self.options.only_at_rest && unwritten.get() >= copy_data::PIECE {
+                writeback::begin(dst);
+                unwritten.set(0);
+            }
             let bytes = bytes.min(left.get());
             left.set(left.get() - bytes);
             self.advance(bytes)
         })?;
+        if self.options.only_at_rest {
+            writeback::begin(dst);
+        }
         self.advance(left.get());
         self.bytes.fetch_add(stat.size, Ordering::Relaxed);
         Ok(())
@@ -120,6 +132,19 @@ impl Job<'_> {
             },
         );
         Ok(Made::New(made))
+    }
+}
+
+/// Whoever brings the copy up to date copies it.
+fn leave_out(place: Place<'_>, name: &OsStr, stat: &Stat) -> Result<(), CopyError> {
+    match place.noted {
+        Some(noted) if stat.nlink < 2 => {
+            noted.leave_out();
+            Ok(())
+        }
+        _ => Err(CopyError::Restless {
+            path: place.path.join(name),
+        }),
     }
 }
 

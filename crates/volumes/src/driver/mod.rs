@@ -213,7 +213,7 @@ pub struct Ahead(pub(crate) Done);
 #[derive(Debug)]
 pub(crate) enum Done {
     /// All that was there then is in it.
-    Copied(sys::catch_up::Began),
+    Copied(Box<sys::catch_up::Began>),
     /// An empty tree, which has the room.
     Room,
 }

@@ -222,6 +222,7 @@ fn watched<'a>(watch: &'a Watch<'a>) -> CopyOptions<'a> {
         one_file_system: true,
         share_always: true,
         seen: None,
+        only_at_rest: false,
         watch: Some(watch),
     }
 }
@@ -239,31 +240,34 @@ fn copy(from: &Path, to: &Path, options: &CopyOptions<'_>) -> Result<Replica, Dr
         })
 }
 
-/// Where files share their data one by one it takes as long as there are files, and few of them change meanwhile. A
-/// filesystem of the tree's own takes a while to be made, if its file cannot be shared.
+/// Where files share their data one by one it takes as long as there are files, and few of them change meanwhile. On ext4, where
+/// their bytes are copied, those are that nobody may write to. A filesystem of the tree's own takes a while to be made, if its
+/// file cannot be shared.
 pub(super) fn copy_ahead(
     from: &Path,
     to: &Path,
     watch: &Watch<'_>,
 ) -> Result<Option<Ahead>, DriverError> {
-    match (image::exists(from)?, sharing(from)?) {
-        (false, Sharing::Shared) => {}
+    let only_at_rest = match (image::exists(from)?, sharing(from)?) {
+        (false, Sharing::Shared) => false,
+        (false, Sharing::Copy) if can_be_at_rest(from)? => true,
         (true, Sharing::Copy) => {
             discard(to)?;
             image::make_like(from, to)?;
             return Ok(Some(Ahead(Done::Room)));
         }
         _ => return Ok(None),
-    }
+    };
     discard(to)?;
     make_root(to, 0o700).map_err(DriverError::io("make", to))?;
     let began = Began::now();
     let options = CopyOptions {
         seen: Some(began.seen()),
+        only_at_rest,
         ..watched(watch)
     };
     match copy(from, to, &options) {
-        Ok(_) => Ok(Some(Ahead(Done::Copied(began)))),
+        Ok(_) => Ok(Some(Ahead(Done::Copied(Box::new(began))))),
         Err(
             stopped @ DriverError::Replicate {
                 source: CopyError::Stopped,
@@ -277,6 +281,11 @@ pub(super) fn copy_ahead(
             Ok(None)
         }
     }
+}
+
+fn can_be_at_rest(content: &Path) -> Result<bool, DriverError> {
+    let looked = || sys::at_rest::can_be_told(open_directory(content)?.as_fd());
+    looked().map_err(DriverError::io("look at", content))
 }
 
 pub(super) fn catch_up(
