@@ -253,13 +253,19 @@ pub(super) fn copy_ahead(
         (false, Sharing::Copy) if can_be_at_rest(from)? => true,
         (true, Sharing::Copy) => {
             discard(to)?;
+            image::expose(from)?;
             image::make_like(from, to)?;
-            return Ok(Some(Ahead(Done::Room)));
+            if !can_be_at_rest(from)? {
+                return Ok(Some(Ahead(Done::Room)));
+            }
+            true
         }
         _ => return Ok(None),
     };
-    discard(to)?;
-    make_root(to, 0o700).map_err(DriverError::io("make", to))?;
+    if !image::exists(to)? {
+        discard(to)?;
+        make_root(to, 0o700).map_err(DriverError::io("make", to))?;
+    }
     let began = Began::now();
     let options = CopyOptions {
         seen: Some(began.seen()),
