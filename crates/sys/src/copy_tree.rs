@@ -53,7 +53,7 @@ pub struct CopyOptions<'a> {
     pub share_always: bool,
     /// Gets what is copied, for [`crate::catch_up`].
     pub seen: Option<&'a Seen>,
-    /// Files are left out, and `seen` is told, if somebody may write to them now; what is copied is written to disk at once.
+    /// Files are left out, and `seen` is told, if somebody may write to them now; large ones are written to disk as they are copied.
     pub only_at_rest: bool,
     /// Told how far the copy is, and asked whether it goes on.
     pub watch: Option<&'a Watch<'a>>,

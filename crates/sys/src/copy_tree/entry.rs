@@ -14,6 +14,9 @@ use super::{CopyError, Job, Linked, Place, lock};
 use crate::dir::{self, Stat};
 use crate::{at_rest, copy_attributes, copy_data, writeback};
 
+/// Of less, a sync of many writes more at a time.
+const WORTH_WRITING: u64 = 1 << 20;
+
 impl Job<'_> {
     /// Copies anything but a directory.
     pub(super) fn entry(&self, place: Place<'_>, name: &OsStr) -> Result<(), CopyError> {
@@ -76,7 +79,7 @@ impl Job<'_> {
             left.set(left.get() - bytes);
             self.advance(bytes)
         })?;
-        if self.options.only_at_rest {
+        if self.options.only_at_rest && unwritten.get() >= WORTH_WRITING {
             writeback::begin(dst);
         }
         self.advance(left.get());
