@@ -443,7 +443,13 @@ fn t12(scene: &Scene) {
                 .unwrap(),
         )
     };
-    for words in [&["info"][..], &["volume", "ls"], &["volume", "--help"]] {
+    let all = [
+        &["info"][..],
+        &["volume", "ls"],
+        &["volume", "--help"],
+        &["completion", "zsh"],
+    ];
+    for words in all {
         assert_eq!(print_to(words, nobody()), (Some(141), String::new()));
         let refused = "write /dev/stdout: no space left on device\n".to_owned();
         assert_eq!(print_to(words, full()), (Some(1), refused));

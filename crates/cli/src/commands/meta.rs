@@ -42,7 +42,9 @@ pub(crate) struct CompletionArgs {
 
 impl CompletionArgs {
     pub(crate) fn run(&self, command: &mut clap::Command) -> Outcome<i32> {
-        clap_complete::generate(self.shell, command, "orlop", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, command, "orlop", &mut script);
+        print!("{}", String::from_utf8_lossy(&script));
         Ok(0)
     }
 }

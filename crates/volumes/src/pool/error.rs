@@ -11,7 +11,9 @@ use crate::driver::DriverError;
 pub enum PoolError {
     #[error("get {0}: no such pool")]
     NotFound(String),
-    #[error("invalid pool name {0:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed")]
+    #[error(
+        "invalid pool name {0:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, 128 characters at most"
+    )]
     Name(String),
     #[error("a pool named {0} exists already")]
     Taken(String),

@@ -37,7 +37,7 @@ pub(crate) use commit::split_tag;
 pub(crate) use logs::time;
 pub(crate) use prune::prune;
 
-/// Commands that docker has both with and without `container` in front.
+// Those that docker has both with and without `container` in front. No text for help: that of the command around them stays.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Create and run a new container from an image

@@ -18,7 +18,7 @@ pub(crate) mod rm;
 pub(crate) mod save;
 mod tag;
 
-/// Commands that docker has both with and without `image` in front.
+// Those that docker has both with and without `image` in front. No text for help: that of the command around them stays.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Build an image from a Dockerfile

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     course: CourseArgs,
     /// A volume as it is now, or VOLUME@SNAPSHOT
-    #[arg(value_name = "VOLUME")]
+    #[arg(value_name = "VOLUME[@SNAPSHOT]")]
     source: String,
     #[arg(value_name = "NEW")]
     name: String,

@@ -70,6 +70,8 @@ pub(super) fn limit(tree: &Path, limits: Limits) -> Result<(), DriverError> {
     let Some(bound) = of_tree(tree)? else {
         return if limits.is_none() {
             Ok(())
+        } else if limits.bytes.is_none() {
+            Err(DriverError::NoInodes)
         } else {
             Err(DriverError::NoQuota)
         };

@@ -36,7 +36,9 @@ impl Copy<'_> {
                 "cannot overwrite non-directory \"{container}:{path}\" with directory"
             )));
         }
-        if !is_directory && path.ends_with('/') && there.is_none() {
+        // Where not even the root is, the engine says what is missing.
+        let root = path.bytes().all(|byte| byte == b'/');
+        if !is_directory && path.ends_with('/') && there.is_none() && !root {
             return Err(Failure::new(format!(
                 "destination directory \"{container}:{path}\" must exist"
             )));
