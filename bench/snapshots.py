@@ -107,6 +107,12 @@ def measure(place, volume, bare, rounds):
     return {name: statistics.median(values) for name, values in results.items() if values}
 
 
+def shown(milliseconds):
+    if milliseconds is None:
+        return "-"
+    return f"{milliseconds:.1f}" if milliseconds < 100 else f"{milliseconds:.0f}"
+
+
 def case(place, kind, name, shape, bare, rounds, options=()):
     volume = "data"
     place.orlop("volume", "create", *options, volume)
@@ -114,9 +120,8 @@ def case(place, kind, name, shape, bare, rounds, options=()):
     fill(data, shape, kind == "ext4")
     place.orlop("run", "-d", "--name", "writer", "-v", f"{volume}:/data", "busybox", "sh", "-c", WRITER)
     found = measure(place, volume, bare, rounds)
-    shown = f"{found['bare']:.0f} | {found['durable']:.0f}" if "bare" in found else "- | -"
-    print(f"| {kind}, {name} | {found['frozen']:.1f} | {found['snapshot']:.0f} | {found['clone frozen']:.1f} | "
-          f"{found['clone']:.0f} | {shown} |", flush=True)
+    order = ("frozen", "snapshot", "clone frozen", "clone", "bare", "durable")
+    print(f"| {kind}, {name} | " + " | ".join(shown(found.get(what)) for what in order) + " |", flush=True)
     place.orlop("rm", "-f", "writer")
     place.orlop("volume", "rm", "--now", volume)
 
