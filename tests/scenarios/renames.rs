@@ -1,5 +1,7 @@
 //! S87: a volume that gets another name, and all that named it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use testkit::until;
 
 use super::volume_care::own;
@@ -8,7 +10,10 @@ use super::{Scenario, Scene};
 /// What Docker's own commands see of it.
 pub(super) const SCENARIOS: &[Scenario] = &[("s87b_containers_follow_a_rename", containers)];
 
-pub(super) const OWN: &[Scenario] = &[("s87c_plans_and_stacks_follow_a_rename", plans)];
+pub(super) const OWN: &[Scenario] = &[
+    ("s87c_plans_and_stacks_follow_a_rename", plans),
+    ("s87d_room_is_measured_while_names_change", measured),
+];
 
 const NAMES: &str = "{{range .Mounts}}{{.Name}} {{.Source}} {{end}}";
 
@@ -242,4 +247,27 @@ fn plans(scene: &Scene) {
     scene.run("volume rm --now %new %before").ok();
     scene.run(&format!("backup schedule rm {plan}")).ok();
     scene.run(&format!("backup rm-repo {repo}")).ok();
+}
+
+/// A volume that is gone when its turn comes is not there; it is no error.
+fn measured(scene: &Scene) {
+    scene.run("volume create %stays").ok();
+    scene.run("volume create %one").ok();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                own(scene, "volume rename %one %two").ok();
+                own(scene, "volume rename %two %one").ok();
+            }
+        });
+        for _ in 0..40 {
+            let measured = scene.run("system df -v");
+            if measured.code != 0 {
+                over.store(true, Ordering::Relaxed);
+            }
+            assert!(measured.ok().contains(&scene.name("stays")));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use volumes::VolumeError;
+
 use crate::containers::{ContainerError, ContainerSummary, ListRequest, Status};
 use crate::engine::Engine;
 use crate::images::{ImageListRequest, ImageSummary};
@@ -88,8 +90,12 @@ impl Engine {
                 .volumes
                 .usage(&volume.name)
                 .map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-            let holders = self.volumes.holders(&volume.name)?.len();
-            volumes.push((volume, size, holders));
+            match self.volumes.holders(&volume.name) {
+                Ok(holders) => volumes.push((volume, size, holders.len())),
+                // Removed, or renamed, since it was listed.
+                Err(VolumeError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         let trash = self.volumes.trash()?;
         Ok(DiskUsage {

@@ -447,7 +447,7 @@ fn digest(
         item.digest(tree, &mut hash)
             .map_err(|error| BuildError::Copy {
                 instruction,
-                why: format!("{}: {error}", item.target.display()),
+                why: format!("{}: {}", item.target.display(), sys::error_words(&error)),
             })?;
     }
     Ok(hex(&hash.finalize()))

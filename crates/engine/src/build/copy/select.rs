@@ -46,7 +46,7 @@ impl Wishes {
     }
 
     fn io(&self, path: &Path, error: &io::Error) -> BuildError {
-        self.failed(format!("{}: {error}", path.display()))
+        self.failed(format!("{}: {}", path.display(), sys::error_words(error)))
     }
 
     /// Adds what the source with this name gives.

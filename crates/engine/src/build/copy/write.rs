@@ -47,7 +47,11 @@ impl<'a> Writer<'a> {
     }
 
     fn failed(&self, path: &Path, error: &io::Error) -> BuildError {
-        self.refused(format!("cannot write /{}: {error}", path.display()))
+        self.refused(format!(
+            "cannot write /{}: {}",
+            path.display(),
+            sys::error_words(error)
+        ))
     }
 
     fn refused(&self, why: String) -> BuildError {
