@@ -228,8 +228,16 @@ fn is_subvolume(path: &Path) -> io::Result<bool> {
 }
 
 fn commit(path: &Path) -> io::Result<()> {
+    sync_filesystem(open_dir(path)?.as_fd())
+}
+
+/// Makes everything durable that is on the filesystem of `fd`.
+///
+/// # Errors
+/// Any I/O error.
+pub fn sync_filesystem(fd: BorrowedFd<'_>) -> io::Result<()> {
     durable_call()?;
-    Ok(rustix::fs::syncfs(open_dir(path)?.as_fd())?)
+    Ok(rustix::fs::syncfs(fd)?)
 }
 
 /// Makes `link` a symbolic link to `target`, atomically replacing a file or link of that name. Nothing is synced: for links that

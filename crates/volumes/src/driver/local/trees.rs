@@ -326,7 +326,13 @@ pub(super) fn settle(tree: &Path, access: Access, replica: Replica) -> Result<()
     let settled = || -> io::Result<()> {
         if replica != Replica::Whole {
             let root = open_directory(tree)?;
-            sys::durable::sync_tree_at(root.as_fd())?;
+            // What is shared is on disk: one sync writes the names and attributes that are left.
+            let around = tree.parent().unwrap_or(tree);
+            if matches!(sharing_in(around), Ok(Sharing::Shared)) {
+                sys::durable::sync_filesystem(root.as_fd())?;
+            } else {
+                sys::durable::sync_tree_at(root.as_fd())?;
+            }
             if access == Access::ReadOnly && btrfs::is_subvolume(root.as_fd())? {
                 btrfs::set_read_only(root.as_fd(), true)?;
             }
