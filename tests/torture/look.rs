@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -70,29 +71,32 @@ fn lane_of(name: &str) -> Option<usize> {
 
 /// The files below a directory; what a container left that died while it wrote is none.
 fn content(directory: &Path) -> Content {
-    let mut content = Content::new();
-    gather(directory, "", &mut content);
-    content
+    read(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
 }
 
-fn gather(directory: &Path, prefix: &str, content: &mut Content) {
-    let entries =
-        fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    for entry in entries {
-        let entry = entry.unwrap();
+fn read(directory: &Path) -> io::Result<Content> {
+    let mut content = Content::new();
+    gather(directory, "", &mut content)?;
+    Ok(content)
+}
+
+fn gather(directory: &Path, prefix: &str, content: &mut Content) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{prefix}{name}");
-        if entry.file_type().unwrap().is_dir() {
-            gather(&entry.path(), &format!("{path}/"), content);
+        if entry.file_type()?.is_dir() {
+            gather(&entry.path(), &format!("{path}/"), content)?;
         } else if name != ".tmp" {
-            let bytes = fs::read(entry.path()).unwrap();
-            let owner = u64::from(entry.metadata().unwrap().uid());
+            let bytes = fs::read(entry.path())?;
+            let owner = u64::from(entry.metadata()?.uid());
             let token = token(&String::from_utf8_lossy(&bytes));
             let whole = !token.starts_with(DAMAGED);
             let token = if whole { owned(&token, owner) } else { token };
             content.insert(path, token);
         }
     }
+    Ok(())
 }
 
 fn names(directory: &Path) -> BTreeSet<String> {
@@ -394,15 +398,20 @@ fn volume(engine: &Engine, id: &str, snapshots: &[SnapshotRow]) -> Volume {
         ..Volume::default()
     };
     for row in snapshots.iter().filter(|row| row.volume.as_str() == id) {
-        let content = content(&directory.join("snapshots").join(row.id.as_str()));
+        let path = directory.join("snapshots").join(row.id.as_str());
         if row.reason == "schedule" {
+            // Its schedule may be taking it away; one that is recorded and not there is found by its directory.
+            let content = match read(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.unwrap(),
+            };
             // Nobody knows when it was made, but what is in it was written by somebody.
             let damaged = content.values().find(|token| token.starts_with(DAMAGED));
             assert_eq!(damaged, None, "snapshot {} of {id}", row.name);
         } else if row.reason == "before-restore" {
-            volume.kept.push((row.name.clone(), content));
+            volume.kept.push((row.name.clone(), content(&path)));
         } else {
-            volume.snapshots.insert(row.name.clone(), content);
+            volume.snapshots.insert(row.name.clone(), content(&path));
         }
     }
     volume
