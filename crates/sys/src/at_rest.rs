@@ -7,24 +7,17 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
+use crate::filesystem_kind;
+
 /// `F_SETSIG`: the signal for whoever waits for the lease to end.
 const SET_SIGNAL: libc::c_int = 10;
-
-/// ext2, ext3 and ext4, as the kernel numbers them.
-const EXT4: u64 = 0xef53;
 
 /// Whether [`is_at_rest`] and times of change tell everything about files on the filesystem of `root`: so it is known of ext4.
 ///
 /// # Errors
 /// Those of `fstatfs`.
 pub fn can_be_told(root: BorrowedFd<'_>) -> io::Result<bool> {
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::useless_conversion,
-        reason = "the field's type differs between machines"
-    )]
-    let kind = rustix::fs::fstatfs(root)?.f_type as u64;
-    Ok(kind & 0xFFFF_FFFF == EXT4)
+    Ok(filesystem_kind::of(root)? == filesystem_kind::EXT4)
 }
 
 /// Asks by a lease, which the kernel gives for a file that nobody writes to, and gives it back at once: whoever opens the file

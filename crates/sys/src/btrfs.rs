@@ -9,12 +9,10 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::io::Errno;
 
-use crate::dir;
+use crate::{dir, filesystem_kind};
 
-/// `BTRFS_SUPER_MAGIC`.
-const MAGIC: u64 = 0x9123_683E;
 /// `BTRFS_FIRST_FREE_OBJECTID`: the inode number of the root of every subvolume.
-const ROOT_INODE: u64 = 256;
+pub(crate) const ROOT_INODE: u64 = 256;
 /// `BTRFS_SUBVOL_RDONLY`.
 const READ_ONLY: u64 = 1 << 1;
 
@@ -62,13 +60,7 @@ struct Described {
 /// # Errors
 /// Those of `fstatfs`.
 pub fn is_btrfs(dir: BorrowedFd<'_>) -> io::Result<bool> {
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::useless_conversion,
-        reason = "the field's type differs between machines"
-    )]
-    let kind = rustix::fs::fstatfs(dir)?.f_type as u64;
-    Ok(kind & 0xFFFF_FFFF == MAGIC)
+    Ok(filesystem_kind::of(dir)? == filesystem_kind::BTRFS)
 }
 
 /// Whether the directory is the root of a subvolume.

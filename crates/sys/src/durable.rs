@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::fault::durable_call;
-use crate::writeback;
+use crate::{btrfs, writeback};
 
 /// Beyond so many entries one `syncfs` is cheaper than a `fsync` for each.
 const SYNC_EACH: usize = 128;
@@ -217,14 +217,13 @@ fn sync_renamed(from: &Path, to: &Path) -> io::Result<()> {
 /// power cut would leave a log that Linux (seen on 6.18) fails to replay, and then the filesystem cannot be mounted. A
 /// commit of the whole filesystem leaves no log.
 fn is_subvolume(path: &Path) -> io::Result<bool> {
-    const SUBVOLUME_ROOT: u64 = 256;
-    const BTRFS: i64 = 0x9123_683E;
     let stat = rustix::fs::lstat(path)?;
-    if stat.st_ino != SUBVOLUME_ROOT || FileType::from_raw_mode(stat.st_mode) != FileType::Directory
+    if stat.st_ino != btrfs::ROOT_INODE
+        || FileType::from_raw_mode(stat.st_mode) != FileType::Directory
     {
         return Ok(false);
     }
-    Ok(rustix::fs::statfs(path)?.f_type == BTRFS)
+    btrfs::is_btrfs(open_dir(path)?.as_fd())
 }
 
 fn commit(path: &Path) -> io::Result<()> {

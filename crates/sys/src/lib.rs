@@ -30,6 +30,7 @@ pub mod durable;
 mod error_words;
 pub mod fault;
 pub mod fd;
+mod filesystem_kind;
 pub mod fork;
 pub mod heap;
 pub mod identity;

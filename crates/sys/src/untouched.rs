@@ -14,23 +14,18 @@ use rayon::Scope;
 use rustix::fs::FileType;
 
 use crate::catch_up::Began;
-use crate::{copy_tree, dir};
+use crate::filesystem_kind::{BTRFS, EXT4, F2FS, TMPFS, XFS};
+use crate::{copy_tree, dir, filesystem_kind};
 
-/// Filesystems whose times are set by this machine, as the kernel numbers them: ext4, XFS, btrfs, F2FS and tmpfs.
-const LOCAL: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994];
+/// Filesystems whose times are set by this machine.
+const LOCAL: [u64; 5] = [EXT4, XFS, BTRFS, F2FS, TMPFS];
 
 /// Whether times of change tell anything here: a server has a clock of its own.
 ///
 /// # Errors
 /// Those of `fstatfs`.
 pub fn can_be_told(root: BorrowedFd<'_>) -> io::Result<bool> {
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::useless_conversion,
-        reason = "the field's type differs between machines"
-    )]
-    let kind = rustix::fs::fstatfs(root)?.f_type as u64;
-    Ok(LOCAL.contains(&(kind & 0xFFFF_FFFF)))
+    Ok(LOCAL.contains(&filesystem_kind::of(root)?))
 }
 
 /// Looks at every entry below `root`, and at `root`, with several threads. What vanishes under its eyes is a change.

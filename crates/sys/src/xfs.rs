@@ -9,11 +9,10 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use rustix::fs::FileType;
 
 use crate::dir::Time;
+use crate::filesystem_kind;
 
 /// `XFS_IOC_BULKSTAT`.
 const BULKSTAT: u32 = 0x8040_587F;
-/// As the kernel numbers filesystems.
-const MAGIC: u64 = 0x5846_5342;
 /// Inodes that are read with one call: they fit into the cache of a processor.
 const AT_ONCE: usize = 512;
 
@@ -143,11 +142,5 @@ impl Inodes {
 /// # Errors
 /// Those of `fstatfs`.
 pub fn is_xfs(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::useless_conversion,
-        reason = "the field's type differs between machines"
-    )]
-    let kind = rustix::fs::fstatfs(fd)?.f_type as u64;
-    Ok(kind & 0xFFFF_FFFF == MAGIC)
+    Ok(filesystem_kind::of(fd)? == filesystem_kind::XFS)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::PathBuf;
 
 use store::ErrorKind;
 use volumes::{ChownRequest, Claim, Disposal, PruneRequest, TrashLimit, TrashPolicy, VolumeError};
@@ -195,6 +196,15 @@ fn names_and_labels_change_in_use() {
     opened.assert_sound("renamed");
 }
 
+/// A volume `data` with a file of each name; where it is.
+fn filled(opened: &Opened, names: &[String]) -> PathBuf {
+    opened.volumes.create(named("data")).unwrap();
+    let root = opened.paths.mountpoint("data");
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    write_files(&root, &files);
+    root
+}
+
 #[test]
 fn every_file_changes_hands() {
     if !rustix::process::geteuid().is_root() {
@@ -204,11 +214,8 @@ fn every_file_changes_hands() {
     let scratch = Scratch::new();
     let opened = scratch.open();
     let volumes = &opened.volumes;
-    volumes.create(named("data")).unwrap();
-    let root = opened.paths.mountpoint("data");
     let names: Vec<String> = (0..300).map(|n| format!("d{}/e/f{n}", n % 7)).collect();
-    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
-    write_files(&root, &files);
+    let root = filled(&opened, &names);
     std::fs::set_permissions(
         root.join("d0/e/f0"),
         std::fs::Permissions::from_mode(0o4755),
@@ -375,11 +382,8 @@ fn owners_that_are_changed_in_part() {
     let scratch = Scratch::new();
     let opened = scratch.open();
     let volumes = &opened.volumes;
-    volumes.create(named("data")).unwrap();
-    let root = opened.paths.mountpoint("data");
     let names: Vec<String> = (0..3000).map(|n| format!("d{}/f{n}", n % 3)).collect();
-    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
-    write_files(&root, &files);
+    let root = filled(&opened, &names);
     let request = ChownRequest {
         uid: 5,
         gid: Some(77),
