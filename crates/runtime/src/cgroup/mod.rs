@@ -10,6 +10,7 @@ mod v2;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use shim_protocol::spec::{Resources, RunSpec};
 use sys::cgroup::Layout;
@@ -111,14 +112,14 @@ pub(crate) enum Cgroup {
 impl Cgroup {
     pub(crate) fn of(spec: &RunSpec) -> Result<Self, CgroupError> {
         let parent = format!("orlop-{}", spec.tag);
-        Ok(match sys::cgroup::layout().map_err(CgroupError::Layout)? {
+        Ok(match layout().map_err(CgroupError::Layout)? {
             Layout::V1(hierarchies) => Self::V1(v1::Groups::new(
-                hierarchies,
+                hierarchies.clone(),
                 Path::new(&parent),
                 Path::new(&spec.id),
             )),
             Layout::V2(mount_point) => Self::V2(v2::Group::new(
-                mount_point,
+                mount_point.clone(),
                 Path::new(&parent),
                 Path::new(&spec.id),
             )),
@@ -231,6 +232,15 @@ impl Cgroup {
             Self::V2(group) => vec![group.path().to_owned()],
             Self::Absent => Vec::new(),
         }
+    }
+}
+
+/// Looked for once by a process: the list of all mounts is long on a host with many containers, and a freeze is short.
+fn layout() -> io::Result<&'static Layout> {
+    static FOUND: OnceLock<Layout> = OnceLock::new();
+    match FOUND.get() {
+        Some(found) => Ok(found),
+        None => sys::cgroup::layout().map(|found| FOUND.get_or_init(|| found)),
     }
 }
 
