@@ -9,18 +9,25 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::UnixStream;
+use tokio::task::AbortHandle;
 
 /// The socket of a request's connection; an extension of the request.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer(Arc<OwnedFd>);
 
+/// Between two looks at a client. It is gone for good: nobody notices when the work that it asked for ends a moment later.
+const EVERY: Duration = Duration::from_millis(50);
+
 /// Watches until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Watched {
-    _end: OwnedFd,
+pub(crate) struct Watched(AbortHandle);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Peer {
@@ -38,39 +45,23 @@ impl Peer {
         }
     }
 
-    /// Calls `gone`, on a thread of its own, when the client has left before what is returned is dropped.
-    pub(crate) fn watch(&self, gone: impl FnOnce() + Send + 'static) -> io::Result<Watched> {
-        let (ended, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    /// Calls `gone`, on a thread of its own, when the client has left before what is returned is dropped. For threads of the
+    /// runtime.
+    pub(crate) fn watch(&self, gone: impl FnOnce() + Send + 'static) -> Watched {
         let peer = self.clone();
-        thread::Builder::new()
-            .name("hang-up".to_owned())
-            .stack_size(256 << 10)
-            .spawn(move || {
-                if has_left(&peer.0, &ended) {
-                    gone();
-                }
-            })?;
-        Ok(Watched { _end: end })
-    }
-}
-
-/// Waits for either; whether it was the client.
-fn has_left(peer: &OwnedFd, ended: &OwnedFd) -> bool {
-    loop {
-        // That both halves are closed is told without being asked for.
-        let mut both = [
-            PollFd::new(peer, PollFlags::empty()),
-            PollFd::new(ended, PollFlags::empty()),
-        ];
-        match poll(&mut both, None) {
-            Ok(_) if !both[1].revents().is_empty() => return false,
-            Ok(_) if !both[0].revents().is_empty() => return true,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => {
-                tracing::warn!(%error, "a client cannot be watched");
-                return false;
+        let watching = tokio::spawn(async move {
+            while !peer.has_left() {
+                tokio::time::sleep(EVERY).await;
             }
-        }
+            thread::spawn(gone);
+        });
+        Watched(watching.abort_handle())
+    }
+
+    /// That both halves are closed is told without being asked for.
+    fn has_left(&self) -> bool {
+        let mut socket = [PollFd::new(&*self.0, PollFlags::empty())];
+        poll(&mut socket, Some(&Timespec::default())).is_ok_and(|told| told > 0)
     }
 }
 
@@ -82,19 +73,17 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn only_a_full_close_is_the_end() {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn only_a_full_close_is_the_end() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = Peer(Arc::new(ours.into()));
-        let (sender, receiver) = channel();
-        let again = sender.clone();
-        let watched = peer.watch(move || sender.send("left").unwrap()).unwrap();
         theirs.shutdown(Shutdown::Write).unwrap();
-        drop(watched);
-        let watched = peer.watch(move || again.send("gone").unwrap()).unwrap();
+        let (sender, receiver) = channel();
+        drop(peer.watch(move || sender.send("left").unwrap()));
+        assert!(receiver.recv().is_err());
+        let (sender, receiver) = channel();
+        let _watched = peer.watch(move || sender.send("gone").unwrap());
         drop(theirs);
         assert_eq!(receiver.recv().unwrap(), "gone");
-        drop(watched);
-        assert!(receiver.recv().is_err());
     }
 }

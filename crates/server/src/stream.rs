@@ -28,6 +28,8 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) enum Piece {
     Data(Bytes),
+    /// The body is complete with this.
+    Last(Bytes),
     /// The body is complete. A producer that vanishes without it has failed.
     End,
     Failed(Refusal),
@@ -128,6 +130,10 @@ impl hyper::body::Body for Body {
         };
         Poll::Ready(match piece {
             Some(Piece::Data(bytes)) => Some(Ok(Frame::data(bytes))),
+            Some(Piece::Last(bytes)) => {
+                self.rest = None;
+                Some(Ok(Frame::data(bytes)))
+            }
             Some(Piece::End) => {
                 self.rest = None;
                 None
@@ -168,6 +174,7 @@ pub(crate) async fn respond(
     };
     let mut response = Response::new(match first {
         Piece::End => Body::empty(),
+        Piece::Last(bytes) => Body::full(bytes),
         first => Body {
             first: Some(first),
             rest: Some(pieces),
@@ -254,13 +261,14 @@ impl Lines {
     }
 
     pub(crate) fn send<T: Serialize>(&self, line: &T) {
+        self.put(Piece::Data(json_line(line).into()));
+    }
+
+    fn put(&self, piece: Piece) {
         self.catch_up();
         self.begun.store(true, std::sync::atomic::Ordering::Relaxed);
         // A client that went away does not stop the work.
-        drop(
-            self.pieces
-                .blocking_send(Piece::Data(json_line(line).into())),
-        );
+        drop(self.pieces.blocking_send(piece));
     }
 
     /// Sends the last steps that were dropped.
@@ -276,7 +284,15 @@ impl Lines {
         self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the answer: a refusal before the first line, an error line after it.
+    /// Ends the answer with the result; with a refusal before the first line, with an error line after it.
+    pub(crate) fn conclude(self, result: Result<serde_json::Value, Refusal>) {
+        match result {
+            Ok(value) => self.put(Piece::Last(result_line(&value))),
+            Err(refusal) => self.finish(Err(refusal)),
+        }
+    }
+
+    /// As [`Lines::conclude`], with nothing to tell.
     pub(crate) fn finish(self, result: Result<(), Refusal>) {
         let last = match result {
             Err(refusal) if self.begun.load(std::sync::atomic::Ordering::Relaxed) => {
@@ -335,8 +351,12 @@ impl engine::Progress for Lines {
     }
 
     fn result(&self, value: &serde_json::Value) {
-        self.send(&json!({ "progressDetail": {}, "aux": value }));
+        self.put(Piece::Data(result_line(value)));
     }
+}
+
+fn result_line(value: &serde_json::Value) -> Bytes {
+    json_line(&json!({ "progressDetail": {}, "aux": value })).into()
 }
 
 /// Docker's own drawing, for clients that print it as it comes.

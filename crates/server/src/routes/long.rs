@@ -24,8 +24,8 @@ pub(super) async fn long(
         let cancel = Arc::new(Cancel::default());
         let _watched = ended_with(peer, &cancel);
         let lines = Lines::new(pieces, true);
-        let done = work(engine, &lines, &cancel).map(|result| lines.result(&result));
-        lines.finish(done);
+        let done = work(engine, &lines, &cancel);
+        lines.conclude(done);
     });
     respond("application/json", pieces).await
 }
@@ -58,10 +58,5 @@ pub(super) async fn long_if_asked(
 /// Cancels when the client leaves, for as long as what it returns lives.
 pub(super) fn ended_with(peer: Option<Peer>, cancel: &Arc<Cancel>) -> Option<Watched> {
     let cancel = Arc::clone(cancel);
-    peer?
-        .watch(move || cancel.cancel())
-        .inspect_err(
-            |error| tracing::warn!(%error, "what was asked for goes on if its client leaves"),
-        )
-        .ok()
+    Some(peer?.watch(move || cancel.cancel()))
 }

@@ -71,10 +71,7 @@ fn peer(request: &Request) -> Option<Peer> {
 /// Gives up what was asked for when whoever asked goes away, for as long as what it returns lives.
 pub(super) fn watch(peer: Option<Peer>, cancel: &Arc<Cancel>) -> Option<Watched> {
     let cancel = Arc::clone(cancel);
-    peer?
-        .watch(move || cancel.give_up())
-        .inspect_err(|error| tracing::warn!(%error, "a transfer goes on if its client leaves"))
-        .ok()
+    Some(peer?.watch(move || cancel.give_up()))
 }
 
 async fn login(request: Request) -> Answer {
