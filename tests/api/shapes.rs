@@ -9,6 +9,7 @@ use super::http::{get, remove, run, send};
 pub(super) const CASES: &[Case] = &[
     ("unknown_routes_are_told", unknown_routes),
     ("numbers_that_cannot_be_are_told", numbers),
+    ("a_snapshot_is_foreseen_and_not_made", foreseen),
     ("an_engine_outside_a_swarm", swarm),
     ("older_versions_get_older_shapes", older_shapes),
     ("fields_that_are_not_granted_are_told", fields),
@@ -52,6 +53,20 @@ fn unknown_routes(engine: &Engine) {
                 .contains("BuildKit")
         );
     }
+}
+
+fn foreseen(engine: &Engine) {
+    let volume = json!({"Name": "foreseen"});
+    send(engine, "POST", "/volumes/create", Some(&volume)).expect(201);
+    let plan = |volume: &str| {
+        let wanted = json!({ "Volumes": [volume] });
+        send(engine, "POST", "/orlop/v1/snapshots/plan", Some(&wanted))
+    };
+    // It is empty: nothing will be copied, whatever the filesystem.
+    assert_eq!(plan("foreseen").expect(200).json(), json!({"Warnings": []}));
+    plan("nothing").expect(404);
+    let made = get(engine, "/orlop/v1/snapshots?volume=foreseen").expect(200);
+    assert_eq!(made.json(), json!({"Snapshots": []}));
 }
 
 fn swarm(engine: &Engine) {

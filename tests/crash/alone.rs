@@ -53,6 +53,7 @@ pub(super) fn trials(tags: &Arc<Mutex<Vec<String>>>) -> Vec<Trial> {
     TESTS
         .iter()
         .chain(super::evident::TESTS)
+        .chain(super::held::TESTS)
         .chain(super::restarts::TESTS)
         .map(|&(name, test)| {
             let tags = Arc::clone(tags);

@@ -4,6 +4,7 @@
 //!   complete, and nothing else.
 //! * [`alone`]: containers whose engine, shim or both go away.
 //! * [`evident`]: copies that are believed without their record.
+//! * [`held`]: containers that the engine has frozen for a moment.
 //! * [`restarts`]: restart policies and health checks across reboots, and while no engine runs.
 
 #![expect(clippy::unwrap_used, reason = "a test program")]
@@ -16,6 +17,7 @@ use testkit::{Client, Engine, FakePlugin, Host, Output, Registry, RegistryOption
 
 mod alone;
 mod evident;
+mod held;
 mod restarts;
 mod steps;
 

@@ -12,6 +12,7 @@
 //! | `Attach` | `Ok` | the connection carries the container's streams ([`crate::stdio`]); with a terminal, raw bytes |
 //! | `Exec` | `ExecStarted` or `StartFailed` | streams as for `Attach`; when `detach` the connection closes |
 //! | `ExecWait` | `ExecExited` | closes |
+//! | `Hold` | `Ok` | the container stands still until the client shuts its half of the connection, or is gone; `Thawed`, closes |
 //! | all others | `Ok` or `Refused` | closes |
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,8 @@ pub enum Request {
         unwell: bool,
     },
     Unpause,
+    /// Freeze for as long as this connection lasts. What others are told of the container stays as it is.
+    Hold,
     Resize {
         rows: u16,
         columns: u16,
@@ -96,13 +99,29 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "response", rename_all = "snake_case")]
 pub enum Response {
-    Started { state: StateRecord },
-    StartFailed { error: StartError },
-    State { state: StateRecord },
+    Started {
+        state: StateRecord,
+    },
+    StartFailed {
+        error: StartError,
+    },
+    State {
+        state: StateRecord,
+    },
     Ok,
-    ExecStarted { pid: i32 },
-    ExecExited { code: i32 },
-    Refused { reason: String },
+    ExecStarted {
+        pid: i32,
+    },
+    ExecExited {
+        code: i32,
+    },
+    /// A hold is over. For how many microseconds the processes stood still.
+    Thawed {
+        microseconds: u64,
+    },
+    Refused {
+        reason: String,
+    },
 }
 
 /// What a shim says on a `Watch` connection.

@@ -391,6 +391,7 @@ mod tests {
                 Request::Pause { unwell: true },
                 r#"{"request":"pause","unwell":true}"#,
             ),
+            (Request::Hold, r#"{"request":"hold"}"#),
             (Request::Unpause, r#"{"request":"unpause"}"#),
             (
                 Request::Resize {
@@ -457,6 +458,10 @@ mod tests {
             (
                 Response::ExecExited { code: 7 },
                 r#"{"response":"exec_exited","code":7}"#.into(),
+            ),
+            (
+                Response::Thawed { microseconds: 9 },
+                r#"{"response":"thawed","microseconds":9}"#.into(),
             ),
             (
                 Response::Refused {

@@ -90,7 +90,7 @@ impl Supervisor {
                     }
                     Role::Attached { .. } => self.give_input(number, &buffer[..count]),
                     // Nothing is expected: it is thrown away.
-                    Role::Watching | Role::AwaitingExec(_) | Role::Leaving => {}
+                    Role::Watching | Role::Holding | Role::AwaitingExec(_) | Role::Leaving => {}
                 },
             }
         }
@@ -153,6 +153,7 @@ impl Supervisor {
         };
         match &mut connection.role {
             Role::Asking => self.lose(number),
+            Role::Holding => self.end_hold(number),
             Role::Attached {
                 process,
                 streams,
@@ -308,6 +309,9 @@ impl Supervisor {
         let Some(connection) = self.connections.remove(&number) else {
             return;
         };
+        if matches!(connection.role, Role::Holding) {
+            self.end_hold(number);
+        }
         if let Role::Attached {
             process, streams, ..
         } = connection.role

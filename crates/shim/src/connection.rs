@@ -25,6 +25,8 @@ pub(crate) enum Role {
         streams: AttachSpec,
         keys: DetachKeys,
     },
+    /// The container stands still for as long as it lasts.
+    Holding,
     /// Waits for the end of this exec.
     AwaitingExec(String),
     /// Closes when everything is sent.

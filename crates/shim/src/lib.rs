@@ -31,6 +31,7 @@ mod dns;
 mod ending;
 mod exec;
 mod health;
+mod hold;
 mod json_line;
 mod lines;
 mod log;

@@ -78,6 +78,13 @@ impl Supervisor {
             }
             Request::Pause { unwell } => self.pause(true, unwell),
             Request::Unpause => self.pause(false, false),
+            Request::Hold => match self.hold(number) {
+                Ok(()) => {
+                    self.say(number, &Response::Ok);
+                    return;
+                }
+                refused => refused,
+            },
             Request::Resize { rows, columns } => self
                 .running()
                 .ok_or(NOT_RUNNING.to_owned())
@@ -156,41 +163,56 @@ impl Supervisor {
         let process = self.processes.get(&main).ok_or(NOT_RUNNING.to_owned())?;
         sys::process::pidfd_kill(process.pidfd.as_fd(), signal)
             .map_err(|error| error.to_string())?;
-        if self.state.paused && (stop || signal == 9) {
-            // A frozen process does not even die.
-            self.pause(false, false)?;
+        // A frozen process does not even die.
+        if stop || signal == 9 {
+            if self.state.paused {
+                self.pause(false, false)?;
+            }
+            self.let_go()?;
         }
         Ok(())
     }
 
     fn pause(&mut self, paused: bool, unwell: bool) -> Result<(), String> {
+        if paused && self.held.is_some() {
+            return Err("container is held for a snapshot".to_owned());
+        }
         if self.state.paused == paused {
             return Err(format!(
                 "container is {}paused",
                 if paused { "already " } else { "not " }
             ));
         }
-        self.while_running(|shim| {
-            if paused {
-                runtime::pause(&shim.spec)
-            } else {
-                runtime::unpause(&shim.spec)
-            }
-        })?;
-        self.state.paused = paused;
-        if let Some(health) = &mut self.health {
-            let now = Instant::now();
-            if paused {
-                health.freeze(now, unwell);
-            } else {
-                health.thaw(now);
-            }
+        if paused {
+            self.freeze(unwell)?;
+        } else if self.running().is_some() {
+            self.thaw()?;
+        } else {
+            return Err(NOT_RUNNING.to_owned());
         }
+        self.state.paused = paused;
         self.announce(if paused {
             &Notice::Paused
         } else {
             &Notice::Unpaused
         });
+        Ok(())
+    }
+
+    /// Stops the processes, and the clock of their health check.
+    pub(crate) fn freeze(&mut self, unwell: bool) -> Result<(), String> {
+        self.while_running(|shim| runtime::pause(&shim.spec))?;
+        if let Some(health) = &mut self.health {
+            health.freeze(Instant::now(), unwell);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn thaw(&mut self) -> Result<(), String> {
+        runtime::unpause(&self.spec).map_err(|error| error.to_string())?;
+        if let Some(health) = &mut self.health {
+            health.thaw(Instant::now());
+        }
         Ok(())
     }
 

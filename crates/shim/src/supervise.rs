@@ -19,6 +19,7 @@ use sys::lock::FileLock;
 use crate::connection::{Connection, Role};
 use crate::dns::Dns;
 use crate::health::{Capture, Monitor};
+use crate::hold::Held;
 use crate::log::Log;
 use crate::ports::Ports;
 use crate::restart::Restarts;
@@ -111,6 +112,8 @@ pub(crate) struct Supervisor {
     pub(crate) restart_at: Option<Instant>,
     pub(crate) health: Option<Monitor>,
     pub(crate) stop_requested: bool,
+    /// Frozen for as long as a connection lasts.
+    pub(crate) held: Option<Held>,
     /// OOM kills of this run that have been told.
     pub(crate) oom_kills: u64,
     /// The container has ended for good.
@@ -165,6 +168,7 @@ impl Supervisor {
             restart_at: None,
             health,
             stop_requested: false,
+            held: None,
             oom_kills: 0,
             over: None,
             told: false,
@@ -213,6 +217,7 @@ impl Supervisor {
         self.state.started_at = Timestamp::now().to_string();
         self.state.restart_count = self.restarts.count();
         self.state.paused = false;
+        self.held = None;
         self.state.restarting = false;
         if let Some(health) = &mut self.health {
             health.begin(Instant::now());

@@ -1,6 +1,7 @@
 //! What a snapshot needs of containers: who uses a volume, and that they hold still for a moment.
 
 use std::io::Read as _;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -12,6 +13,7 @@ use store::ContainerRow;
 
 use super::exec::{ExecRequest, ExecStart};
 use super::find::Columns as _;
+use super::shim::Asked;
 use super::{ContainerError, Containers, Status};
 
 /// How much longer the streams of a command are read than it may live.
@@ -36,6 +38,35 @@ pub(crate) struct User {
     pub(crate) writes: bool,
     /// It goes when it stops.
     pub(crate) auto_remove: bool,
+}
+
+/// A container that stands still. Its shim lets it go on when this is dropped, or this process ends.
+#[derive(Debug)]
+pub(crate) struct Held(Asked);
+
+impl Held {
+    /// Lets it go on; waits for nothing.
+    pub(crate) fn release(self) -> Released {
+        // A shim that is gone has ended its container.
+        drop(self.0.stream.shutdown(Shutdown::Write));
+        Released(self.0)
+    }
+}
+
+/// A container that is going on.
+#[derive(Debug)]
+pub(crate) struct Released(Asked);
+
+impl Released {
+    /// Waits until its processes run again. For how long they stood still; `None` when it has ended meanwhile.
+    pub(crate) fn wait(mut self) -> Result<Option<Duration>, ContainerError> {
+        match self.0.answer() {
+            Ok(Response::Thawed { microseconds }) => Ok(Some(Duration::from_micros(microseconds))),
+            Ok(other) => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
+            Err(ContainerError::NotRunning(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Containers {
@@ -87,31 +118,32 @@ impl Containers {
         }))
     }
 
-    /// Freezes a running container, whose state stays what it is; false when there is nothing to freeze. The caller holds
-    /// its verb lock.
-    pub(crate) fn freeze_for_moment(&self, id: &str) -> Result<bool, ContainerError> {
-        match self.ask(id, &Request::Pause { unwell: false }) {
-            Ok(_) => Ok(true),
-            Err(ContainerError::NotRunning(_) | ContainerError::Conflict(_)) => Ok(false),
+    /// Freezes a running container, whose state stays what it is, for as long as the result lives; `None` when there is nothing to
+    /// freeze. The caller holds its verb lock.
+    pub(crate) fn hold(&self, id: &str) -> Result<Option<Held>, ContainerError> {
+        let held = self.begin_to_ask(id, &Request::Hold).and_then(|mut asked| {
+            asked.answer()?;
+            Ok(Held(asked))
+        });
+        match held {
+            Ok(held) => Ok(Some(held)),
+            Err(ContainerError::NotRunning(_)) => Ok(None),
+            // It has ended meanwhile; or its shim is older than this request.
+            Err(ContainerError::Conflict(_)) if self.stands_still(id)? => Ok(None),
+            Err(ContainerError::Conflict(reason)) => Err(ContainerError::Conflict(format!(
+                "container {id:.12} cannot be frozen for a moment: {reason}"
+            ))),
             Err(error) => Err(error),
         }
     }
 
-    /// Thaws what a snapshot of an engine that is gone had frozen. True when it was.
-    pub(crate) fn thaw_left(&self, id: &str) -> Result<bool, ContainerError> {
-        let row = match self.find(id) {
-            Ok(row) => row,
-            Err(ContainerError::NoSuch(_)) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        if row.status()? != Status::Paused {
-            return Ok(false);
+    fn stands_still(&self, id: &str) -> Result<bool, ContainerError> {
+        match self.ask(id, &Request::Watch) {
+            Ok(Response::State { state }) => Ok(state.pid == 0 || state.paused),
+            Ok(other) => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
+            Err(ContainerError::NotRunning(_)) => Ok(true),
+            Err(error) => Err(error),
         }
-        self.thaw(id)?;
-        self.change_state(id, |row| {
-            Status::Running.as_str().clone_into(&mut row.status);
-        })?;
-        Ok(true)
     }
 
     /// Runs a shell command in a running container and waits for its end, or kills it and its children when `limit` is

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use shim_protocol::client::{CallError, answer, call};
+use shim_protocol::client::{CallError, answer};
 use shim_protocol::frame::{FrameError, encode, receive};
 use shim_protocol::{ExitRecord, Notice, Request, Response, RunSpec, StateRecord};
 
@@ -34,6 +34,29 @@ impl Shim {
     /// Waits until the process has ended; it does, for its container has.
     pub(super) fn reap(&self) {
         reap(self.pid);
+    }
+}
+
+/// A request that a shim has, and whose answer is still to come.
+#[derive(Debug)]
+pub(super) struct Asked {
+    id: String,
+    pub(super) stream: UnixStream,
+}
+
+impl Asked {
+    pub(super) fn answer(&mut self) -> Result<Response, ContainerError> {
+        answer(&mut self.stream).map_err(|error| match error {
+            CallError::StartFailed(error) => ContainerError::Start {
+                message: error.message,
+                code: error.code,
+            },
+            CallError::Refused(reason) => ContainerError::Conflict(reason),
+            // The shim left between our connect and its answer.
+            CallError::Send(_) | CallError::Receive(_) => {
+                ContainerError::NotRunning(self.id.clone())
+            }
+        })
     }
 }
 
@@ -115,19 +138,25 @@ impl Containers {
         id: &str,
         request: &Request,
     ) -> Result<(UnixStream, Response), ContainerError> {
+        let mut asked = self.begin_to_ask(id, request)?;
+        let response = asked.answer()?;
+        Ok((asked.stream, response))
+    }
+
+    /// The first half of [`Containers::ask`]: the shim has the request.
+    pub(super) fn begin_to_ask(
+        &self,
+        id: &str,
+        request: &Request,
+    ) -> Result<Asked, ContainerError> {
         let not_running = || ContainerError::NotRunning(id.to_owned());
         let mut stream = sys::socket::connect(&self.paths.run(id).join("shim.sock"))
             .map_err(|_| not_running())?;
-        match call(&mut stream, request) {
-            Ok(response) => Ok((stream, response)),
-            Err(CallError::StartFailed(error)) => Err(ContainerError::Start {
-                message: error.message,
-                code: error.code,
-            }),
-            Err(CallError::Refused(reason)) => Err(ContainerError::Conflict(reason)),
-            // The shim left between our connect and its answer.
-            Err(CallError::Send(_) | CallError::Receive(_)) => Err(not_running()),
-        }
+        shim_protocol::send(&mut stream, request).map_err(|_| not_running())?;
+        Ok(Asked {
+            id: id.to_owned(),
+            stream,
+        })
     }
 
     /// Whether a shim holds the container's lock.

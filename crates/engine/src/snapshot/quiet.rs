@@ -9,12 +9,13 @@
 //! | `stop` | these containers are stopped first and started again | what they leave when they end |
 //!
 //! Steps, from `freeze` on:
-//! 1. what will have to be made good is recorded: whom to thaw, what to run, whom to start
+//! 1. what will have to be made good is recorded: what to run, whom to start
 //! 2. commands run, containers stop, the freezer closes
 //! 3. the content is copied
 //! 4. the freezer opens; then commands and starts; the record goes
 //!
-//! 4 happens whatever 2 and 3 say. A crash before its end is made good by the next start ([`recover`]).
+//! 4 happens whatever 2 and 3 say. A crash before its end opens the freezer at once, for it is held by a connection to each shim; what
+//! is recorded is made good by the next start ([`recover`]).
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -22,16 +23,14 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use store::{StoreError, WriteTx};
 use volumes::Quiet;
 
 use super::hooks::{Hook, PATIENCE};
 use super::{Snapshots, TurnBackError};
-use crate::containers::hold::{Ended, User};
+use crate::containers::hold::{Ended, Held, Released, User};
 use crate::containers::{ContainerError, Containers, Status};
 
 const KEY: &str = "quiesced/";
@@ -67,7 +66,6 @@ impl Rung {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Debt {
-    thaw: bool,
     start: bool,
     run: String,
 }
@@ -92,8 +90,7 @@ impl Snapshots {
                 &[]
             },
             frozen: RefCell::default(),
-            since: Cell::new(None),
-            thawing: Cell::new(None),
+            going_on: RefCell::default(),
             time: Cell::default(),
         };
         if matches!(rung, Rung::None | Rung::Sync) || writers.is_empty() {
@@ -104,14 +101,21 @@ impl Snapshots {
         {
             return Err(TurnBackError::AutoRemove(user.name.clone()));
         }
-        self.owe(writers, rung, hook)?;
+        let owes = matches!(rung, Rung::Hook | Rung::Stop);
+        if owes {
+            self.owe(writers, rung, hook)?;
+        }
         let mut stopped = Vec::new();
         let made = self.prepared(rung, hook, writers, &mut stopped, || {
             let made = act(&still);
             still.wait();
             Ok(made?)
         });
-        let paid = self.pay(writers, rung, hook, &stopped);
+        let paid = if owes {
+            self.pay(writers, rung, hook, &stopped)
+        } else {
+            Ok(())
+        };
         let made = made?;
         paid?;
         Ok((made, still.time.get()))
@@ -171,7 +175,6 @@ impl Snapshots {
 
     fn owe(&self, writers: &[User], rung: Rung, hook: &Hook) -> Result<(), TurnBackError> {
         let debt = Debt {
-            thaw: matches!(rung, Rung::Freeze | Rung::Hook),
             start: rung == Rung::Stop,
             run: if rung == Rung::Hook {
                 hook.after.clone()
@@ -180,11 +183,11 @@ impl Snapshots {
             },
         };
         let text = serde_json::to_string(&debt).expect("plain data serialises");
-        self.note(rung, |tx| {
+        Ok(self.store.write(|tx| {
             writers
                 .iter()
                 .try_for_each(|user| tx.set_meta(&format!("{KEY}{}", user.id), &text))
-        })
+        })?)
     }
 
     /// What is owed after the freezer has opened. All of it is tried; the first failure is told.
@@ -209,26 +212,12 @@ impl Snapshots {
                 first = paid;
             }
         }
-        self.note(rung, |tx| {
+        self.store.write(|tx| {
             writers
                 .iter()
                 .try_for_each(|user| tx.delete_meta(&format!("{KEY}{}", user.id)))
         })?;
         first
-    }
-
-    /// Nobody is frozen after a power cut: whom to thaw is for a crash of the engine alone.
-    fn note(
-        &self,
-        rung: Rung,
-        change: impl FnOnce(&WriteTx<'_>) -> Result<(), StoreError>,
-    ) -> Result<(), TurnBackError> {
-        if rung == Rung::Freeze {
-            self.store.write_soon(change)?;
-        } else {
-            self.store.write(change)?;
-        }
-        Ok(())
     }
 }
 
@@ -242,11 +231,6 @@ pub(super) fn recover(containers: &Arc<Containers>) -> Result<Vec<String>, TurnB
             .read(|tx| tx.meta(&key))?
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
-        if debt.thaw && containers.thaw_left(id)? {
-            sentences.push(format!(
-                "container {id:.12} was still frozen for a snapshot and was thawed"
-            ));
-        }
         if !debt.run.is_empty() {
             sentences.push(match containers.run_in(id, &debt.run, PATIENCE) {
                 Ok(Ended { code: Some(0), .. }) => {
@@ -288,9 +272,8 @@ struct Still<'a> {
     volumes: &'a [String],
     rung: Rung,
     freeze: &'a [User],
-    frozen: RefCell<Vec<&'a str>>,
-    since: Cell<Option<Instant>>,
-    thawing: Cell<Option<JoinHandle<Duration>>>,
+    frozen: RefCell<Vec<(&'a str, Held)>>,
+    going_on: RefCell<Vec<(&'a str, Released)>>,
     time: Cell<Duration>,
 }
 
@@ -303,7 +286,10 @@ fn sync_much(path: &Path) -> io::Result<()> {
     let root = sys::dir::open(path)?;
     match sys::btrfs_unwritten::bytes(root.as_fd())? {
         Some(..=LITTLE) => Ok(()),
-        Some(_) | None => Ok(rustix::fs::syncfs(root.as_fd())?),
+        Some(_) | None => {
+            rustix::fs::syncfs(root.as_fd())?;
+            sys::xfs_log::wait_for_room(root.as_fd())
+        }
     }
 }
 
@@ -321,17 +307,14 @@ impl Still<'_> {
 
     /// Waits until those who were held go on.
     fn wait(&self) {
-        if let Some(thawing) = self.thawing.take() {
-            self.time
-                .set(thawing.join().expect("a thaw does not panic"));
-        }
-    }
-}
-
-fn thaw(containers: &Containers, ids: &[String]) {
-    for id in ids {
-        if let Err(error) = containers.thaw(id) {
-            tracing::error!(container = id, %error, "a container stays frozen after a snapshot: unpause it");
+        for (container, released) in self.going_on.take() {
+            match released.wait() {
+                Ok(time) => self.time.set(self.time.get().max(time.unwrap_or_default())),
+                Err(error) => tracing::error!(
+                    container, %error,
+                    "a container may still be frozen after a snapshot: pause it and unpause it"
+                ),
+            }
         }
     }
 }
@@ -348,14 +331,13 @@ impl Quiet for Still<'_> {
         if self.freeze.is_empty() {
             return Ok(());
         }
-        self.since.set(Some(Instant::now()));
         for user in self
             .freeze
             .iter()
             .filter(|user| user.status == Status::Running)
         {
-            if self.snapshots.containers.freeze_for_moment(&user.id)? {
-                self.frozen.borrow_mut().push(&user.id);
+            if let Some(held) = self.snapshots.containers.hold(&user.id)? {
+                self.frozen.borrow_mut().push((&user.id, held));
             }
         }
         sys::fault::step("snapshot-freeze:frozen");
@@ -368,23 +350,11 @@ impl Quiet for Still<'_> {
             .any(|user| user.status == Status::Running)
     }
 
-    /// On a thread of its own: what is left to do for the snapshot need not wait for the answers.
+    /// What is left to do for the snapshot does not wait for the answers.
     fn release(&self) {
-        let Some(since) = self.since.take() else {
-            return;
-        };
-        let frozen: Vec<String> = self.frozen.take().into_iter().map(str::to_owned).collect();
-        let containers = Arc::clone(&self.snapshots.containers);
-        let thaw = move || {
-            thaw(&containers, &frozen);
-            since.elapsed()
-        };
-        match thread::Builder::new()
-            .name("thaw".to_owned())
-            .spawn(thaw.clone())
-        {
-            Ok(thawing) => self.thawing.set(Some(thawing)),
-            Err(_) => self.time.set(thaw()),
-        }
+        let released = self.frozen.take().into_iter();
+        self.going_on
+            .borrow_mut()
+            .extend(released.map(|(id, held)| (id, held.release())));
     }
 }

@@ -60,6 +60,7 @@ pub(crate) const ALL: &[Case] = &[
     ),
     ("out_of_memory_is_told", out_of_memory_is_told),
     ("terminals_have_a_size", terminals_have_a_size),
+    ("held_containers_go_on", held_containers_go_on),
     (
         "paused_containers_stand_still",
         paused_containers_stand_still,
@@ -464,6 +465,48 @@ fn terminals_have_a_size() -> Outcome {
     exec.read_to_string(&mut text)?;
     assert!(text.ends_with("\r\n"), "{text:?}");
     assert_eq!(container.exec_code("t")?, 0);
+    container.ask(&kill(9, true))?;
+    container.end()?;
+    container.gone()
+}
+
+/// By a connection: when that ends, however it does, the container goes on.
+fn held_containers_go_on() -> Outcome {
+    let mut container = Container::new(FOREVER)?;
+    container.spec.restart = RestartPolicy::Always;
+    container.start()?;
+    for polite in [true, false] {
+        let mut held = container.connect()?;
+        assert_eq!(client::call(&mut held, &Request::Hold)?, Response::Ok);
+        assert!(container.is_frozen());
+        assert!(!container.state()?.paused, "nobody is told");
+        for refused in [&Request::Hold, &Request::Pause { unwell: false }] {
+            assert!(container.ask(refused).is_err(), "{refused:?}");
+        }
+        if polite {
+            held.shutdown(Shutdown::Write)?;
+            let Response::Thawed { microseconds } = client::answer(&mut held)? else {
+                panic!("no answer to a hold that is over");
+            };
+            assert_ne!(microseconds, 0);
+        } else {
+            drop(held);
+            until("the container goes on", || Ok(!container.is_frozen()))?;
+        }
+        assert!(!container.is_frozen());
+    }
+    // One that is held can be killed, and who held it has no say in its next run.
+    let mut before = container.connect()?;
+    assert_eq!(client::call(&mut before, &Request::Hold)?, Response::Ok);
+    container.ask(&kill(9, false))?;
+    assert!(matches!(container.notice()?, Notice::Exited { .. }));
+    assert!(matches!(container.notice()?, Notice::Restarted { .. }));
+    let mut held = container.connect()?;
+    assert_eq!(client::call(&mut held, &Request::Hold)?, Response::Ok);
+    before.shutdown(Shutdown::Write)?;
+    let over = Response::Thawed { microseconds: 0 };
+    assert_eq!(client::answer(&mut before)?, over);
+    assert!(container.is_frozen());
     container.ask(&kill(9, true))?;
     container.end()?;
     container.gone()

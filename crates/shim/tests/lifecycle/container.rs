@@ -255,6 +255,19 @@ impl Container {
             .any(|parent| parent.join(&self.spec.id).exists())
     }
 
+    /// Whether the processes stand still, by what the kernel says of version 1 or 2 of the cgroups.
+    pub(crate) fn is_frozen(&self) -> bool {
+        let says = |group: &Path, file: &str, text: &str| {
+            std::fs::read_to_string(group.join(file)).is_ok_and(|said| said.contains(text))
+        };
+        cgroup_parents()
+            .iter()
+            .map(|parent| parent.join(&self.spec.id))
+            .any(|group| {
+                says(&group, "freezer.state", "FROZEN") || says(&group, "cgroup.events", "frozen 1")
+            })
+    }
+
     /// Waits for the end of the shim process.
     pub(crate) fn reap(&mut self) -> Result<()> {
         if let Some(pid) = self.shim.take() {
