@@ -22,6 +22,9 @@ pub enum NameError {
     Volume(String),
 }
 
+/// What [`is_name`] takes, as those are told who chose another one.
+pub const RULE: &str = "only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, 128 characters at most";
+
 /// Whether a pool, a snapshot, a repository or a schedule can be called so.
 pub fn is_name(name: &str) -> bool {
     const LONGEST: usize = 128;

@@ -23,9 +23,7 @@ pub enum BackupError {
         "no repository is named, and none is the default: add one with orlop backup init or add"
     )]
     NoRepository,
-    #[error(
-        "invalid repository name {0:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, 128 characters at most"
-    )]
+    #[error("invalid repository name {0:?}: {rule}", rule = store::names::RULE)]
     RepositoryName(String),
     #[error("a repository named {0} exists already")]
     RepositoryTaken(String),

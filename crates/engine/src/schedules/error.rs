@@ -10,9 +10,7 @@ use crate::error::Fault;
 pub enum ScheduleError {
     #[error("no such schedule of backups: {0}")]
     NoSuch(String),
-    #[error(
-        "invalid schedule name {0:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, 128 characters at most"
-    )]
+    #[error("invalid schedule name {0:?}: {rule}", rule = store::names::RULE)]
     Name(String),
     #[error("a schedule says when it runs: as a crontab expression, or every so many hours")]
     NoTime,

@@ -11,9 +11,7 @@ use crate::driver::DriverError;
 pub enum PoolError {
     #[error("get {0}: no such pool")]
     NotFound(String),
-    #[error(
-        "invalid pool name {0:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, 128 characters at most"
-    )]
+    #[error("invalid pool name {0:?}: {rule}", rule = store::names::RULE)]
     Name(String),
     #[error("a pool named {0} exists already")]
     Taken(String),

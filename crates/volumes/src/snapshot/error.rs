@@ -16,9 +16,7 @@ pub enum SnapshotError {
     NotFound { volume: String, name: String },
     #[error("{0:?} names no snapshot: write VOLUME@SNAPSHOT")]
     Reference(String),
-    #[error(
-        "invalid snapshot name {0:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, 128 characters at most"
-    )]
+    #[error("invalid snapshot name {0:?}: {rule}", rule = store::names::RULE)]
     Name(String),
     #[error("volume {volume} has a snapshot {name} already")]
     Taken { volume: String, name: String },
