@@ -1,12 +1,15 @@
 //! The database: one writer, a few readers, transactions as closures.
 //!
 //! * A `write` is durable when it returns (WAL, synchronous=FULL), or nothing of it has happened.
-//! * A `write_soon` is durable with the next `write` or `wait`; until then it survives any process, and nothing else.
+//! * A `write_soon` is durable with the next `write` or `wait`, or with what `wait_before` was called for; until then it survives any
+//!   process, and nothing else.
 //! * A `read` sees one moment, and is never kept waiting by a writer.
 //! * Writers are served one after the other. A closure does SQL only: no system call, no other lock.
 //! * On a full disk a `write` has what [`crate::reserve`] kept for it.
 
+use std::fs::File;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +17,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Params, Row, TransactionBehavior};
 use rustix::fs::{IFlags, Mode, OFlags};
+use sys::commit_order::{self, Next};
 
 use crate::error::{SqlError, StoreError};
 use crate::journal::under_way::UnderWay;
@@ -152,13 +156,27 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn wait(&self) -> Result<(), StoreError> {
-        // What is committed and not there is in the main file, which was synced before the log began anew.
-        let log = self.path.with_extension("db-wal");
-        sys::durable::sync_file(&log).map_err(|source| StoreError::Io {
-            action: "sync",
-            path: log,
-            source,
-        })
+        let log = self.log();
+        sys::durable::sync_file(&log).map_err(sync_error(log))
+    }
+
+    /// As [`Store::wait`], for what is made next in the filesystem of `dir` and shall not be on disk without what was written: where
+    /// that filesystem keeps the order by itself, the disk's cache is not waited for.
+    ///
+    /// # Errors
+    /// As [`Store::wait`].
+    pub fn wait_before(&self, next: Next, dir: BorrowedFd<'_>) -> Result<(), StoreError> {
+        let written = File::open(self.log())
+            .and_then(|log| commit_order::write_before(log.as_fd(), next, dir));
+        if written.map_err(sync_error(self.log()))? {
+            return Ok(());
+        }
+        self.wait()
+    }
+
+    /// What is committed and not there is in the main file, which was synced before the log began anew.
+    fn log(&self) -> PathBuf {
+        self.path.with_extension("db-wal")
     }
 
     fn reader(&self) -> Result<Connection, StoreError> {
@@ -168,6 +186,14 @@ impl Store {
                 Ok(connection)
             })
             .map_err(|source| open_error(&self.path, source))
+    }
+}
+
+fn sync_error(path: PathBuf) -> impl FnOnce(std::io::Error) -> StoreError {
+    move |source| StoreError::Io {
+        action: "sync",
+        path,
+        source,
     }
 }
 

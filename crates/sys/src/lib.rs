@@ -20,6 +20,7 @@ pub mod capability;
 pub mod catch_up;
 pub mod cgroup;
 pub mod command;
+pub mod commit_order;
 mod copy_attributes;
 mod copy_data;
 pub mod copy_tree;
@@ -58,5 +59,6 @@ pub mod watch;
 pub mod writeback;
 pub mod xattr;
 pub mod xfs;
+pub mod xfs_log;
 
 pub use error_words::error_words;

@@ -367,6 +367,14 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// [`DriverError::Io`].
     fn settle(&self, tree: &Path, access: Access, replica: Replica) -> Result<(), DriverError>;
 
+    /// Whether a replica of the tree comes into being as a whole, by one commit of the filesystem that it lies in.
+    ///
+    /// # Errors
+    /// [`DriverError::Io`].
+    fn is_committed_whole(&self, _tree: &Path) -> Result<bool, DriverError> {
+        Ok(false)
+    }
+
     /// Whether the tree can only be a replica that is complete and on disk, wherever a power cut came.
     ///
     /// # Errors

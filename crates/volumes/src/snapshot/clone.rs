@@ -1,7 +1,7 @@
 //! `clone`: a new volume with the content of a snapshot, or of a volume as it is.
 //!
 //! Steps of the journaled operation:
-//! 1. begin: row `creating`; the name is taken. It is on disk before step 2 makes anything
+//! 1. begin: row `creating`; the name is taken. It is on disk before step 2 makes anything, or with it
 //! 2. `copy`: `data/<id>` with the content, between holding writers and letting them go on; synced up to its entry in
 //!    `data`; the link by name
 //! 3. commit, with step 2's record: row `ready`. It is waited for unless the copy is evident and needs no limit
@@ -209,7 +209,13 @@ impl Operation for Clone {
         let source = self.source(volumes);
         // A snapshot holds still by itself.
         let quiet = context.quiet.filter(|_| self.snapshot.is_none());
-        volumes.store.wait()?;
+        let limits = crate::resize::limits(&storage);
+        if self.moved.is_none() && limits.is_none() {
+            let around = directory.parent().unwrap_or(&directory);
+            volumes.wait_for_intent(driver, &source, around)?;
+        } else {
+            volumes.store.wait()?;
+        }
         match sys::durable::create_dir_unsynced(&directory, 0o701) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             other => other.map_err(SnapshotError::io("make", &directory))?,
@@ -222,7 +228,6 @@ impl Operation for Clone {
             observed: Observed::new(&self.name, context.observer),
         };
         let watch = |more| tree.observed.advance(more);
-        let limits = crate::resize::limits(&storage);
         let replica = match (&self.moved, quiet) {
             (None, None) => driver.replicate_within(&tree.from, &content, limits, &watch)?,
             (None, Some(_)) => copy_held(quiet, std::slice::from_ref(&tree))?[0],

@@ -1,7 +1,7 @@
 //! `create`: snapshots of one volume, or of several at one instant.
 //!
 //! Steps of the journaled operation:
-//! 1. begin: rows `creating`; the names are taken. It is on disk before step 2 makes anything
+//! 1. begin: rows `creating`; the names are taken. It is on disk before step 2 makes anything, or with it
 //! 2. `copy`: every volume's content is copied to `snapshots/<id>` while writers are held, what can be copied before is; then
 //!    the copies are synced
 //! 3. commit, with step 2's record: rows `ready`. It is waited for unless all copies are evident
@@ -213,11 +213,14 @@ impl Operation for Create {
 
     fn run(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), SnapshotError> {
         let volumes = context.volumes;
-        volumes.store.wait()?;
+        let trees = self.trees(context)?;
+        for (tree, member) in trees.iter().zip(&self.members) {
+            let home = volumes.paths.volume_entry(&member.volume);
+            volumes.wait_for_intent(tree.driver, &tree.from, &home)?;
+        }
         for member in &self.members {
             volumes.ensure_snapshots(&member.volume)?;
         }
-        let trees = self.trees(context)?;
         let replicas = copy_held(context.quiet, &trees)?;
         for (tree, replica) in trees.iter().zip(&replicas) {
             tree.observed.settles(*replica);

@@ -20,12 +20,14 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use store::names::is_name;
 use store::{SnapshotId, SnapshotRow, SnapshotState, VolumeId, VolumeRow, VolumeState};
+use sys::commit_order::Next;
 
 use crate::Volumes;
 use crate::driver::{Driver, Options, Place, Sharing};
@@ -273,6 +275,23 @@ impl Volumes {
             number += 1;
         }
         Ok(name)
+    }
+
+    /// Before anything of a copy is made: once it is on disk, so is the intent. `to` is a directory in the filesystem that it will
+    /// lie in, if it is one that shares the data of `from`.
+    fn wait_for_intent(
+        &self,
+        driver: &dyn Driver,
+        from: &Path,
+        to: &Path,
+    ) -> Result<(), SnapshotError> {
+        let next = if driver.is_committed_whole(from)? {
+            Next::Subvolumes
+        } else {
+            Next::Anything
+        };
+        let to = sys::dir::open(to).map_err(SnapshotError::io("open", to))?;
+        Ok(self.store.wait_before(next, to.as_fd())?)
     }
 
     /// The directory of a volume's snapshots, made with the first one.

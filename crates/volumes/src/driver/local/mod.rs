@@ -168,6 +168,10 @@ impl Driver for Local {
         trees::settle(tree, access, replica)
     }
 
+    fn is_committed_whole(&self, tree: &Path) -> Result<bool, DriverError> {
+        trees::is_committed_whole(tree)
+    }
+
     fn is_evident(&self, tree: &Path) -> Result<bool, DriverError> {
         trees::is_evident(tree)
     }

@@ -342,6 +342,16 @@ pub(super) fn settle(tree: &Path, access: Access, replica: Replica) -> Result<()
     settled().map_err(DriverError::io("sync", tree))
 }
 
+/// As [`replicate`] goes about it.
+pub(super) fn is_committed_whole(tree: &Path) -> Result<bool, DriverError> {
+    if image::exists(tree)? {
+        return Ok(false);
+    }
+    open_directory(tree)
+        .and_then(|root| btrfs::is_subvolume(root.as_fd()))
+        .map_err(DriverError::io("look at", tree))
+}
+
 /// The kernel makes a copy of a subvolume whole, and commits it before it says so; where files were copied into a new subvolume,
 /// that is no copy of another.
 pub(super) fn is_evident(tree: &Path) -> Result<bool, DriverError> {
