@@ -74,7 +74,9 @@ class Place:
 
 
 def measure(place, volume, bare, rounds):
-    """Medians in ms: frozen and whole time of a snapshot and of a clone, and the time of the bare command without and with a sync."""
+    """Medians in ms: frozen and whole time of a snapshot and of a clone, and the time of the bare command without and with a sync.
+
+    Each of them begins after what the one before it made is deleted, and nothing is left to write."""
     results = {"frozen": [], "snapshot": [], "clone frozen": [], "clone": [], "bare": [], "durable": []}
     data = place.orlop("volume", "inspect", volume, "--format", "{{.Mountpoint}}").stdout.strip()
 
@@ -82,18 +84,21 @@ def measure(place, volume, bare, rounds):
         found = re.search(r"frozen for ([0-9.]+) ms", ended.stderr)
         return float(found.group(1)) if found else 0.0
 
+    def command(*words):
+        run("sync", "-f", place.root)
+        return timed(*words)
+
     for turn in range(rounds + 1):
         taken = {}
-        taken["snapshot"], ended = timed(*place.command, "volume", "snapshot", "create", "--name", "s", volume)
+        taken["snapshot"], ended = command(*place.command, "volume", "snapshot", "create", "--name", "s", volume)
         taken["frozen"] = frozen(ended)
-        taken["clone"], ended = timed(*place.command, "volume", "clone", volume, "copy")
-        taken["clone frozen"] = frozen(ended)
         place.orlop("volume", "snapshot", "rm", f"{volume}@s")
+        taken["clone"], ended = command(*place.command, "volume", "clone", volume, "copy")
+        taken["clone frozen"] = frozen(ended)
         place.orlop("volume", "rm", "--now", "copy")
         if bare:
             target = place.root + "/bare"
-            run("sync", "-f", place.root)
-            taken["bare"], _ = timed(*bare, os.path.realpath(data), target)
+            taken["bare"], _ = command(*bare, os.path.realpath(data), target)
             # What survives a power cut, as what the engine has acknowledged does.
             synced, _ = timed("sync", "-f", place.root)
             taken["durable"] = taken["bare"] + synced
