@@ -1,6 +1,7 @@
 //! S167–S169: volumes and images that change: reseeding, snapshots before risky steps, and what the audit says of it.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::volume_care::own;
 use super::{Scenario, Scene};
@@ -12,6 +13,7 @@ pub(super) const OWN: &[Scenario] = &[
     ("s167a_reseed_without_its_image", s167a),
     ("s168a_care_by_configuration", s168a),
     ("s169_audit_of_binds", s169),
+    ("s169a_audit_while_volumes_go", s169a),
 ];
 
 /// An image with `/seed` made by `script`.
@@ -305,7 +307,8 @@ fn s168a(scene: &Scene) {
 
 fn finds(scene: &Scene, kind: &str, subject: &str) -> Option<String> {
     let audit = scene.run("volume audit --json");
-    let audit: serde_json::Value = serde_json::from_str(&audit.stdout).unwrap();
+    let audit: serde_json::Value =
+        serde_json::from_str(&audit.stdout).unwrap_or_else(|_| panic!("{audit}"));
     let mut findings = audit["Findings"].as_array().unwrap().iter();
     findings
         .find(|one| one["Kind"] == kind && one["Subject"] == scene.name(subject).as_str())
@@ -374,4 +377,41 @@ fn s169(scene: &Scene) {
     scene.run("rm -f %one %two").ok();
     assert_eq!(finds(scene, "several-writers", "db"), None);
     scene.run("volume rm --now %db").ok();
+}
+
+/// What was there when an audit began may be gone when it comes to it.
+fn s169a(scene: &Scene) {
+    let names: Vec<String> = (0..20).map(|n| format!("%filled{n}")).collect();
+    let mounts: String = (names.iter().enumerate())
+        .map(|(n, name)| format!("-v {name}:/opt/{n} "))
+        .collect();
+    image(
+        scene,
+        "filling",
+        "busybox",
+        "for n in $(seq 0 19); do mkdir -p /opt/$n; echo x > /opt/$n/x; done",
+    );
+    let over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let audits = threads.spawn(|| {
+            let mut complaints = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                complaints.push(scene.run("volume audit --fast").stderr);
+            }
+            complaints
+        });
+        for _ in 0..10 {
+            scene
+                .run(&format!("run --rm {mounts}{} true", scene.name("filling")))
+                .ok();
+            scene
+                .run(&format!("volume rm --now {}", names.join(" ")))
+                .ok();
+        }
+        over.store(true, Ordering::Relaxed);
+        for complaint in audits.join().unwrap() {
+            assert_eq!(complaint, "");
+        }
+    });
+    scene.run(&format!("rmi {}", scene.name("filling"))).ok();
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::Serialize;
 use store::VolumeId;
-use volumes::ANONYMOUS_LABEL;
+use volumes::{ANONYMOUS_LABEL, VolumeError};
 
 use super::Creator;
 use super::reseed::Seed;
@@ -311,7 +311,12 @@ impl Look<'_> {
         let Some(seed) = seeded_by.and_then(parse::<Seed>) else {
             return Ok(());
         };
-        for drift in self.engine.containers.drift(volume, &seed)? {
+        let drifts = match self.engine.containers.drift(volume, &seed) {
+            // Removed, or renamed, since it was listed.
+            Err(ContainerError::Volume(VolumeError::NotFound(_))) => return Ok(()),
+            other => other?,
+        };
+        for drift in drifts {
             let short = |id: &str| {
                 id.trim_start_matches("sha256:")
                     .chars()
