@@ -132,10 +132,8 @@ impl There {
 
     /// Where our own `ssh` is found first.
     pub(crate) fn path(&self) -> String {
-        format!(
-            "{}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            self.directory.display()
-        )
+        let path = std::env::var("PATH").unwrap_or_default();
+        format!("{}/bin:{path}", self.directory.display())
     }
 
     /// Kills every ssh that was started for a command line with `word` in it.
