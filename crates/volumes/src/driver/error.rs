@@ -36,7 +36,7 @@ pub enum DriverError {
     /// A program that makes or changes filesystems.
     #[error("{program} failed: {said}")]
     Program { program: &'static str, said: String },
-    #[error("{program} is not installed")]
+    #[error("{program} is not installed: it comes with e2fsprogs")]
     NoProgram { program: &'static str },
     #[error("port not allowed in CIFS device URL, include 'port' in 'o='")]
     CifsPort,

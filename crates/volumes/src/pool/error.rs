@@ -55,7 +55,7 @@ pub enum PoolError {
     TooSmall(u64),
     #[error("{program} failed: {said}")]
     Program { program: &'static str, said: String },
-    #[error("{0} is not installed")]
+    #[error("{0} is not installed: it comes with btrfs-progs")]
     NoProgram(&'static str),
     #[error("cannot {action} {}", path.display())]
     Io {
