@@ -104,6 +104,15 @@ fn life(kind: &str, make: &[&str]) {
         place.run("volume snapshot diff data@one").ok(),
         "M /f\nA /new"
     );
+    // What is not in the bytes counts, too.
+    let same = place.root.join("volumes/data/_data/d/same");
+    host(
+        "setfattr",
+        &["-n", "user.k", "-v", "v", same.to_str().unwrap()],
+    );
+    let changes = place.run("volume snapshot diff data@one").ok();
+    assert_eq!(changes, "M /f\nA /new\nM /d/same");
+    host("setfattr", &["-x", "user.k", same.to_str().unwrap()]);
     place
         .run("volume snapshot create --name one data")
         .fails(1, "has a snapshot one already");

@@ -3,19 +3,15 @@
 //! In an order that keeps everything: the owner first, as changing it drops setuid bits and capabilities; then extended
 //! attributes; then the mode; times last.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::process::{Gid, Uid};
 
 use crate::dir::{self, Stat, Time};
-use crate::xattr::{self, Subject};
-
-pub(crate) const ACCESS_ACL: &str = "system.posix_acl_access";
-pub(crate) const DEFAULT_ACL: &str = "system.posix_acl_default";
+use crate::xattr::{self, ACCESS_ACL, DEFAULT_ACL, Subject};
 
 /// Whether a new entry of the target may have an ACL that it got from the target's root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +88,7 @@ fn extended(src: Subject<'_>, dst: Subject<'_>, acl: Acl) -> io::Result<()> {
             }
         }
     }
-    for name in names.iter().filter(|name| is_copied(name)) {
+    for name in names.iter().filter(|name| xattr::is_copied(name)) {
         let Some(value) = xattr::get(src, name)? else {
             continue;
         };
@@ -100,25 +96,9 @@ fn extended(src: Subject<'_>, dst: Subject<'_>, acl: Acl) -> io::Result<()> {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
             // Labels of security modules follow the policy of the machine; files are complete without.
-            Err(_) if is_label(name) => {}
+            Err(_) if xattr::is_label(name) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
-}
-
-fn is_copied(name: &OsString) -> bool {
-    let name = name.as_bytes();
-    if name.starts_with(b"trusted.overlay.") {
-        return false;
-    }
-    name.starts_with(b"user.")
-        || name.starts_with(b"trusted.")
-        || name.starts_with(b"security.")
-        || name == ACCESS_ACL.as_bytes()
-        || name == DEFAULT_ACL.as_bytes()
-}
-
-fn is_label(name: &OsString) -> bool {
-    name.as_bytes().starts_with(b"security.") && name != "security.capability"
 }

@@ -11,6 +11,9 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
+pub(crate) const ACCESS_ACL: &str = "system.posix_acl_access";
+pub(crate) const DEFAULT_ACL: &str = "system.posix_acl_default";
+
 /// The kernel's bound for one value and for one list of names.
 const LARGEST: usize = 64 * 1024;
 
@@ -110,6 +113,45 @@ pub fn remove(subject: Subject<'_>, name: &OsStr) -> io::Result<()> {
         Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether two files have the same attributes, of those that say something of the file on every machine: what a copy carries
+/// ([`is_copied`]) without labels of security modules.
+pub fn are_same(one: Subject<'_>, other: Subject<'_>) -> io::Result<bool> {
+    let listed = |subject| -> io::Result<Vec<OsString>> {
+        let mut names = list(subject)?;
+        names.retain(|name| is_copied(name) && !is_label(name));
+        names.sort_unstable();
+        Ok(names)
+    };
+    let names = listed(one)?;
+    if names != listed(other)? {
+        return Ok(false);
+    }
+    for name in &names {
+        if get(one, name)? != get(other, name)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What belongs to the file, and not to the filesystem that it lies in.
+pub(crate) fn is_copied(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    if name.starts_with(b"trusted.overlay.") {
+        return false;
+    }
+    name.starts_with(b"user.")
+        || name.starts_with(b"trusted.")
+        || name.starts_with(b"security.")
+        || name == ACCESS_ACL.as_bytes()
+        || name == DEFAULT_ACL.as_bytes()
+}
+
+/// What follows the policy of the machine.
+pub(crate) fn is_label(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"security.") && name != "security.capability"
 }
 
 /// Reads into a small buffer first, as nearly all lists and values are short.

@@ -1,8 +1,8 @@
 //! `diff`: what changed in a volume between a snapshot and another one, or the present.
 //!
-//! Both trees are walked side by side. Two files are the same if type, owner, mode, length and time of change are; when
-//! only the times differ their bytes decide. Of directories only owner and mode count: what changed in them is told by
-//! itself.
+//! Both trees are walked side by side. Two files are the same if type, owner, mode, length, time of change and extended attributes
+//! (ACLs and capabilities among them) are; when only the times differ their bytes decide. Of directories times do not count: what
+//! changed in them is told by itself.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -17,6 +17,7 @@ use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use sys::descent::{Descent, Mounts};
 use sys::dir::Stat;
+use sys::xattr::{self, Subject};
 
 use super::SnapshotError;
 use crate::{Volumes, open_directory};
@@ -268,9 +269,14 @@ impl Walk<'_> {
                 (None, None) => continue,
                 (None, Some(_)) => Some(ChangeKind::Added),
                 (Some(_), None) => Some(ChangeKind::Deleted),
-                (Some(old), Some(new)) => {
-                    (!self.same(&name, old, new)?).then_some(ChangeKind::Modified)
-                }
+                (Some(old), Some(new)) => match self.same(&name, old, new) {
+                    // It was removed, or replaced, while it was looked at.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        Some(ChangeKind::Deleted)
+                    }
+                    Err(error) if is_replaced(&error) => Some(ChangeKind::Modified),
+                    same => (!same?).then_some(ChangeKind::Modified),
+                },
             };
             if let Some(kind) = kind {
                 self.changes.push(Change {
@@ -305,9 +311,23 @@ impl Walk<'_> {
     }
 
     fn same(&mut self, name: &OsStr, old: &Stat, new: &Stat) -> io::Result<bool> {
-        if (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid) {
-            return Ok(false);
+        Ok((old.mode, old.uid, old.gid) == (new.mode, new.uid, new.gid)
+            && self.same_content(name, old, new)?
+            && self.same_attributes(name, old, new)?)
+    }
+
+    fn same_attributes(&self, name: &OsStr, old: &Stat, new: &Stat) -> io::Result<bool> {
+        // A subvolume's snapshot keeps this time, which every change of an attribute moves.
+        if (old.ino, old.ctime) == (new.ino, new.ctime) {
+            return Ok(true);
         }
+        xattr::are_same(
+            Subject::Entry(self.old.dir(), name),
+            Subject::Entry(self.new.dir(), name),
+        )
+    }
+
+    fn same_content(&mut self, name: &OsStr, old: &Stat, new: &Stat) -> io::Result<bool> {
         match old.kind() {
             FileType::Directory => Ok(true),
             FileType::RegularFile if old.size != new.size => Ok(false),
@@ -359,6 +379,12 @@ impl Walk<'_> {
     }
 }
 
+/// What a file of another kind says to whoever reads it as a file or a link.
+fn is_replaced(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::InvalidInput, io::ErrorKind::IsADirectory];
+    sys::is_gone(error) || kinds.contains(&error.kind())
+}
+
 /// Whether the walk went down; a directory that has vanished meanwhile is none.
 fn entered(walk: &mut Descent, name: &OsStr) -> io::Result<bool> {
     match walk.enter(name) {
@@ -407,6 +433,7 @@ fn fill(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "files of a test")]
 mod tests {
+    use std::os::fd::OwnedFd;
     use std::time::SystemTime;
 
     use super::*;
@@ -431,6 +458,44 @@ mod tests {
             .len()
         };
         assert_eq!((changes(Same::ByTime), changes(Same::ByBytes)), (0, 1));
+        std::fs::remove_dir_all(scratch).unwrap();
+    }
+
+    #[test]
+    fn attributes_are_part_of_a_file() {
+        let scratch =
+            std::env::temp_dir().join(format!("orlop-volumes-attributes-{}", std::process::id()));
+        let opened = |tree: &str| {
+            std::fs::create_dir_all(scratch.join(tree).join("directory")).unwrap();
+            std::fs::write(scratch.join(tree).join("file"), "same").unwrap();
+            open_directory(&scratch.join(tree)).unwrap()
+        };
+        let (old, new) = (opened("old"), opened("new"));
+        let changes = || {
+            let on = |_| ControlFlow::Continue(());
+            let changes = compare_trees(old.as_fd(), new.as_fd(), Same::ByBytes, &on).unwrap();
+            let paths = changes.into_iter().map(|change| change.path);
+            paths.collect::<Vec<_>>()
+        };
+        let set = |root: &OwnedFd, name: &str, value: &[u8]| {
+            let entry = Subject::Entry(root.as_fd(), OsStr::new(name));
+            match xattr::set(entry, OsStr::new("user.note"), value) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => false,
+                other => other.is_ok(),
+            }
+        };
+        if !set(&old, "file", b"a") {
+            println!("SKIPPED: no attributes here");
+            return;
+        }
+        assert_eq!(changes(), [PathBuf::from("/file")]);
+        assert!(set(&new, "file", b"b") && set(&new, "directory", b""));
+        assert_eq!(
+            changes(),
+            [PathBuf::from("/directory"), PathBuf::from("/file")]
+        );
+        assert!(set(&new, "file", b"a") && set(&old, "directory", b""));
+        assert!(changes().is_empty());
         std::fs::remove_dir_all(scratch).unwrap();
     }
 
