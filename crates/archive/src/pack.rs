@@ -422,9 +422,16 @@ impl Packing<'_> {
         let packed = match stat.kind() {
             FileType::RegularFile => self.file(place)?,
             FileType::Symlink => {
-                let target = dir::read_link_at(place.dir, place.base)
-                    .map_err(|error| place.read_error(error))?;
-                self.node(place, b'2', &stat, target.as_bytes())?
+                match dir::read_link_at(place.dir, place.base) {
+                    Ok(target) => self.node(place, b'2', &stat, target.as_bytes())?,
+                    // It is no link any more.
+                    Err(error)
+                        if sys::is_gone(&error) || error.kind() == io::ErrorKind::InvalidInput =>
+                    {
+                        false
+                    }
+                    Err(error) => return Err(place.read_error(error)),
+                }
             }
             FileType::CharacterDevice => self.node(place, b'3', &stat, b"")?,
             FileType::BlockDevice => self.node(place, b'4', &stat, b"")?,
@@ -440,6 +447,7 @@ impl Packing<'_> {
         Ok(())
     }
 
+    /// False when it has vanished.
     fn node(
         &mut self,
         place: &Place<'_>,
@@ -447,25 +455,26 @@ impl Packing<'_> {
         stat: &Stat,
         link: &[u8],
     ) -> Result<bool, PackError> {
-        let found = extended::read(Subject::Entry(place.dir, place.base))
-            .map_err(|error| place.read_error(error))?;
+        let found = match extended::read(Subject::Entry(place.dir, place.base)) {
+            Err(error) if sys::is_gone(&error) => return Ok(false),
+            other => other.map_err(|error| place.read_error(error))?,
+        };
         self.header(&place.name, kind, stat, 0, link, &found.records)?;
         Ok(true)
     }
 
-    /// False when the file has vanished.
+    /// False when the file has vanished, or something else has its name.
     fn file(&mut self, place: &Place<'_>) -> Result<bool, PackError> {
-        let read_error = |source: Errno| place.read_error(source);
         // NONBLOCK: it may have become a fifo since it was looked at.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(place.dir, place.base, flags, Mode::empty()) {
             Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(false),
-            Err(error) => return Err(read_error(error)),
+            Err(error) if sys::is_gone(&error.into()) => return Ok(false),
+            Err(error) => return Err(place.read_error(error)),
         };
         let stat = dir::stat(file.as_fd()).map_err(|error| place.read_error(error))?;
         if stat.kind() != FileType::RegularFile {
-            return Err(read_error(Errno::STALE));
+            return Ok(false);
         }
         let found =
             extended::read(Subject::Open(file.as_fd())).map_err(|error| place.read_error(error))?;

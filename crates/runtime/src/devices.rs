@@ -196,7 +196,12 @@ fn every_node(directory: &Path, nodes: &mut Vec<Node>) -> Result<(), StartError>
         b".udev",
     ];
     let what = || format!("cannot list the devices in {}", directory.display());
-    for entry in std::fs::read_dir(directory).during("devices", what)? {
+    // A directory of nodes may go away like a node, see below.
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.during("devices", what)?,
+    };
+    for entry in entries {
         let entry = entry.during("devices", what)?;
         let (path, name) = (entry.path(), entry.file_name());
         let kind = entry.file_type().during("devices", what)?;

@@ -28,6 +28,7 @@ use crate::copy_attributes::{self, Acl};
 use crate::copy_data::{self, Reflink};
 use crate::descent::{Descent, Mounts};
 use crate::dir::{self, Stat};
+use crate::is_gone;
 use crate::xattr::{self, Subject};
 
 mod entry;
@@ -301,10 +302,7 @@ impl<'a> Job<'a> {
             source,
         };
         let dst = dir::open_at(dst, OsStr::new(".")).map_err(target)?;
-        let default_acl = xattr::get(
-            Subject::Open(dst.as_fd()),
-            OsStr::new(copy_attributes::DEFAULT_ACL),
-        );
+        let default_acl = xattr::get(Subject::Open(dst.as_fd()), OsStr::new(xattr::DEFAULT_ACL));
         Ok(Self {
             options,
             mount: if options.one_file_system {
@@ -609,7 +607,7 @@ impl<'a> Job<'a> {
     ) -> Result<Option<Opened>, CopyError> {
         let src = match dir::open_at(place.src, name) {
             Ok(src) => src,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if is_gone(&error) => {
                 self.unmake_directory(place.dst, name)
                     .map_err(|error| place.write_error(name, error))?;
                 return Ok(None);
@@ -659,7 +657,7 @@ impl<'a> Job<'a> {
             };
             match src.enter(&name) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(error) if is_gone(&error) => {
                     self.unmake_directory(dst.dir(), &name).map_err(|error| {
                         let path = place.path.join(dst.path()).join(&name);
                         CopyError::Write {

@@ -187,7 +187,7 @@ pub fn open_deep(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     Ok(current)
 }
 
-/// Where a symbolic link points.
+/// Where a symbolic link points; `EINVAL` of what is no link.
 pub fn read_link_at(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<OsString> {
     let target = rustix::fs::readlinkat(dir, name, Vec::new())?;
     Ok(OsString::from_vec(target.into_bytes()))

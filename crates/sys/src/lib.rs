@@ -33,6 +33,7 @@ pub mod fault;
 pub mod fd;
 mod filesystem_kind;
 pub mod fork;
+mod gone;
 pub mod heap;
 pub mod identity;
 pub mod image_file;
@@ -62,3 +63,4 @@ pub mod xfs;
 pub mod xfs_log;
 
 pub use error_words::error_words;
+pub use gone::is_gone;

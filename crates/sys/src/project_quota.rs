@@ -3,6 +3,7 @@
 //! A directory that hands its project down gives it to everything that is made in it. The filesystem must be mounted with
 //! project quotas (`prjquota`; ext4 needs the feature `project` too). `df` inside such a directory shows the bound.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
@@ -113,7 +114,8 @@ pub fn of(dir: BorrowedFd<'_>) -> io::Result<Option<u32>> {
 }
 
 /// Makes everything in the tree `root`, and what will be made in it, part of `project`. Links and devices, which take no
-/// blocks, stay as they are; so do other filesystems that are mounted in it.
+/// blocks, stay as they are; so do other filesystems that are mounted in it. What users remove or replace meanwhile is left out: what
+/// they make is part of the project by itself.
 ///
 /// # Errors
 /// Any of the kernel's. Repeated it does what an attempt that was cut short has left.
@@ -125,21 +127,32 @@ pub fn assign(root: BorrowedFd<'_>, project: u32) -> io::Result<()> {
 fn assign_directory(dir: BorrowedFd<'_>, project: u32, device: u64) -> io::Result<()> {
     give(dir, project, true)?;
     for entry in crate::dir::read_dir(dir)? {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let stat = crate::dir::stat_at(dir, &entry.name)?;
-        match stat.kind() {
-            FileType::Directory if stat.dev == device => {
-                let child = crate::dir::open_at(dir, &entry.name)?;
-                assign_directory(child.as_fd(), project, device)?;
-            }
-            FileType::RegularFile => {
-                let file = rustix::fs::openat(dir, &*entry.name, flags, Mode::empty())?;
-                give(file.as_fd(), project, false)?;
-            }
-            _ => {}
+        match assign_entry(dir, &entry.name, project, device) {
+            Err(error) if crate::is_gone(&error) => {}
+            other => other?,
         }
     }
     Ok(())
+}
+
+fn assign_entry(dir: BorrowedFd<'_>, name: &OsStr, project: u32, device: u64) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let stat = crate::dir::stat_at(dir, name)?;
+    match stat.kind() {
+        FileType::Directory if stat.dev == device => {
+            let child = crate::dir::open_at(dir, name)?;
+            assign_directory(child.as_fd(), project, device)
+        }
+        FileType::RegularFile => {
+            let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+            match give(file.as_fd(), project, false) {
+                // It is a fifo or a device by now.
+                Err(_) if crate::dir::stat(file.as_fd())?.kind() != FileType::RegularFile => Ok(()),
+                other => other,
+            }
+        }
+        _ => Ok(()),
+    }
 }
 
 fn give(file: BorrowedFd<'_>, project: u32, inherit: bool) -> io::Result<()> {

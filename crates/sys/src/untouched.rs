@@ -92,7 +92,7 @@ impl Walk<'_> {
 
     fn fail(&self, error: io::Error) {
         self.touched.store(true, Ordering::Relaxed);
-        if error.kind() != io::ErrorKind::NotFound {
+        if !crate::is_gone(&error) {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
             failed.get_or_insert(error);
         }

@@ -17,7 +17,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, sym
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, CWD, FileType, IFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::process::{Gid, Uid};
@@ -423,6 +423,70 @@ fn a_copy_that_is_stopped_ends_in_the_middle_of_a_file() {
     assert!(
         shared || copied < SIZE,
         "{copied} bytes were copied after the word to stop"
+    );
+}
+
+/// Gives the same few names to files, links, fifos, sockets and directories in turn, each time by a rename or anew, until told to end.
+fn churn(root: &Path, over: &AtomicBool) {
+    fs::create_dir_all(root).unwrap();
+    for turn in 0_usize.. {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        let name = root.join(format!("entry{}", turn % 3));
+        let next = root.join("next");
+        match turn % 7 {
+            0 => fs::write(&next, "text").unwrap(),
+            1 => symlink("nowhere", &next).unwrap(),
+            2 => rustix::fs::mknodat(CWD, &next, FileType::Fifo, Mode::RUSR, 0).unwrap(),
+            3 => rustix::fs::mknodat(CWD, &next, FileType::Socket, Mode::RUSR, 0).unwrap(),
+            4 => {
+                fs::create_dir_all(next.join("deep")).unwrap();
+                fs::write(next.join("deep/file"), "text").unwrap();
+            }
+            _ => {}
+        }
+        if next.symlink_metadata().is_err() || fs::rename(&next, &name).is_err() {
+            let is_directory = name.symlink_metadata().is_ok_and(|found| found.is_dir());
+            if is_directory {
+                fs::remove_dir_all(&name).unwrap();
+            } else {
+                fs::remove_file(&name).ok();
+            }
+            fs::rename(&next, &name).ok();
+        }
+    }
+}
+
+#[test]
+fn what_others_remove_and_replace_meanwhile_ends_no_copy() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let source = scratch.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("stays"), "here").unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for number in 0..2 {
+            let directory = source.join(format!("busy{number}"));
+            threads.spawn(|| {
+                let directory = directory;
+                churn(&directory, &over);
+            });
+        }
+        let copied = (0..300).try_for_each(|number| {
+            let target = scratch.dir(&format!("copy{number}"));
+            let from = dir::open(&source).unwrap();
+            copy_tree(from.as_fd(), target.as_fd(), &CopyOptions::default()).map(drop)
+        });
+        over.store(true, Ordering::Relaxed);
+        copied.unwrap();
+    });
+    assert_eq!(
+        fs::read_to_string(scratch.path("copy299/stays")).unwrap(),
+        "here"
     );
 }
 

@@ -10,6 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use sys::descent::{Descent, Mounts};
 use sys::dir::{self, Stat};
+use sys::is_gone;
 use sys::xattr::{self, Subject};
 
 use crate::entry::{Meta, Node, is_kept};
@@ -83,14 +84,6 @@ fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<OsString>> {
         .collect();
     names.sort_unstable_by(|a, b| b.cmp(a));
     Ok(names)
-}
-
-/// Another process was faster: it is no longer there, or no longer what it was.
-pub(crate) fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO)
-    )
 }
 
 /// Directories by path, of which the last one asked for stays open.

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 use rustix::fs::FileType;
-use sys::dir;
+use sys::{dir, is_gone};
 
 use crate::blocks;
 use crate::census;
@@ -19,7 +19,7 @@ use crate::entry::{Digest, Entry, Node, TreeDigest};
 use crate::error::TransferError;
 use crate::path::RelPath;
 use crate::put::{Put, differing};
-use crate::read::{self, Found, Names, Places, is_gone};
+use crate::read::{self, Found, Names, Places};
 use crate::stamp::{Stamp, Writers};
 use crate::wire::{Link, Message};
 

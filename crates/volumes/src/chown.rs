@@ -171,8 +171,8 @@ impl<'a> Walk<'a> {
                     let below = entries.directories.into_iter();
                     queue.open.extend(below.map(|name| path.join(name)));
                 }
-                // Deleted by a user of the volume meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // Deleted or replaced by a user of the volume meanwhile.
+                Err(error) if sys::is_gone(&error) => {}
                 Err(error) => queue.failed = Some(error),
             }
             self.news.notify_all();
@@ -195,7 +195,7 @@ impl<'a> Walk<'a> {
             }
             match self.one(directory.as_fd(), name.as_os_str()) {
                 Ok(one) => entries.changed += u64::from(one),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if sys::is_gone(&error) => continue,
                 Err(error) => return Err(error),
             }
             if stat.kind() == FileType::Directory {

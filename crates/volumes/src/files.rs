@@ -67,7 +67,8 @@ impl Volumes {
                     for entry in sys::dir::read_dir(directory.as_fd()).map_err(failed)? {
                         match describe(directory.as_fd(), &entry.name) {
                             Ok(entry) => entries.push(entry),
-                            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                            // Removed meanwhile, or another kind of file.
+                            Err(error) if sys::is_gone(&error) => {}
                             Err(error) => return Err(failed(error)),
                         }
                     }
@@ -245,8 +246,14 @@ fn no_file() -> io::Error {
 fn describe(directory: BorrowedFd<'_>, name: &std::ffi::OsStr) -> io::Result<FileEntry> {
     let stat = sys::dir::stat_at(directory, name)?;
     let target = if stat.kind() == FileType::Symlink {
-        let text = sys::dir::read_link_at(directory, name)?;
-        Some(text.to_string_lossy().into_owned())
+        match sys::dir::read_link_at(directory, name) {
+            Ok(text) => Some(text.to_string_lossy().into_owned()),
+            // It is no link any more.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(Errno::STALE.into());
+            }
+            Err(error) => return Err(error),
+        }
     } else {
         None
     };

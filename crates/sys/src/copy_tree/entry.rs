@@ -12,19 +12,37 @@ use rustix::io::Errno;
 
 use super::{CopyError, Job, Linked, Place, lock};
 use crate::dir::{self, Stat};
-use crate::{at_rest, copy_attributes, copy_data, writeback};
+use crate::{at_rest, copy_attributes, copy_data, is_gone, writeback};
+
+/// So often a name is looked at that others give to one thing after the other.
+const TRIES: u32 = 8;
 
 /// Of less, a sync of many writes more at a time.
 const WORTH_WRITING: u64 = 1 << 20;
 
 impl Job<'_> {
-    /// Copies anything but a directory.
+    /// Copies anything but a directory. What is removed meanwhile is left out; what is replaced, by a rename perhaps, is copied as
+    /// what it has become.
     pub(super) fn entry(&self, place: Place<'_>, name: &OsStr) -> Result<(), CopyError> {
+        for _ in 1..TRIES {
+            match self.present_entry(place, name) {
+                Err(CopyError::Read { source, .. }) if is_gone(&source) => {}
+                other => return other,
+            }
+        }
+        self.present_entry(place, name)
+    }
+
+    fn present_entry(&self, place: Place<'_>, name: &OsStr) -> Result<(), CopyError> {
         let stat = match dir::stat_at(place.src, name) {
             Ok(stat) => stat,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(place.read_error(name, error)),
         };
+        if stat.kind() == FileType::Directory {
+            // No rename puts a directory in the place of something else: there was a moment without either.
+            return Ok(());
+        }
         let mut inode = stat.ino;
         if stat.kind() == FileType::RegularFile {
             let Some((src, stat)) = open_file(place, name)? else {
@@ -51,18 +69,35 @@ impl Job<'_> {
             self.first_name(place, name, &stat, || special(place, name, &stat))?
         {
             self.advance(stat.blocks.saturating_mul(512));
-            copy_attributes::to_entry(place.src, place.dst, name, &stat, self.acl).map_err(
-                |source| CopyError::Attributes {
-                    path: place.path.join(name),
-                    source,
-                },
-            )?;
+            copy_attributes::to_entry(place.src, place.dst, name, &stat, self.acl)
+                .map_err(|source| self.attributes_error(place, name, &stat, source))?;
         }
         self.count_entry();
         if let Some(noted) = place.noted {
             noted.add(name, inode);
         }
         Ok(())
+    }
+
+    /// Takes away what was made of an entry that is gone.
+    fn attributes_error(
+        &self,
+        place: Place<'_>,
+        name: &OsStr,
+        stat: &Stat,
+        source: io::Error,
+    ) -> CopyError {
+        if !is_gone(&source) {
+            return CopyError::Attributes {
+                path: place.path.join(name),
+                source,
+            };
+        }
+        lock(&self.links).remove(&(stat.dev, stat.ino));
+        match rustix::fs::unlinkat(place.dst, name, AtFlags::empty()) {
+            Ok(()) => place.read_error(name, source),
+            Err(error) => place.write_error(name, error),
+        }
     }
 
     fn data(&self, src: BorrowedFd<'_>, dst: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
@@ -188,8 +223,11 @@ fn create(place: Place<'_>, name: &OsStr) -> Result<OwnedFd, CopyError> {
 /// Makes a symbolic link, device, fifo or socket.
 fn special(place: Place<'_>, name: &OsStr, stat: &Stat) -> Result<(), CopyError> {
     let made = if stat.kind() == FileType::Symlink {
-        let target =
-            dir::read_link_at(place.src, name).map_err(|error| place.read_error(name, error))?;
+        let target = dir::read_link_at(place.src, name).map_err(|error| {
+            // No link any more.
+            let replaced = error.kind() == io::ErrorKind::InvalidInput;
+            place.read_error(name, if replaced { Errno::STALE.into() } else { error })
+        })?;
         rustix::fs::symlinkat(&target, place.dst, name)
     } else {
         rustix::fs::mknodat(
