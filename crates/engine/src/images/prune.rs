@@ -54,7 +54,14 @@ impl Images {
                 break;
             }
             for tag in &image.tags {
-                match self.remove_and_count(tag, false) {
+                // The image that was listed, or none: a build or a pull may give its name to another one.
+                let removed = self.find(tag).and_then(|found| {
+                    if found.row.id != image.id {
+                        return Err(ImageError::NoSuch(tag.clone()));
+                    }
+                    self.remove_found(&found, tag, false)
+                });
+                match removed {
                     Ok((removed, freed)) => {
                         report.deleted.extend(removed);
                         report.reclaimed += freed;

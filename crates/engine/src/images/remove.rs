@@ -4,6 +4,7 @@
 
 use store::Tx;
 
+use super::find::Found;
 use super::tag::labels;
 use super::{ImageError, Images, Reference, Removed};
 
@@ -26,7 +27,16 @@ impl Images {
         reference: &str,
         force: bool,
     ) -> Result<(Vec<Removed>, u64), ImageError> {
-        let found = self.find(reference)?;
+        self.remove_found(&self.find(reference)?, reference, force)
+    }
+
+    /// As [`Images::remove_and_count`], of what `reference` has led to.
+    pub(super) fn remove_found(
+        &self,
+        found: &Found,
+        reference: &str,
+        force: bool,
+    ) -> Result<(Vec<Removed>, u64), ImageError> {
         let id = &found.row.id;
         let labels = labels(&found.row).unwrap_or_default();
         // What goes is decided where it goes: a name that the image is given meanwhile keeps it.
@@ -112,6 +122,14 @@ fn by_name(
     let (same, others): (Vec<Reference>, Vec<Reference>) = names
         .into_iter()
         .partition(|one| one.repository == name.repository);
+    let is_it = |one: &Reference| match &name.digest {
+        Some(_) => one.digest == name.digest,
+        None => one.digest.is_none() && one.tag_or_latest() == name.tag_or_latest(),
+    };
+    // The name was given to another image, or taken away, since it was looked up.
+    if !same.iter().any(is_it) {
+        return Err(ImageError::NoSuch(reference.to_owned()));
+    }
     let mut gone: Vec<Reference> = vec![name.clone()];
     // Digests of a repository go with its last tag.
     let siblings = same
