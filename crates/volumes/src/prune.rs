@@ -1,6 +1,6 @@
 //! `prune`: removes the volumes that nobody needs. First a plan, then exactly that plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::TryLockError;
 
 use store::{Measured, VolumeId};
@@ -65,24 +65,25 @@ impl Volumes {
         let (rows, notes) = self.store.read(|tx| {
             Ok::<_, VolumeError>((tx.volumes_without_lease()?, tx.all_volume_notes()?))
         })?;
-        let mut notes: BTreeMap<_, _> = notes.into_iter().collect();
+        let mut notes: HashMap<_, _> = notes.into_iter().collect();
+        let none = BTreeMap::new();
         for row in rows {
             let noted = notes.remove(&row.id).unwrap_or_default();
             let prunable = self
                 .drivers
                 .find(&row.driver)
                 .is_some_and(|driver| driver.capabilities().prunable);
-            let labels = row.labels.clone().unwrap_or_default();
+            let labels = row.labels.as_ref().unwrap_or(&none);
             let wanted = prunable
                 && !noted.protected
                 && row.options.iter().flatten().all(|(key, _)| key == POOL)
                 && (request.all || labels.contains_key(ANONYMOUS_LABEL))
-                && request.labels.iter().all(|label| has_label(&labels, label))
+                && request.labels.iter().all(|label| has_label(labels, label))
                 && (request.without_labels.is_empty()
                     || !request
                         .without_labels
                         .iter()
-                        .all(|label| has_label(&labels, label)));
+                        .all(|label| has_label(labels, label)));
             if wanted {
                 plan.candidates.push(PruneCandidate {
                     anonymous: labels.contains_key(ANONYMOUS_LABEL),

@@ -113,12 +113,27 @@ impl Args {
             ],
             lines,
         );
+        let all = if self.all { " --all" } else { "" };
+        let filters: String = self
+            .filter
+            .iter()
+            .map(|filter| format!(" --filter {}", quoted(filter)))
+            .collect();
         println!(
-            "\nExactly these: orlop volume prune{} --exactly {}",
-            if self.all { " --all" } else { "" },
+            "\nExactly these: orlop volume prune{all}{filters} --exactly {}",
             report.token
         );
         Ok(0)
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -173,4 +188,21 @@ fn send(client: &Client, path: &str) -> Outcome<f64> {
         println!();
     }
     Ok(report["SpaceReclaimed"].as_f64().unwrap_or(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_for_a_shell() {
+        for (word, typed) in [
+            ("label=shop", "label=shop"),
+            ("label!=a b", "'label!=a b'"),
+            ("label=it's", r"'label=it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), typed);
+        }
+    }
 }
