@@ -2,7 +2,6 @@
 //! be created and copied, and who could not write.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -10,11 +9,15 @@ use rustix::fs::OFlags;
 use serde::Serialize;
 use sys::dir::Stat;
 
+use self::user::{Owner, User};
 use super::image_volumes::ImageVolumes;
 use super::{CreateRequest, check, merge};
+use crate::containers::mounts::prepare::snapshot_error;
 use crate::containers::mounts::sources::BindMissing;
 use crate::containers::mounts::{ResolvedMount, clean};
 use crate::containers::{Config, ContainerError, Containers, HostConfig};
+
+mod user;
 
 /// One mount of a container that does not exist yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -51,13 +54,6 @@ pub struct Explanation {
     pub warnings: Vec<String>,
 }
 
-/// Whom the container runs as.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct User {
-    uid: u32,
-    gid: u32,
-}
-
 impl Containers {
     /// Decides everything as `create` would, and makes nothing.
     ///
@@ -81,6 +77,11 @@ impl Containers {
         warnings.extend(check::request(&config, &host_config)?);
         let mut mounts = self.resolve_mounts(&config, &host_config)?;
         warnings.extend(self.settle_sources(&mut mounts, &image.lowers)?);
+        for mount in mounts.iter().filter(|mount| is_snapshot(mount)) {
+            volumes::snapshot::parse_reference(&mount.point.name)
+                .and_then(|(volume, name)| self.volumes.snapshot(volume, name))
+                .map_err(snapshot_error)?;
+        }
         let before = host_config.tmpfs.clone().unwrap_or_default();
         policy.settle(&declared, &mounts, &mut host_config);
         let mut from = Vec::new();
@@ -100,10 +101,11 @@ impl Containers {
             image: &config.image,
         };
         let look = |root: Option<BorrowedFd<'_>>| {
-            let user = root.map_or_else(User::default, |root| user_of(root, &config.user));
+            let more = host_config.group_add.as_deref().unwrap_or_default();
+            let user = root.map_or_else(User::default, |root| User::of(root, &config.user, more));
             let mut explained: Vec<ExplainedMount> = mounts
                 .iter()
-                .map(|mount| self.explain_mount(mount, &layers, root, user))
+                .map(|mount| self.explain_mount(mount, &layers, root, &user))
                 .collect();
             for (path, options) in host_config.tmpfs.iter().flatten() {
                 let origin = if before.contains_key(path) {
@@ -127,6 +129,7 @@ impl Containers {
                     ..ExplainedMount::default()
                 });
             }
+            self.explain_nested(&mounts, root, &mut explained);
             (user, explained)
         };
         let (user, mut explained) = if image.lowers.is_empty() {
@@ -143,7 +146,7 @@ impl Containers {
         engine_overrides(&mut explained);
         explained.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(Explanation {
-            user: format!("{}:{}", user.uid, user.gid),
+            user: user.to_string(),
             mounts: explained,
             warnings,
         })
@@ -154,7 +157,7 @@ impl Containers {
         mount: &ResolvedMount,
         layers: &Origins<'_>,
         root: Option<BorrowedFd<'_>>,
-        user: User,
+        user: &User,
     ) -> ExplainedMount {
         let point = &mount.point;
         let mut origins = layers.of(&point.destination).into_iter();
@@ -177,10 +180,7 @@ impl Containers {
         let owner = match point.kind.as_str() {
             "volume" => self.explain_volume(mount, in_image.as_ref(), &mut explained),
             "bind" => match std::fs::metadata(&point.source) {
-                Ok(metadata) => {
-                    use std::os::unix::fs::MetadataExt as _;
-                    Some((metadata.uid(), metadata.gid(), metadata.mode()))
-                }
+                Ok(metadata) => Some(Owner::from(&metadata)),
                 Err(_) if mount.missing == BindMissing::CreateAsOwner => {
                     let made = format!("the directory {}, owned as its parent", point.source);
                     explained.creates.push(made);
@@ -190,7 +190,7 @@ impl Containers {
                     explained
                         .creates
                         .push(format!("the directory {}, owned by root", point.source));
-                    Some((0, 0, 0o755))
+                    Some(Owner::ROOT)
                 }
             },
             _ => None,
@@ -211,19 +211,68 @@ impl Containers {
             ));
         }
         // Whom a map shows as the owner is known when it is made.
-        if let Some((uid, gid, mode)) = owner
+        if let Some(owner) = owner
             && mount.idmap.is_none()
             && point.rw
-            && !may_write(user, uid, gid, mode)
+            && !user.may_write(owner)
         {
             explained.warnings.push(format!(
-                "user {}:{} will not be able to write: owner {uid}:{gid}, mode {:o}",
-                user.uid,
-                user.gid,
-                mode & 0o7777
+                "user {user} will not be able to write: owner {owner}"
             ));
         }
         explained
+    }
+
+    /// What a mount within another one makes there, which stays when the container is gone.
+    fn explain_nested(
+        &self,
+        mounts: &[ResolvedMount],
+        root: Option<BorrowedFd<'_>>,
+        explained: &mut [ExplainedMount],
+    ) {
+        for inner in 0..explained.len() {
+            let target = PathBuf::from(&explained[inner].target);
+            let around = explained
+                .iter()
+                .filter(|outer| {
+                    target.starts_with(&outer.target) && target != Path::new(&outer.target)
+                })
+                .max_by_key(|outer| outer.target.len());
+            let Some(outer) = around else { continue };
+            let Some(mount) = (mounts.iter())
+                .find(|mount| mount.point.destination == outer.target && !is_snapshot(mount))
+            else {
+                continue;
+            };
+            let there = match mount.point.kind.as_str() {
+                "volume" => self.content(mount),
+                "bind" => Some(PathBuf::from(&mount.point.source)),
+                _ => continue,
+            };
+            let within = target.strip_prefix(&outer.target).unwrap_or(&target);
+            let copied = outer.copies.is_some()
+                && root.is_some_and(|root| directory(root, &explained[inner].target).is_some());
+            let exists = there.is_some_and(|there| there.join(within).symlink_metadata().is_ok());
+            if !copied && !exists {
+                let what = if outer.source.is_empty() {
+                    "the anonymous volume around it"
+                } else {
+                    &outer.source
+                };
+                let made = format!("the mount point {} in {what}", within.display());
+                explained[inner].creates.push(made);
+            }
+        }
+    }
+
+    /// Where the files of a volume are that a mount shows, if it exists.
+    fn content(&self, mount: &ResolvedMount) -> Option<PathBuf> {
+        let name = Some(&mount.point.name).filter(|name| !name.is_empty())?;
+        let volume = self.volumes.get(name).ok()?;
+        Some(match &mount.subpath {
+            Some(subpath) => volume.mountpoint.join(subpath),
+            None => volume.mountpoint,
+        })
     }
 
     /// Owner and mode that the root of the volume has, or will have.
@@ -232,14 +281,19 @@ impl Containers {
         mount: &ResolvedMount,
         in_image: Option<&InImage>,
         explained: &mut ExplainedMount,
-    ) -> Option<(u32, u32, u32)> {
+    ) -> Option<Owner> {
+        if is_snapshot(mount) {
+            return None;
+        }
         let name = &mount.point.name;
-        let there = (!name.is_empty())
-            .then(|| self.volumes.get(name).ok())
-            .flatten();
-        let content = there
-            .as_ref()
-            .and_then(|volume| sys::dir::open(&volume.mountpoint).ok());
+        let there = self.content(mount);
+        let content = there.as_ref().and_then(|path| sys::dir::open(path).ok());
+        if let (Some(_), None, Some(subpath)) = (&there, &content, &mount.subpath) {
+            explained
+                .warnings
+                .push(format!("volume {name} has no directory {subpath}"));
+            return None;
+        }
         let is_empty = content.as_ref().is_none_or(|content| {
             sys::dir::read_dir(content.as_fd()).is_ok_and(|entries| entries.is_empty())
         });
@@ -258,16 +312,17 @@ impl Containers {
                 "{entries} entries of the image's {}",
                 mount.point.destination
             ));
-            return Some((stat.uid, stat.gid, stat.mode));
+            return Some(Owner::from(stat));
         }
         match content {
-            Some(content) => {
-                let stat = sys::dir::stat(content.as_fd()).ok()?;
-                Some((stat.uid, stat.gid, stat.mode))
-            }
-            None => Some((0, 0, 0o755)),
+            Some(content) => Some(Owner::from(&sys::dir::stat(content.as_fd()).ok()?)),
+            None => Some(Owner::ROOT),
         }
     }
+}
+
+fn is_snapshot(mount: &ResolvedMount) -> bool {
+    mount.point.kind == "volume" && mount.point.name.contains('@')
 }
 
 /// Where destinations come from.
@@ -361,86 +416,6 @@ fn engine_overrides(mounts: &mut [ExplainedMount]) {
     for mount in mounts {
         if let Some(text) = engine.get(mount.target.as_str()) {
             mount.overrides.push((*text).to_owned());
-        }
-    }
-}
-
-fn may_write(user: User, uid: u32, gid: u32, mode: u32) -> bool {
-    let bits = if user.uid == 0 {
-        return true;
-    } else if user.uid == uid {
-        mode >> 6
-    } else if user.gid == gid {
-        mode >> 3
-    } else {
-        mode
-    };
-    bits & 0o3 == 0o3
-}
-
-/// `name`, `uid`, `name:group`, `uid:gid` by the image's own files; what cannot be resolved counts as root.
-fn user_of(root: BorrowedFd<'_>, text: &str) -> User {
-    let (name, group) = text.split_once(':').unwrap_or((text, ""));
-    let passwd = file(root, "/etc/passwd");
-    let entry = passwd
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields.len() > 3 && (fields[0] == name || fields[2] == name));
-    let mut user = match entry {
-        Some(fields) => User {
-            uid: fields[2].parse().unwrap_or(0),
-            gid: fields[3].parse().unwrap_or(0),
-        },
-        None => User {
-            uid: name.parse().unwrap_or(0),
-            gid: 0,
-        },
-    };
-    if let Ok(gid) = group.parse() {
-        user.gid = gid;
-    } else if !group.is_empty() {
-        let groups = file(root, "/etc/group");
-        let gid = groups
-            .lines()
-            .map(|line| line.split(':').collect::<Vec<_>>())
-            .find(|fields| fields.len() > 2 && fields[0] == group)
-            .and_then(|fields| fields[2].parse().ok());
-        user.gid = gid.unwrap_or(user.gid);
-    }
-    user
-}
-
-fn file(root: BorrowedFd<'_>, path: &str) -> String {
-    const MOST: u64 = 1 << 20;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut text = String::new();
-    if let Ok(file) = sys::dir::open_in_root(root, &PathBuf::from(path), flags)
-        && std::fs::File::from(file)
-            .take(MOST)
-            .read_to_string(&mut text)
-            .is_err()
-    {
-        text.clear();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_may_write() {
-        let user = |uid, gid| User { uid, gid };
-        for (user, uid, gid, mode, may) in [
-            (user(0, 0), 1, 1, 0o700, true),
-            (user(5, 5), 5, 0, 0o700, true),
-            (user(5, 5), 0, 5, 0o770, true),
-            (user(5, 5), 0, 0, 0o755, false),
-            (user(5, 5), 0, 0, 0o777, true),
-            (user(5, 5), 5, 5, 0o077, false),
-        ] {
-            assert_eq!(may_write(user, uid, gid, mode), may, "{user:?} {mode:o}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use volumes::CreateVolume;
+use volumes::{CreateVolume, SnapshotError};
 
 use super::{ResolvedMount, SnapshotSource};
 use crate::containers::create::to_json;
@@ -100,11 +100,7 @@ impl Containers {
                 self.volumes
                     .lease_snapshot(volume, name, id, &point.destination)
             })
-            .map_err(|error| match error {
-                volumes::SnapshotError::Volume(error) => ContainerError::Volume(error),
-                volumes::SnapshotError::Store(error) => ContainerError::Store(error),
-                error => ContainerError::Invalid(error.to_string()),
-            })?;
+            .map_err(snapshot_error)?;
         point.source = leased.path.to_string_lossy().into_owned();
         point.driver = leased.driver;
         mount.copy = false;
@@ -187,7 +183,7 @@ impl Containers {
         self.volumes
             .release_snapshots(id)
             .map_err(|error| match error {
-                volumes::SnapshotError::Store(error) => ContainerError::Store(error),
+                SnapshotError::Store(error) => ContainerError::Store(error),
                 error => ContainerError::Conflict(error.to_string()),
             })?;
         for released in self.volumes.release(id)? {
@@ -199,5 +195,14 @@ impl Containers {
             }
         }
         Ok(())
+    }
+}
+
+/// A snapshot that a container wants and cannot have.
+pub(crate) fn snapshot_error(error: SnapshotError) -> ContainerError {
+    match error {
+        SnapshotError::Volume(error) => ContainerError::Volume(error),
+        SnapshotError::Store(error) => ContainerError::Store(error),
+        error => ContainerError::Invalid(error.to_string()),
     }
 }
