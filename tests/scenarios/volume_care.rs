@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Scenario, Scene, host, one_prune_at_a_time};
 
@@ -211,7 +212,32 @@ fn s82(scene: &Scene) {
     let second = scene.run("run --name %second -v %plain:/d busybox true");
     assert_ne!(second.code, 0);
     scene.run("rm -f %alone %second").ok();
-    scene.run("volume rm %plain").ok();
+    // All volumes of a container, and a volume from its first day on.
+    own(
+        scene,
+        "run -d --name %alone --exclusive -v %plain:/d -v %other:/o busybox sleep 1000",
+    )
+    .ok();
+    for volume in ["plain", "other"] {
+        own(
+            scene,
+            &format!("run --name %second -v %{volume}:/d busybox true"),
+        )
+        .fails(125, "one writer at a time");
+        scene.run("rm -f %second").ok();
+    }
+    own(scene, "run --rm -v %plain:/d:ro busybox ls /d").ok();
+    scene.run("rm -f %alone").ok();
+    scene.run("volume rm %plain %other").ok();
+    own(scene, "volume create --exclusive %born").ok();
+    let label = scene
+        .run_and(
+            "volume inspect %born --format",
+            &["{{index .Labels \"orlop.exclusive\"}}"],
+        )
+        .ok();
+    assert_eq!(label, "true");
+    scene.run("volume rm %born").ok();
 }
 
 fn s83(scene: &Scene) {
@@ -234,6 +260,9 @@ fn s83(scene: &Scene) {
         seen.contains("4.1kB") || seen.contains("1B") || seen.contains("0B"),
         "a size that was not known is measured: {seen}"
     );
+    // What it tells to type is what it was asked.
+    let typed = format!("volume prune --all {filter} --exactly ");
+    assert!(seen.contains(&typed), "{seen}");
     let shown = scene
         .run(&format!("volume prune --all --dry-run --json {filter}"))
         .json();
@@ -444,6 +473,46 @@ fn s86(scene: &Scene) {
     assert!(line("/t ").contains("--tmpfs"), "{output}");
     // Nothing was made.
     scene.run("volume inspect %data").fails(1, "no such volume");
+    // One file may be written to though it cannot be entered, through a group, too; what is made within another mount is told.
+    let file = bind.join("file");
+    fs::write(&file, "x").unwrap();
+    std::os::unix::fs::chown(&file, Some(7), Some(77)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o660)).unwrap();
+    let explain = |flags: &str| {
+        scene
+            .run(&format!("create --explain-mounts {flags} busybox"))
+            .ok()
+    };
+    let shown = file.display();
+    assert!(explain(&format!("-u 8 -v {shown}:/f")).contains("will not be able to write"));
+    for flags in ["-u 7", "-u 8:77", "-u 8 --group-add 77"] {
+        let told = explain(&format!("{flags} -v {shown}:/f"));
+        assert!(!told.contains("WARNING"), "{flags}: {told}");
+    }
+    let told = explain(&format!("-v {}:/b -v %data:/b/in/it", bind.display()));
+    let made = format!(
+        "/b/in/it: makes the mount point in/it in {}",
+        bind.display()
+    );
+    assert!(told.contains(&made), "{told}");
+    // A snapshot is read as it is.
+    scene.run("volume create %old").ok();
+    own(scene, "volume snapshot create --name monday %old").ok();
+    let told = own(
+        scene,
+        "create --explain-mounts -v %old@monday:/etc:ro busybox",
+    )
+    .ok();
+    assert!(
+        !told.contains("makes") && !told.contains("copies"),
+        "{told}"
+    );
+    own(
+        scene,
+        "create --explain-mounts -v %old@none:/etc:ro busybox",
+    )
+    .fails(1, "no such snapshot");
+    scene.run("volume rm %old").ok();
     assert!(!bind.join("missing").exists());
     scene
         .run("create --explain-mounts -v %data:relative busybox")

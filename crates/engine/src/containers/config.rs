@@ -83,6 +83,9 @@ pub struct HostConfig {
     /// `on`, `off`, or the engine's way: a snapshot of each volume that another image used last. Not Docker's.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub safety_snapshot: String,
+    /// Nobody else may write to the volumes that this container writes to. Not Docker's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive_volumes: bool,
     pub network_mode: String,
     pub port_bindings: BTreeMap<String, Option<Vec<PortBinding>>>,
     pub publish_all_ports: bool,

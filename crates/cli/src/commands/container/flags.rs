@@ -112,6 +112,9 @@ pub(crate) struct Flags {
     /// Read in a file of environment variables
     #[arg(long, value_name = "list")]
     pub(super) env_file: Vec<String>,
+    /// Refuse to run beside another writer of its volumes, and other writers while it runs
+    #[arg(long)]
+    pub(super) exclusive: bool,
     /// Expose a port or a range of ports
     #[arg(long, value_name = "list")]
     pub(super) expose: Vec<String>,

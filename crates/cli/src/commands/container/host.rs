@@ -84,6 +84,9 @@ impl Flags {
                 map.insert(key.to_owned(), json!(policy));
             }
         }
+        if self.exclusive {
+            map.insert("ExclusiveVolumes".to_owned(), json!(true));
+        }
         if let Some(policy) = &self.image_volumes {
             map.insert("ImageVolumes".to_owned(), json!(policy));
         }

@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Specify volume driver name
     #[arg(short, long, value_name = "string", default_value = "local")]
     driver: String,
+    /// One writer at a time: label "orlop.exclusive"
+    #[arg(long)]
+    exclusive: bool,
     /// Set metadata for a volume
     #[arg(long, value_name = "list")]
     label: Vec<String>,
@@ -60,11 +63,15 @@ impl Args {
                 options.insert(key.to_owned(), value.clone());
             }
         }
+        let mut labels = pairs(&self.label);
+        if self.exclusive {
+            labels.insert("orlop.exclusive".to_owned(), "true".to_owned());
+        }
         let body = json!({
             "Name": self.volume.as_ref().or(self.name.as_ref()),
             "Driver": self.driver,
             "DriverOpts": options,
-            "Labels": pairs(&self.label),
+            "Labels": labels,
         });
         let volume = client.post("/volumes/create", &body)?;
         println!("{}", volume["Name"].as_str().unwrap_or_default());

@@ -84,6 +84,11 @@ impl Containers {
             mount.point.driver.clone_from(&host.volume_driver);
             mounts.insert(destination, mount);
         }
+        if host.exclusive_volumes {
+            for mount in mounts.values_mut() {
+                mount.exclusive |= mount.point.kind == "volume";
+            }
+        }
         Ok(mounts.into_values().collect())
     }
 
