@@ -22,6 +22,10 @@ def docker(*words, code=0):
     return done.stdout
 
 
+def orlop(*words):
+    return subprocess.run([os.environ["ORLOP"], *words], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
 class Project:
     def __init__(self, client, directory, name):
         self.client, self.directory, self.name = client, directory, name
@@ -103,8 +107,15 @@ def test_up_and_down(compose):
     compose("down -t 0")
     assert docker("volume", "inspect", "--format", "{{.Name}}", named).strip() == f"{compose.name}_named"
     compose("up -d one")
+    compose("exec -T one sh -c", "echo kept >/named/file")
     compose("down -v -t 0")
     docker("volume", "inspect", named, code=1)
+    # Docker would have deleted it.
+    orlop("volume", "undelete", named)
+    compose("up -d one")
+    assert compose("exec -T one cat /named/file") == "kept\n"
+    compose("down -v -t 0")
+    orlop("volume", "trash", "empty", "-f", named)
 
 
 def test_up_in_the_foreground(compose):
