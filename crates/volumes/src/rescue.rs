@@ -69,14 +69,16 @@ impl Volumes {
 
     /// Takes down every mount of volumes and pools that is this crate's own; errors are logged.
     pub fn take_all_down(&self) {
-        let down = || -> Result<(), VolumeError> {
-            for row in self.store.read(|tx| tx.volumes())? {
-                crate::place::take_mounts_down(&self.paths.volume(&row.id))?;
+        match self.store.read(|tx| tx.volumes()) {
+            Ok(rows) => {
+                for row in rows {
+                    let directory = self.paths.volume(&row.id);
+                    if let Err(error) = crate::place::take_mounts_down(&directory) {
+                        tracing::warn!(volume = row.name, %error, "a volume stays mounted");
+                    }
+                }
             }
-            Ok(())
-        };
-        if let Err(error) = down() {
-            tracing::warn!(%error, "a volume stays mounted");
+            Err(error) => tracing::warn!(%error, "volumes stay mounted"),
         }
         if let Err(error) = self.detach_pools() {
             tracing::warn!(%error, "a pool stays mounted");

@@ -115,7 +115,10 @@ impl Containers {
 fn unless_ended(done: Result<(), ContainerError>) -> Result<bool, ContainerError> {
     match done {
         Ok(()) => Ok(true),
-        Err(ContainerError::NotRunning(_) | ContainerError::Conflict(_)) => Ok(false),
+        // One that removes itself is gone with its end.
+        Err(
+            ContainerError::NotRunning(_) | ContainerError::Conflict(_) | ContainerError::NoSuch(_),
+        ) => Ok(false),
         Err(error) => Err(error),
     }
 }

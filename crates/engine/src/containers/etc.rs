@@ -178,14 +178,22 @@ impl Containers {
     fn try_refresh_hosts(&self) -> Result<(), ContainerError> {
         let neighbours = self.neighbours()?;
         for neighbour in &neighbours {
-            let row = self.find(&neighbour.id)?;
-            self.write_hosts(
-                &row,
-                &row.config()?,
-                &row.host_config()?,
-                &row.network()?,
-                &neighbours,
-            )?;
+            let refreshed = self.find(&neighbour.id).and_then(|row| {
+                self.write_hosts(
+                    &row,
+                    &row.config()?,
+                    &row.host_config()?,
+                    &row.network()?,
+                    &neighbours,
+                )
+            });
+            match refreshed {
+                // Removed since it was listed.
+                Ok(()) | Err(ContainerError::NoSuch(_)) => {}
+                Err(error) => {
+                    tracing::warn!(container = neighbour.id, %error, "its hosts file could not be refreshed");
+                }
+            }
         }
         Ok(())
     }

@@ -221,35 +221,48 @@ impl Containers {
                     }
                     once_there_is_room(id, || self.restarting(id, &exit))?;
                 }
-                Ok(Notice::Oom) => self.publish(&self.find(id)?, "oom", &[]),
-                Ok(Notice::ExecExited { exec, code }) => self.exec_ended(&exec, code),
-                // Only verbs of ours pause, and they record it.
-                Ok(Notice::Paused | Notice::Unpaused | Notice::Later) => {}
-                Ok(Notice::Detached { exec: None }) => self.publish(&self.find(id)?, "detach", &[]),
-                Ok(Notice::Detached { exec: Some(exec) }) => {
-                    self.publish(&self.find(id)?, "exec_detach", &[("execID", &exec)]);
+                Ok(notice) => {
+                    // What is missed in a running container must not keep anybody from hearing of its end.
+                    if let Err(error) = self.pass_on(id, notice) {
+                        tracing::warn!(container = id, %error, "news of a container are lost");
+                    }
                 }
-                Ok(Notice::Probing { exec }) => self.probing(id, &exec)?,
-                Ok(Notice::Probed {
+                // The shim died: its container died with it.
+                Err(_) => return once_there_is_room(id, || self.lost(id)),
+            }
+        }
+    }
+
+    /// News that change nothing in the container's life.
+    fn pass_on(&self, id: &str, notice: Notice) -> Result<(), ContainerError> {
+        match notice {
+            Notice::Oom => self.publish(&self.find(id)?, "oom", &[]),
+            Notice::ExecExited { exec, code } => self.exec_ended(&exec, code),
+            Notice::Detached { exec: None } => self.publish(&self.find(id)?, "detach", &[]),
+            Notice::Detached { exec: Some(exec) } => {
+                self.publish(&self.find(id)?, "exec_detach", &[("execID", &exec)]);
+            }
+            Notice::Probing { exec } => self.probing(id, &exec)?,
+            Notice::Probed {
+                exec,
+                code,
+                status,
+                failing_streak,
+                probe,
+            } => self.probed(
+                id,
+                Probed {
                     exec,
                     code,
                     status,
                     failing_streak,
                     probe,
-                }) => self.probed(
-                    id,
-                    Probed {
-                        exec,
-                        code,
-                        status,
-                        failing_streak,
-                        probe,
-                    },
-                )?,
-                // The shim died: its container died with it.
-                Err(_) => return once_there_is_room(id, || self.lost(id)),
-            }
+                },
+            )?,
+            // Only verbs of ours pause, and they record it; the caller heard of ends.
+            _ => {}
         }
+        Ok(())
     }
 
     /// A shim that is gone without telling: what it left behind says how its container ended.

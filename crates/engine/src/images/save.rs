@@ -19,7 +19,9 @@ impl Images {
             action: "cannot write the archive".to_owned(),
             source,
         };
-        // All names are looked up before the first byte is written: afterwards an error cannot be told any more.
+        // All names are looked up before the first byte is written: afterwards an error cannot be told any more. Layers stay until
+        // the end, whatever is removed meanwhile.
+        let _held = self.hold();
         let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for reference in references {
             let found = self.find(reference)?;
@@ -28,14 +30,17 @@ impl Images {
                 names.push(format!("{}:{}", name.repository, name.tag_or_latest()));
             }
         }
+        let images = wanted
+            .iter()
+            .map(|(id, names)| Ok((id, names, self.with_layers(id)?)))
+            .collect::<Result<Vec<_>, ImageError>>()?;
         let mut archive = archive::FileWriter::new(out);
         let mut written: BTreeMap<String, u64> = BTreeMap::new();
         let mut entries: Vec<Value> = Vec::new();
         let mut manifests: Vec<Value> = Vec::new();
-        for (id, names) in &wanted {
-            let (row, layers) = self.with_layers(id)?;
+        for &(id, names, (ref row, ref layers)) in &images {
             let mut layer_descriptors = Vec::new();
-            for layer in &layers {
+            for layer in layers {
                 let size = match written.get(&layer.diff_id) {
                     Some(size) => *size,
                     None => self.save_layer(&mut archive, layer).map_err(failed)?,
