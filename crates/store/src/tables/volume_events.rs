@@ -1,11 +1,19 @@
-//! What happened to each volume, the newest so many events of it.
+//! What happened to each volume, the newest so many events of each kind: what happens all the time pushes nothing out that happens
+//! once.
 
 use crate::db::{Tx, WriteTx};
 use crate::error::StoreError;
 use crate::ids::VolumeId;
 
-/// Events that are kept of one volume: years of one that is mended, days of one that restarts all the time.
-const KEPT: u32 = 200;
+/// Actions that are counted by themselves, quoted for SQL, and how many of them together are kept of one volume: days of one that
+/// restarts all the time, weeks of hourly snapshots.
+const USE: (&str, u32) = ("'mount', 'unmount'", 200);
+const ROUTINE: (&str, u32) = (
+    "'snapshot_scheduled', 'snapshot_expired', 'backup', 'proven', 'drill_failed'",
+    200,
+);
+/// Of everything else: years of a volume that is mended.
+const KEPT: u32 = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeEventRow {
@@ -55,11 +63,22 @@ impl WriteTx<'_> {
             "INSERT INTO volume_events (volume_id, at, action, detail) VALUES (?1, ?2, ?3, ?4)",
             [id.as_str(), at, action, detail],
         )?;
+        let is_one_of = |names: &str| {
+            names
+                .split(", ")
+                .any(|name| name.trim_matches('\'') == action)
+        };
+        let (which, kept) = match [USE, ROUTINE].into_iter().find(|kind| is_one_of(kind.0)) {
+            Some((names, kept)) => (format!("action IN ({names})"), kept),
+            None => (format!("action NOT IN ({}, {})", USE.0, ROUTINE.0), KEPT),
+        };
         self.execute(
             "shorten a volume's history",
-            "DELETE FROM volume_events WHERE volume_id = ?1 AND id <=
-             (SELECT id FROM volume_events WHERE volume_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-            rusqlite::params![id.as_str(), KEPT],
+            &format!(
+                "DELETE FROM volume_events WHERE volume_id = ?1 AND {which} AND id <=
+                 (SELECT id FROM volume_events WHERE volume_id = ?1 AND {which} ORDER BY id DESC LIMIT 1 OFFSET ?2)"
+            ),
+            rusqlite::params![id.as_str(), kept],
         )?;
         Ok(())
     }
@@ -78,8 +97,10 @@ mod tests {
         store
             .write(|tx| {
                 tx.insert_volume_event(&quiet, "t", "create", "")?;
-                for number in 0..KEPT + 5 {
+                tx.insert_volume_event(&busy, "t", "create", "")?;
+                for number in 0..USE.1 + 5 {
                     tx.insert_volume_event(&busy, "t", "mount", &number.to_string())?;
+                    tx.insert_volume_event(&busy, "t", "snapshot_scheduled", "")?;
                 }
                 Ok::<_, StoreError>(())
             })
@@ -88,8 +109,20 @@ mod tests {
             .read(|tx| Ok::<_, StoreError>((tx.volume_events(&busy)?, tx.volume_events(&quiet)?)))
             .expect("read");
         assert_eq!(
-            (many.len(), many[0].detail.as_str(), one.len()),
-            (200, "5", 1)
+            (many.len(), many[0].action.as_str(), one.len()),
+            (401, "create", 1)
         );
+        let mut mounts = many.iter().filter(|event| event.action == "mount");
+        assert_eq!(mounts.next().map(|event| event.detail.as_str()), Some("5"));
+        store
+            .write(|tx| {
+                for number in 0..KEPT + 5 {
+                    tx.insert_volume_event(&quiet, "t", "label", &number.to_string())?;
+                }
+                Ok::<_, StoreError>(())
+            })
+            .expect("recorded");
+        let many = store.read(|tx| tx.volume_events(&quiet)).expect("read");
+        assert_eq!((many.len(), many[0].detail.as_str()), (1000, "5"));
     }
 }
