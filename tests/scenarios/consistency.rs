@@ -286,12 +286,20 @@ fn bad_hooks(scene: &Scene) {
         );
     }
     // The same after the copy: the snapshot is made, and the answer says what went wrong.
-    scene
-        .run_and(
-            "volume snapshot create --name late --hook-timeout 1s %data",
-            &["--pre", "true", "--post", "sleep 4321"],
-        )
-        .fails(1, "did not end within 1 seconds");
+    let late = scene.run_and(
+        "volume snapshot create --name late --hook-timeout 1s %data",
+        &["--pre", "true", "--post", "sleep 4321"],
+    );
+    late.fails(
+        1,
+        "the snapshot is made, but then: the command \"sleep 4321\" in container",
+    );
+    late.fails(1, "did not end within 1 seconds");
+    assert_eq!(late.stdout.trim(), format!("{}@late", scene.name("data")));
+    let cloned = scene.run_and("volume clone %data %copy", &["--post", "exit 3"]);
+    cloned.fails(1, "the volume is made, but then: ");
+    assert_eq!(cloned.stdout.trim(), scene.name("copy"));
+    scene.run("volume rm --now %copy").ok();
     let listed = scene
         .run("volume snapshot ls %data --format {{.Name}}")
         .ok();

@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use jiff::{SignedDuration, Timestamp};
+use store::{Paths, Store};
 use testkit::{Client, Engine, Output, Running, until};
 
 use super::{Scenario, Scene, host, unmount};
@@ -21,6 +23,16 @@ pub(crate) const OWN: &[Scenario] = &[
     ("S52b_stopped_snapshots", |_| stopped()),
     ("S53_consistency", consistency),
     ("S54_schedules_and_expiry", schedules),
+    ("S54b_retention_on_btrfs", |_| {
+        retention("btrfs", &["mkfs.btrfs", "-q"]);
+    }),
+    ("S54c_retention_on_xfs", |_| {
+        retention("xfs", &["mkfs.xfs", "-q"]);
+    }),
+    ("S54d_retention_on_ext4", |_| {
+        retention("ext4", &["mkfs.ext4", "-q"]);
+    }),
+    ("S54e_history", history),
 ];
 
 /// An engine on a filesystem of its own.
@@ -62,6 +74,44 @@ impl Place {
     fn start(&self, line: &str) -> Running {
         let words: Vec<&str> = line.split_whitespace().collect();
         Running::start(&mut Client::Orlop.command(self.engine.as_ref().unwrap(), &words))
+    }
+
+    /// Starts the engine again; meanwhile the schedule of a volume ran last an hour earlier than it did.
+    fn an_hour_later(&mut self, volume: &str) {
+        let engine = self.engine.as_mut().unwrap();
+        engine.terminate();
+        let store = Store::open(&Paths::new(&self.root).unwrap()).unwrap();
+        let moved = store.write(|tx| {
+            let row = tx.volume_by_name(volume)?.expect("the volume");
+            let last = tx.schedule_of(&row.id)?.and_then(|row| row.last_run);
+            let last: Timestamp = last.expect("it ran").parse().expect("a time");
+            let earlier = last - SignedDuration::from_hours(1);
+            tx.schedule_ran(&row.id, &earlier.to_string())
+        });
+        moved.unwrap();
+        drop(store);
+        engine.resume();
+    }
+
+    /// Names of a volume's snapshots that its schedule made, oldest first.
+    fn scheduled(&self, volume: &str) -> Vec<String> {
+        let listed = self.run(&format!(
+            "volume snapshot ls {volume} --format {{{{.Reason}}}}:{{{{.Name}}}}"
+        ));
+        let listed = listed.ok();
+        let names = listed
+            .lines()
+            .filter_map(|line| line.strip_prefix("schedule:"));
+        names.map(str::to_owned).collect()
+    }
+
+    fn schedule(&self, volume: &str) -> serde_json::Value {
+        let listed = self.run("volume schedule ls --format json").ok();
+        let mut rows = listed
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        rows.find(|row: &serde_json::Value| row["Volume"] == volume)
+            .expect("its schedule")
     }
 
     fn sh(&self, script: &str) -> Output {
@@ -431,4 +481,184 @@ fn schedules(scene: &Scene) {
     assert!(names.contains("pinned"), "{names}");
     scene.run("volume snapshot unpin %data@pinned").ok();
     scene.run("volume rm %data").ok();
+}
+
+/// A schedule keeps so many, whatever fails around its snapshots, and says what failed.
+fn retention(kind: &str, make: &[&str]) {
+    let mut place = Place::new(&format!("kept-{kind}"), make);
+    place
+        .run("run -d --name app -v data:/data busybox sleep 1000")
+        .ok();
+    place.run("volume snapshot create --name mine data").ok();
+    // No hour begins while this runs.
+    let now = Timestamp::now() + SignedDuration::from_mins(30);
+    let at = now.strftime("%H:%M");
+    // What follows a snapshot fails: it is made once all the same, and counts.
+    place
+        .run_and(
+            &format!("volume schedule set --hourly 2 --at {at} data --post"),
+            "echo x >> /data/after; echo sorry; exit 3",
+        )
+        .ok();
+    let failed = |place: &Place, text: &str| {
+        until("its failure is told", || {
+            let schedule = place.schedule("data");
+            let result = schedule["Result"].as_str().unwrap();
+            result.contains(text).then_some(schedule.clone())
+        })
+    };
+    let schedule = failed(&place, "ended with 3: sorry");
+    assert_eq!(schedule["Consistency"], "hook");
+    let next = schedule["NextRun"].as_str().unwrap();
+    assert!(next.starts_with("in "), "{schedule}");
+    let first = place.scheduled("data");
+    assert_eq!(first.len(), 1);
+    let events = place
+        .run("events --since 1h --until 0s --filter event=snapshot_failed")
+        .ok();
+    assert_eq!(events.lines().count(), 1, "{events}");
+    assert!(
+        events.contains(&first[0]) && events.contains("sorry"),
+        "{events}"
+    );
+    let audit = place.run("volume audit --fast");
+    audit.fails(1, "snapshot-failed");
+    audit.fails(1, "its schedule failed");
+    let metrics = place.run("system metrics").ok();
+    let line = "orlop_snapshot_schedule_failures_in_a_row{volume=\"data\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
+
+    // An engine that comes back does not try again what is made; it looks at the volumes in order.
+    let engine = place.engine.as_mut().unwrap();
+    engine.kill();
+    engine.resume();
+    place.run("volume create later").ok();
+    place.run("volume schedule set --daily 1 later").ok();
+    until("the clock has looked", || {
+        (place.scheduled("later").len() == 1).then_some(())
+    });
+    assert_eq!(place.scheduled("data"), first);
+    assert_eq!(place.sh("cat /data/after").ok(), "x");
+
+    place.an_hour_later("data");
+    let both = until("the next one is made", || {
+        let names = place.scheduled("data");
+        (names.len() == 2).then_some(names)
+    });
+    assert_eq!(both[0], first[0]);
+    failed(&place, "sorry");
+    place.an_hour_later("data");
+    let newest = until("the oldest goes with the third", || {
+        let names = place.scheduled("data");
+        (names.len() == 2 && names != both).then_some(names)
+    });
+    assert_eq!(newest[0], both[1]);
+    assert_eq!(place.sh("cat /data/after").ok(), "x\nx\nx");
+
+    // One that is not made counts for nothing, and what is older stays.
+    place
+        .run_and(
+            &format!("volume schedule set --hourly 2 --at {at} data --pre"),
+            "echo no; exit 4",
+        )
+        .ok();
+    place.an_hour_later("data");
+    failed(&place, "ended with 4: no");
+    assert_eq!(place.scheduled("data"), newest);
+    place
+        .run("volume audit --fast")
+        .fails(1, "its schedule makes no snapshot");
+    let engine = place.engine.as_mut().unwrap();
+    engine.kill();
+    engine.resume();
+    failed(&place, "ended with 4: no");
+
+    // What is mended is tried at once.
+    place.run("volume schedule set --hourly 1 data").ok();
+    let last = until("one is kept", || {
+        let names = place.scheduled("data");
+        (names.len() == 1).then_some(names)
+    });
+    assert!(!newest.contains(&last[0]), "{last:?}");
+    until("all is well", || {
+        (place.schedule("data")["Result"] == "done").then_some(())
+    });
+    place.run("volume audit --fast").ok();
+    assert!(
+        place
+            .run("volume snapshot ls -q data")
+            .ok()
+            .contains("data@mine")
+    );
+    for line in ["rm -f app", "volume rm --now data later"] {
+        place.run(line).ok();
+    }
+}
+
+/// What was done to a volume is told by its history, however often it was mounted since.
+fn history(scene: &Scene) {
+    let told = || -> Vec<String> {
+        let history = scene.run("volume history --json %data").json();
+        let event = |event: &serde_json::Value| {
+            let word = |key: &str| event[key].as_str().unwrap().to_owned();
+            format!("{} {}", word("Action"), word("Detail"))
+        };
+        history.as_array().unwrap().iter().map(event).collect()
+    };
+    for line in [
+        "volume create %data",
+        "volume snapshot create --name one %data",
+        "volume snapshot pin %data@one",
+        "volume snapshot unpin %data@one",
+        "volume restore %data@one",
+        "volume restore --undo %data",
+        "volume snapshot rm %data@one",
+        "volume schedule set --daily 7 --at 02:30 --hook redis %data",
+    ] {
+        scene.run(line).ok();
+    }
+    until("the first scheduled one is made", || {
+        told()
+            .iter()
+            .any(|event| {
+                event.starts_with("snapshot_scheduled ") && event.ends_with(" (schedule, sync)")
+            })
+            .then_some(())
+    });
+    scene.run("volume schedule rm %data").ok();
+    let events = told();
+    for (number, start) in [
+        "create ",
+        "snapshot one (manual, sync)",
+        "pin one",
+        "unpin one",
+        "restore one; kept as before-restore-",
+        "restore_undo before-restore-",
+        "snapshot_rm one",
+        "schedule daily 7, at 02:30, hook redis",
+        "snapshot_scheduled ",
+        "schedule_rm ",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(events[number].starts_with(start), "{start}: {events:?}");
+    }
+    scene
+        .run("volume snapshot create --name short --expire 1s %data")
+        .ok();
+    until("it expires", || {
+        told()
+            .contains(&"snapshot_expired short".to_owned())
+            .then_some(())
+    });
+    scene.run("volume clone %data %copy").ok();
+    let of = scene.name("data");
+    let copied = scene.run("volume history %copy").ok();
+    assert!(copied.contains(&format!("of {of}")), "{copied}");
+    assert_eq!(
+        scene.run("volume inspect %copy").json()[0]["CreatedBy"]["CloneOf"],
+        of
+    );
+    scene.run("volume rm --now %data %copy").ok();
 }

@@ -33,7 +33,7 @@ use super::{BackupError, Backups, hex, shared};
 use crate::cancel::Cancel;
 use crate::claims::Claimed;
 use crate::progress::Progress;
-use crate::snapshot::{Around, SnapshotRequest};
+use crate::snapshot::{Around, SnapshotRequest, after};
 
 /// Why its snapshots are made. Nobody else's have this reason.
 pub(super) const REASON: &str = "backup";
@@ -299,6 +299,8 @@ impl Backups {
             sys::fault::step("volume-backup:snapshot");
             done.frozen = made.frozen;
             done.warnings = made.warnings;
+            // Their content is what it was meant to be.
+            done.warnings.extend(made.failed.as_deref().map(after));
             for Taken { snapshot, .. } in &*taken {
                 self.volumes.lease_snapshot(
                     &snapshot.volume,

@@ -169,6 +169,38 @@ impl Engine {
         for (volume, (_, at)) in &by_volume {
             newest.moment(&[("volume", volume)], at);
         }
+        let schedules = self.snapshots.schedules()?;
+        let mut failing = page.gauge(
+            "orlop_snapshot_schedule_failures_in_a_row",
+            "Scheduled snapshots of the volume that failed since the last one that did not.",
+        );
+        for schedule in &schedules {
+            let times = schedule
+                .kept
+                .failure
+                .as_ref()
+                .map_or(0, |failure| failure.times);
+            failing.count(&[("volume", &schedule.kept.volume)], u64::from(times));
+        }
+        let mut next = page.gauge(
+            "orlop_snapshot_schedule_next_run_timestamp_seconds",
+            "When the next scheduled snapshot of the volume is made.",
+        );
+        for schedule in &schedules {
+            next.moment(
+                &[("volume", &schedule.kept.volume)],
+                &schedule.next.to_string(),
+            );
+        }
+        let mut last = page.gauge(
+            "orlop_snapshot_schedule_last_success_timestamp_seconds",
+            "When the last scheduled snapshot of the volume was made.",
+        );
+        for schedule in &schedules {
+            if let Some(time) = &schedule.kept.last_run {
+                last.moment(&[("volume", &schedule.kept.volume)], time);
+            }
+        }
         Ok(())
     }
 

@@ -9,7 +9,9 @@ use super::create::{Around, Plan};
 use super::hooks::Hook;
 use super::quiet::Rung;
 use super::{Snapshots, TurnBackError};
+use crate::containers::create::to_json;
 use crate::progress::Progress;
+use crate::volume::Creator;
 
 /// A volume that was made.
 #[derive(Debug, Clone)]
@@ -18,6 +20,8 @@ pub struct Cloned {
     /// For how long containers were frozen.
     pub frozen: Duration,
     pub warnings: Vec<String>,
+    /// What failed after it was made.
+    pub failed: Option<String>,
 }
 
 impl Snapshots {
@@ -51,19 +55,27 @@ impl Snapshots {
             progress,
             stopped,
         };
-        let (volume, frozen) =
-            self.on_rung(&sources, plan.rung, &plan.hook, &plan.writers, |quiet| {
-                self.volumes.clone_volume(request, quiet, &course)
-            })?;
+        let creator = Creator {
+            clone_of: request.of(),
+            ..Creator::default()
+        };
+        let wanted = CloneVolume {
+            creator: Some(to_json(&creator)),
+            ..request.clone()
+        };
+        let done = self.on_rung(&sources, plan.rung, &plan.hook, &plan.writers, |quiet| {
+            self.volumes.clone_volume(&wanted, quiet, &course)
+        })?;
         let snapshot = request.snapshot.as_deref().unwrap_or_default();
         self.tell(
             "clone",
-            &volume.name,
+            &done.made.name,
             &[("source", &request.source), ("snapshot", snapshot)],
         );
         Ok(Cloned {
-            volume,
-            frozen,
+            failed: done.failed(),
+            volume: done.made,
+            frozen: done.frozen,
             warnings,
         })
     }

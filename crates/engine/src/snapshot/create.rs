@@ -38,6 +38,8 @@ pub struct SnapshotRequest {
     pub reason: String,
     pub expires_at: Option<Timestamp>,
     pub pinned: bool,
+    /// As for [`CreateSnapshots::scheduled`].
+    pub scheduled: Option<Timestamp>,
     pub around: Around,
 }
 
@@ -49,6 +51,8 @@ pub struct Made {
     pub frozen: Duration,
     /// What users should know of its cost.
     pub warnings: Vec<String>,
+    /// What failed after they were made.
+    pub failed: Option<String>,
 }
 
 /// A rung with everything it needs.
@@ -107,15 +111,16 @@ impl Snapshots {
             consistency: plan.rung.as_str().to_owned(),
             expires_at: request.expires_at,
             pinned: request.pinned,
+            scheduled: request.scheduled,
         };
-        let (snapshots, frozen) = self.on_rung(
+        let done = self.on_rung(
             &wanted.volumes,
             plan.rung,
             &plan.hook,
             &plan.writers,
             |quiet| self.volumes.create_snapshots(&wanted, quiet, &course),
         )?;
-        for snapshot in &snapshots {
+        for snapshot in &done.made {
             self.tell(
                 "snapshot",
                 &snapshot.volume,
@@ -126,8 +131,9 @@ impl Snapshots {
             self.clock.ring();
         }
         Ok(Made {
-            snapshots,
-            frozen,
+            failed: done.failed(),
+            snapshots: done.made,
+            frozen: done.frozen,
             warnings,
         })
     }

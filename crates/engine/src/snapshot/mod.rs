@@ -26,6 +26,7 @@ mod hooks;
 mod quiet;
 mod restore;
 
+pub use clock::KeptSchedule;
 pub use clone::Cloned;
 pub use course::Stopped;
 pub use create::{Around, Made, SnapshotRequest};
@@ -33,6 +34,11 @@ pub use error::TurnBackError;
 pub use restore::TurnedBack;
 pub use volumes::snapshot::{Policy, parse_reference};
 pub use volumes::{CloneVolume, RestoreFrom, Snapshot, SnapshotError};
+
+/// What failed after snapshots were made, for those who only read them.
+pub(crate) fn after(failed: &str) -> String {
+    format!("the snapshot was made, but then: {failed}")
+}
 
 /// The verbs, and the thread that keeps schedules.
 #[derive(Debug)]

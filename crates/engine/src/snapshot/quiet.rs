@@ -14,7 +14,7 @@
 //! 3. the content is copied
 //! 4. the freezer opens; then commands and starts; the record goes
 //!
-//! 4 happens whatever 2 and 3 say. A crash before its end opens the freezer at once, for it is held by a connection to each shim; what
+//! 4 happens whatever 2 and 3 say, and what fails there takes nothing back: the answer has both, what is made and what failed. A crash before its end opens the freezer at once, for it is held by a connection to each shim; what
 //! is recorded is made good by the next start ([`recover`]).
 
 use std::cell::{Cell, RefCell};
@@ -32,6 +32,7 @@ use super::hooks::{Hook, PATIENCE};
 use super::{Snapshots, TurnBackError};
 use crate::containers::hold::{Ended, Held, Released, User};
 use crate::containers::{ContainerError, Containers, Status};
+use crate::error::chain;
 
 const KEY: &str = "quiesced/";
 
@@ -70,8 +71,25 @@ struct Debt {
     run: String,
 }
 
+/// What was done on a rung of the ladder.
+#[derive(Debug)]
+pub(crate) struct Done<T> {
+    pub(crate) made: T,
+    /// For how long containers were frozen.
+    pub(crate) frozen: Duration,
+    /// Whether what was owed then could be made good; what was made is there in any case.
+    pub(crate) paid: Result<(), TurnBackError>,
+}
+
+impl<T> Done<T> {
+    /// What failed after it was made, in one sentence.
+    pub(super) fn failed(&self) -> Option<String> {
+        self.paid.as_ref().err().map(|error| chain(error))
+    }
+}
+
 impl Snapshots {
-    /// Calls `act` on a rung of the ladder; how long containers were frozen for it.
+    /// Calls `act` on a rung of the ladder.
     pub(crate) fn on_rung<T>(
         &self,
         volumes: &[String],
@@ -79,7 +97,7 @@ impl Snapshots {
         hook: &Hook,
         writers: &[User],
         act: impl FnOnce(&dyn Quiet) -> Result<T, volumes::SnapshotError>,
-    ) -> Result<(T, Duration), TurnBackError> {
+    ) -> Result<Done<T>, TurnBackError> {
         let still = Still {
             snapshots: self,
             volumes,
@@ -94,7 +112,11 @@ impl Snapshots {
             time: Cell::default(),
         };
         if matches!(rung, Rung::None | Rung::Sync) || writers.is_empty() {
-            return Ok((act(&still)?, Duration::ZERO));
+            return Ok(Done {
+                made: act(&still)?,
+                frozen: Duration::ZERO,
+                paid: Ok(()),
+            });
         }
         if rung == Rung::Stop
             && let Some(user) = writers.iter().find(|user| user.auto_remove)
@@ -116,9 +138,11 @@ impl Snapshots {
         } else {
             Ok(())
         };
-        let made = made?;
-        paid?;
-        Ok((made, still.time.get()))
+        Ok(Done {
+            made: made?,
+            frozen: still.time.get(),
+            paid,
+        })
     }
 
     /// Verb locks are held while nobody may start or stop the containers, and taken before any lock of a volume's.

@@ -162,14 +162,15 @@ impl Engine {
         // Of those who write now.
         let plan = self.snapshots.plan(&names, around)?;
         let mut passed = None;
-        let (_, frozen) =
+        let done =
             self.snapshots
                 .on_rung(&names, plan.rung, &plan.hook, &plan.writers, |quiet| {
                     passed = Some(self.held_pass(volume, quiet, sender));
                     Ok(())
                 })?;
         passed.expect("the pass was called")?;
-        self.say_frozen(volume, frozen, sender)
+        done.paid?;
+        self.say_frozen(volume, done.frozen, sender)
     }
 
     /// The pass while nobody writes; whoever is slow to read it keeps nobody frozen for long.

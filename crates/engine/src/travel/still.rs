@@ -13,7 +13,7 @@ use volumes::{SnapshotError, Volumes};
 use super::TravelError;
 use crate::engine::Engine;
 use crate::progress::Progress;
-use crate::snapshot::{Around, SnapshotRequest, Stopped};
+use crate::snapshot::{Around, SnapshotRequest, Stopped, after};
 
 /// What such snapshots are made for, as `volume snapshot inspect` shows it.
 const REASONS: [&str; 3] = ["copy", "move", "push"];
@@ -101,6 +101,9 @@ impl Engine {
             ..SnapshotRequest::default()
         };
         let made = self.snapshots.create(wanted, progress, stopped)?;
+        if let Some(failed) = &made.failed {
+            progress.warning(&after(failed));
+        }
         let Some(snapshot) = made.snapshots.first() else {
             return Err(SnapshotError::Nothing.into());
         };

@@ -31,7 +31,7 @@ pub struct VolumeUser {
     pub snapshot: Option<String>,
 }
 
-/// The container for which a volume was made.
+/// The container for which a volume was made, or what it is a clone of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Creator {
@@ -42,6 +42,9 @@ pub struct Creator {
     pub image_id: String,
     pub command: String,
     pub destination: String,
+    /// `VOLUME` or `VOLUME@SNAPSHOT`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub clone_of: String,
 }
 
 /// The container that mounted a volume last.
@@ -317,6 +320,7 @@ pub(crate) fn note_created(
             image_id: row.image_id.clone(),
             command: command.join(" "),
             destination: mount.point.destination.clone(),
+            clone_of: String::new(),
         };
         tx.set_volume_creator(&volume.id, &to_json(&creator))?;
     }

@@ -139,6 +139,7 @@ async fn create(mut request: Request) -> Answer {
         expires_at,
         pinned: body.pinned,
         around: body.around.into(),
+        ..SnapshotRequest::default()
     };
     long_if_asked(
         request,
@@ -150,6 +151,7 @@ async fn create(mut request: Request) -> Answer {
                 "Snapshots": made.snapshots.iter().map(shown).collect::<Vec<_>>(),
                 "FrozenMilliseconds": milliseconds(made.frozen),
                 "Warnings": made.warnings,
+                "Failed": made.failed,
             }))
         },
     )
@@ -276,6 +278,7 @@ async fn clone(mut request: Request) -> Answer {
         name: body.name,
         labels: body.labels,
         pool: body.pool.filter(|name| !name.is_empty()),
+        creator: None,
     };
     let around = body.around.into();
     long_if_asked(
@@ -291,6 +294,7 @@ async fn clone(mut request: Request) -> Answer {
                 "Mountpoint": cloned.volume.mountpoint,
                 "FrozenMilliseconds": milliseconds(cloned.frozen),
                 "Warnings": cloned.warnings,
+                "Failed": cloned.failed,
             }))
         },
     )
@@ -301,16 +305,18 @@ async fn schedules(request: Request) -> Answer {
     let schedules = request
         .bridge
         .call(Class::Quick, |engine| {
-            engine.volumes.schedules().map_err(refused)
+            engine.snapshots.schedules().map_err(refused)
         })
         .await?;
     let shown: Vec<Value> = schedules
         .iter()
         .map(|schedule| {
             json!({
-                "Volume": schedule.volume,
-                "Policy": schedule.policy,
-                "LastRun": schedule.last_run,
+                "Volume": schedule.kept.volume,
+                "Policy": schedule.kept.policy,
+                "LastRun": schedule.kept.last_run,
+                "NextRun": schedule.next.to_string(),
+                "LastFailure": schedule.kept.failure,
             })
         })
         .collect();

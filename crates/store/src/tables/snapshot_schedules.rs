@@ -13,7 +13,17 @@ pub struct ScheduleRow {
     pub policy: String,
     /// RFC 3339: when it last made a snapshot.
     pub last_run: Option<String>,
+    /// JSON: what went wrong since.
+    pub failure: Option<String>,
 }
+
+/// Key of the setting that keeps what went wrong with a volume's schedule.
+fn failure_key(volume: &VolumeId) -> String {
+    format!("snapshot-schedule-failure/{volume}")
+}
+
+const SELECT: &str = "SELECT volume_id, policy, last_run, value FROM snapshot_schedules
+     LEFT JOIN meta ON key = 'snapshot-schedule-failure/' || volume_id";
 
 fn read(row: &Row<'_>) -> Result<ScheduleRow, ReadError> {
     let volume: String = row.get(0)?;
@@ -25,6 +35,7 @@ fn read(row: &Row<'_>) -> Result<ScheduleRow, ReadError> {
         })?,
         policy: row.get(1)?,
         last_run: row.get(2)?,
+        failure: row.get(3)?,
     })
 }
 
@@ -36,7 +47,7 @@ impl Tx<'_> {
     pub fn schedules(&self) -> Result<Vec<ScheduleRow>, StoreError> {
         self.rows(
             "list schedules",
-            "SELECT volume_id, policy, last_run FROM snapshot_schedules ORDER BY volume_id",
+            &format!("{SELECT} ORDER BY volume_id"),
             [],
             read,
         )
@@ -49,7 +60,7 @@ impl Tx<'_> {
     pub fn schedule_of(&self, volume: &VolumeId) -> Result<Option<ScheduleRow>, StoreError> {
         self.one(
             "find a schedule",
-            "SELECT volume_id, policy, last_run FROM snapshot_schedules WHERE volume_id = ?1",
+            &format!("{SELECT} WHERE volume_id = ?1"),
             [volume.as_str()],
             read,
         )
@@ -57,7 +68,7 @@ impl Tx<'_> {
 }
 
 impl WriteTx<'_> {
-    /// Gives a volume a schedule, in place of the one it may have; when that last ran stays known.
+    /// Gives a volume a schedule, in place of the one it may have; when that last ran stays known, what went wrong does not.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -68,10 +79,10 @@ impl WriteTx<'_> {
              ON CONFLICT (volume_id) DO UPDATE SET policy = ?2",
             [volume.as_str(), policy],
         )?;
-        Ok(())
+        self.delete_meta(&failure_key(volume))
     }
 
-    /// Notes that a schedule has made its snapshot.
+    /// Notes that a schedule has made its snapshot: nothing went wrong since.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -81,7 +92,18 @@ impl WriteTx<'_> {
             "UPDATE snapshot_schedules SET last_run = ?2 WHERE volume_id = ?1",
             params![volume.as_str(), at],
         )?;
-        Ok(())
+        self.delete_meta(&failure_key(volume))
+    }
+
+    /// Notes what went wrong with a volume's schedule; of one that has gone meanwhile nothing is noted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn schedule_failed(&self, volume: &VolumeId, failure: &str) -> Result<(), StoreError> {
+        match self.schedule_of(volume)? {
+            Some(_) => self.set_meta(&failure_key(volume), failure),
+            None => Ok(()),
+        }
     }
 
     /// Takes a volume's schedule away; one that is not there is fine.
@@ -94,6 +116,6 @@ impl WriteTx<'_> {
             "DELETE FROM snapshot_schedules WHERE volume_id = ?1",
             [volume.as_str()],
         )?;
-        Ok(())
+        self.delete_meta(&failure_key(volume))
     }
 }

@@ -36,6 +36,18 @@ pub struct CloneVolume {
     pub labels: BTreeMap<String, String>,
     /// Where it shall lie; `None`: where its source does.
     pub pool: Option<String>,
+    /// What is noted of who made it, as [`store::WriteTx::set_volume_creator`] takes it.
+    pub creator: Option<String>,
+}
+
+impl CloneVolume {
+    /// What is cloned, as people write it.
+    pub fn of(&self) -> String {
+        match &self.snapshot {
+            Some(name) => format!("{}@{name}", self.source),
+            None => self.source.clone(),
+        }
+    }
 }
 
 impl Volumes {
@@ -75,6 +87,8 @@ impl Volumes {
             snapshot: snapshot.map(|row| row.id),
             labels: request.labels.clone(),
             moved: pool.filter(|pool| *pool != lies_in).map(Moved),
+            of: request.of(),
+            creator: request.creator.clone(),
         };
         let context = Context {
             volumes: self,
@@ -125,6 +139,11 @@ pub(crate) struct Clone {
     /// It does not lie where its source does.
     #[serde(default)]
     moved: Option<Moved>,
+    /// For the history.
+    #[serde(default)]
+    of: String,
+    #[serde(default)]
+    creator: Option<String>,
 }
 
 /// Into a pool; `None`: into the state directory.
@@ -278,6 +297,11 @@ impl Operation for Clone {
     }
 
     fn record(&self, _step: Step, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        let now = Timestamp::now().to_string();
+        tx.insert_volume_event(&self.id, &now, "clone", &format!("of {}", self.of))?;
+        if let Some(creator) = &self.creator {
+            tx.set_volume_creator(&self.id, creator)?;
+        }
         Ok(tx.set_volume_state(&self.id, VolumeState::Ready)?)
     }
 

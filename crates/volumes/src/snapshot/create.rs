@@ -35,6 +35,8 @@ pub struct CreateSnapshots {
     pub consistency: String,
     pub expires_at: Option<Timestamp>,
     pub pinned: bool,
+    /// The schedules of the volumes want it, and have run at this time once it is made.
+    pub scheduled: Option<Timestamp>,
 }
 
 impl Volumes {
@@ -93,6 +95,7 @@ impl Volumes {
             consistency: request.consistency.clone(),
             expires_at: request.expires_at.map(|time| time.to_string()),
             pinned: request.pinned,
+            scheduled: request.scheduled.map(|time| time.to_string()),
             sizes: RefCell::default(),
         };
         let context = Context {
@@ -132,6 +135,8 @@ pub(crate) struct Create {
     consistency: String,
     expires_at: Option<String>,
     pinned: bool,
+    #[serde(default)]
+    scheduled: Option<String>,
     /// Bytes in the files of each copy, as far as copying tells; nothing while there are none.
     #[serde(skip)]
     sizes: RefCell<Vec<Option<u64>>>,
@@ -254,9 +259,23 @@ impl Operation for Create {
                 tx.set_snapshot_size(&member.snapshot, *bytes)?;
             }
         }
-        self.members.iter().try_for_each(|member| {
-            Ok(tx.set_snapshot_state(&member.snapshot, SnapshotState::Ready)?)
-        })
+        for member in &self.members {
+            tx.set_snapshot_state(&member.snapshot, SnapshotState::Ready)?;
+            // With the snapshot: one that is made and not noted would be made again, and retention counts both.
+            if let Some(at) = &self.scheduled {
+                tx.schedule_ran(&member.volume, at)?;
+            }
+            if super::is_told(&self.reason) {
+                let action = if self.scheduled.is_some() {
+                    "snapshot_scheduled"
+                } else {
+                    "snapshot"
+                };
+                let detail = format!("{} ({}, {})", self.name, self.reason, self.consistency);
+                tx.insert_volume_event(&member.volume, &self.created_at, action, &detail)?;
+            }
+        }
+        Ok(())
     }
 
     fn undo(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), SnapshotError> {

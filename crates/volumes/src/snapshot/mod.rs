@@ -57,6 +57,12 @@ pub use schedule::{Policy, Schedule};
 /// Why a snapshot was made, when nobody asked for it by name.
 pub const BEFORE_RESTORE: &str = "before-restore";
 
+/// Whether a volume's history tells of snapshots that were made for this reason: what is made to be read once is part of something
+/// that tells of itself.
+fn is_told(reason: &str) -> bool {
+    matches!(reason, "manual" | schedule::REASON) || reason.starts_with("before-")
+}
+
 /// Holds still who writes to volumes while they are copied.
 pub trait Quiet {
     /// Called right before [`Quiet::hold`]: has the disk hold what the writers have written, so that little of that is left to do
@@ -193,7 +199,12 @@ impl Volumes {
         pinned: bool,
     ) -> Result<(), SnapshotError> {
         let row = self.snapshot_row(&self.row(volume)?, name)?;
-        self.store.write(|tx| tx.pin_snapshot(&row.id, pinned))?;
+        let action = if pinned { "pin" } else { "unpin" };
+        self.store.write(|tx| {
+            tx.pin_snapshot(&row.id, pinned)?;
+            let now = Timestamp::now().to_string();
+            tx.insert_volume_event(&row.volume, &now, action, name)
+        })?;
         self.describe(&row.volume);
         Ok(())
     }

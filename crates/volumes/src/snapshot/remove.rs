@@ -6,6 +6,7 @@
 //!
 //! From 1 on a crash is completed, never undone.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
 use store::{OpId, SnapshotId, SnapshotState, VolumeId, WriteTx};
@@ -19,11 +20,29 @@ impl Volumes {
     /// # Errors
     /// [`SnapshotError::NotFound`], [`SnapshotError::InUse`], those of the volume and of the disk.
     pub fn remove_snapshot(&self, volume: &str, name: &str) -> Result<(), SnapshotError> {
+        self.remove_snapshot_as(volume, name, "snapshot_rm")
+    }
+
+    /// As [`Volumes::remove_snapshot`], for one whose time is over.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn expire_snapshot(&self, volume: &str, name: &str) -> Result<(), SnapshotError> {
+        self.remove_snapshot_as(volume, name, "snapshot_expired")
+    }
+
+    fn remove_snapshot_as(
+        &self,
+        volume: &str,
+        name: &str,
+        action: &'static str,
+    ) -> Result<(), SnapshotError> {
         let lock = self.name_lock(volume);
         let _held = held(&lock);
         let volume = self.row(volume)?;
         let row = self.snapshot_row(&volume, name)?;
         let remove = Remove {
+            told: super::is_told(&row.reason).then_some(action),
             id: row.id,
             name: row.name,
             volume: volume.id,
@@ -44,6 +63,9 @@ pub(crate) struct Remove {
     volume: VolumeId,
     volume_name: String,
     driver: String,
+    /// What the history calls it, which is written with the beginning.
+    #[serde(skip)]
+    told: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +93,10 @@ impl Operation for Remove {
                 name: self.name.clone(),
                 holders,
             });
+        }
+        if let Some(action) = self.told {
+            let now = Timestamp::now().to_string();
+            tx.insert_volume_event(&self.volume, &now, action, &self.name)?;
         }
         Ok(tx.set_snapshot_state(&self.id, SnapshotState::Removing)?)
     }

@@ -91,6 +91,8 @@ impl Volumes {
             at: now.to_string(),
             mounted,
             received: matches!(from, RestoreFrom::Received(_)),
+            from_name: snapshot.name.clone(),
+            undo: matches!(from, RestoreFrom::LastKept),
         };
         let context = Context {
             volumes: self,
@@ -123,6 +125,11 @@ pub(crate) struct Restore {
     /// Its tree is moved, not copied; its row has gone with the beginning.
     #[serde(default)]
     received: bool,
+    /// For the history.
+    #[serde(default)]
+    from_name: String,
+    #[serde(default)]
+    undo: bool,
 }
 
 /// The snapshot that the present becomes.
@@ -235,6 +242,15 @@ impl Operation for Restore {
     }
 
     fn record(&self, step: Step, tx: &WriteTx<'_>) -> Result<(), SnapshotError> {
+        // Of what was received somebody else tells.
+        if step == Step::Stage && !self.received {
+            let action = if self.undo { "restore_undo" } else { "restore" };
+            let detail = match &self.kept {
+                Some(kept) => format!("{}; kept as {}", self.from_name, kept.name),
+                None => self.from_name.clone(),
+            };
+            tx.insert_volume_event(&self.volume, &self.at, action, &detail)?;
+        }
         match (step, &self.kept) {
             (Step::Flip, Some(kept)) => Ok(tx.set_snapshot_state(&kept.id, SnapshotState::Ready)?),
             _ => Ok(()),

@@ -7,10 +7,11 @@
 //! Periods that passed while nobody was there are not made up for: the next look makes one snapshot. All times are UTC.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use jiff::civil::Time;
+use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp};
+use jiff::{SignedDuration, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Snapshot, SnapshotError};
@@ -20,6 +21,9 @@ use crate::Volumes;
 pub const REASON: &str = "schedule";
 /// The label that says which classes a snapshot counts for.
 pub const CLASSES: &str = "orlop.schedule";
+
+/// After a snapshot that could not be made.
+const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// When snapshots are made, and how many of them are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +51,63 @@ pub struct Schedule {
     pub volume: String,
     pub policy: Policy,
     pub last_run: Option<String>,
+    /// What went wrong since; `None`: nothing.
+    pub failure: Option<Failure>,
+}
+
+/// What went wrong with a schedule.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Failure {
+    /// RFC 3339.
+    pub at: String,
+    pub error: String,
+    /// So often in a row.
+    pub times: u32,
+    /// The snapshot that was made all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<String>,
+}
+
+impl Failure {
+    /// When what was not made is tried again; `None`: nothing has to be.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        if self.made.is_some() {
+            return None;
+        }
+        self.at.parse::<Timestamp>().ok()?.checked_add(AGAIN).ok()
+    }
+}
+
+impl Schedule {
+    fn last(&self) -> Option<Timestamp> {
+        self.last_run.as_deref()?.parse().ok()
+    }
+
+    /// The classes that a snapshot shall be made for at `now`.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Policy`].
+    pub fn due(&self, now: Timestamp) -> Result<Vec<&'static str>, SnapshotError> {
+        let retry_at = self.failure.as_ref().and_then(Failure::retry_at);
+        // A clock that was set back must not keep it waiting for long.
+        if retry_at.is_some_and(|time| now < time && time.duration_since(now) <= AGAIN) {
+            return Ok(Vec::new());
+        }
+        self.policy.due(self.last(), now)
+    }
+
+    /// When the next snapshot is made, as it looks at `now`.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Policy`].
+    pub fn next_run(&self, now: Timestamp) -> Result<Timestamp, SnapshotError> {
+        if self.policy.due(self.last(), now)?.is_empty() {
+            return self.policy.next(now);
+        }
+        let retry_at = self.failure.as_ref().and_then(Failure::retry_at);
+        Ok(retry_at.unwrap_or(now).max(now))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +178,28 @@ impl Policy {
         Ok(due)
     }
 
+    /// When the first period after `now` begins.
+    fn next(&self, now: Timestamp) -> Result<Timestamp, SnapshotError> {
+        let mut next = Timestamp::MAX;
+        for (class, _) in CLASS_NAMES {
+            if self.keeps(class) > 0 {
+                next = next.min(self.period(class, now)?.1);
+            }
+        }
+        Ok(next)
+    }
+
     /// When the period of `class` began in which `now` is.
     fn period_start(&self, class: Class, now: Timestamp) -> Result<Timestamp, SnapshotError> {
+        Ok(self.period(class, now)?.0)
+    }
+
+    /// The period of `class` in which `now` is, and when the next one begins.
+    fn period(
+        &self,
+        class: Class,
+        now: Timestamp,
+    ) -> Result<(Timestamp, Timestamp), SnapshotError> {
         let at = self.time()?;
         let here = now.to_zoned(TimeZone::UTC).datetime();
         let midnight = here.date();
@@ -143,10 +224,12 @@ impl Policy {
         } else {
             start
         };
-        start
-            .to_zoned(TimeZone::UTC)
-            .map(|zoned| zoned.timestamp())
-            .map_err(|error| SnapshotError::Policy(error.to_string()))
+        let moment = |time: DateTime| {
+            time.to_zoned(TimeZone::UTC)
+                .map(|zoned| zoned.timestamp())
+                .map_err(|error| SnapshotError::Policy(error.to_string()))
+        };
+        Ok((moment(start)?, moment(start.saturating_add(period))?))
     }
 
     /// Those of a volume's snapshots, oldest first, that this policy made and keeps no longer.
@@ -176,6 +259,34 @@ impl Policy {
     }
 }
 
+/// As its flags say it: `hourly 24, daily 7, at 02:30, hook postgresql`. Commands are not shown: they may hold passwords.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let classes = CLASS_NAMES
+            .into_iter()
+            .map(|(class, name)| (name, self.keeps(class)));
+        let mut parts: Vec<String> = classes
+            .filter(|(_, keeps)| *keeps > 0)
+            .map(|(name, keeps)| format!("{name} {keeps}"))
+            .collect();
+        for (name, value) in [
+            ("at", &self.at),
+            ("consistency", &self.consistency),
+            ("hook", &self.hook),
+        ] {
+            if !value.is_empty() {
+                parts.push(format!("{name} {value}"));
+            }
+        }
+        for (name, command) in [("pre", &self.pre), ("post", &self.post)] {
+            if !command.is_empty() {
+                parts.push(format!("{name} command"));
+            }
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
 /// Whether a snapshot's time is over.
 pub fn is_expired(snapshot: &Snapshot, now: Timestamp) -> bool {
     !snapshot.pinned
@@ -196,7 +307,11 @@ impl Volumes {
         let row = self.row(volume)?;
         self.sharing_of(&row)?;
         let text = serde_json::to_string(policy).expect("plain data serialises");
-        self.store.write(|tx| tx.set_schedule(&row.id, &text))?;
+        self.store.write(|tx| {
+            tx.set_schedule(&row.id, &text)?;
+            let now = Timestamp::now().to_string();
+            tx.insert_volume_event(&row.id, &now, "schedule", &policy.to_string())
+        })?;
         self.describe(&row.id);
         Ok(())
     }
@@ -215,7 +330,11 @@ impl Volumes {
         {
             return Err(SnapshotError::NoSchedule(row.name));
         }
-        self.store.write(|tx| tx.delete_schedule(&row.id))?;
+        self.store.write(|tx| {
+            tx.delete_schedule(&row.id)?;
+            let now = Timestamp::now().to_string();
+            tx.insert_volume_event(&row.id, &now, "schedule_rm", "")
+        })?;
         self.describe(&row.id);
         Ok(())
     }
@@ -248,21 +367,23 @@ impl Volumes {
                 volume: volume.clone(),
                 policy,
                 last_run: row.last_run,
+                failure: row
+                    .failure
+                    .and_then(|text| serde_json::from_str(&text).ok()),
             });
         }
         schedules.sort_by(|a, b| a.volume.cmp(&b.volume));
         Ok(schedules)
     }
 
-    /// Notes that a volume's schedule has made its snapshot.
+    /// Notes what went wrong with a volume's schedule.
     ///
     /// # Errors
     /// Those of the volume.
-    pub fn schedule_ran(&self, volume: &str, at: Timestamp) -> Result<(), SnapshotError> {
+    pub fn schedule_failed(&self, volume: &str, failure: &Failure) -> Result<(), SnapshotError> {
         let row = self.row(volume)?;
-        Ok(self
-            .store
-            .write(|tx| tx.schedule_ran(&row.id, &at.to_string()))?)
+        let text = serde_json::to_string(failure).expect("plain data serialises");
+        Ok(self.store.write(|tx| tx.schedule_failed(&row.id, &text))?)
     }
 }
 
@@ -327,6 +448,40 @@ mod tests {
                 .expect("a legal policy");
             assert_eq!(found.join(","), due, "{last:?} {now}");
         }
+    }
+
+    #[test]
+    fn the_next_run_is_told() {
+        let mut schedule = Schedule {
+            volume: "v".to_owned(),
+            policy: Policy {
+                daily: 2,
+                monthly: 1,
+                at: "02:30".to_owned(),
+                ..Policy::default()
+            },
+            last_run: Some("2026-11-30T12:00:00Z".to_owned()),
+            failure: None,
+        };
+        let now = time("2026-11-30T13:00:00Z");
+        let next = |schedule: &Schedule, now| schedule.next_run(now).expect("a legal policy");
+        assert_eq!(next(&schedule, now), time("2026-12-01T02:30:00Z"));
+        schedule.policy.daily = 0;
+        let later = time("2026-12-01T02:29:00Z");
+        assert_eq!(next(&schedule, later), time("2026-12-01T02:30:00Z"));
+        // It is due; and after a failure some minutes later.
+        schedule.last_run = None;
+        assert_eq!(next(&schedule, now), now);
+        schedule.failure = Some(Failure {
+            at: "2026-11-30T12:58:00Z".to_owned(),
+            ..Failure::default()
+        });
+        assert_eq!(next(&schedule, now), time("2026-11-30T13:03:00Z"));
+        assert!(schedule.due(now).expect("a legal policy").is_empty());
+        let again = time("2026-11-30T13:03:00Z");
+        assert_eq!(schedule.due(again).expect("a legal policy"), ["monthly"]);
+        let set_back = time("2026-11-29T13:00:00Z");
+        assert_eq!(schedule.due(set_back).expect("a legal policy"), ["monthly"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use super::snapshot::{AroundArgs, labels, split, tell_frozen};
+use super::snapshot::{AroundArgs, all_done, labels, split, tell_frozen};
 use crate::commands::backup::long;
 use crate::failure::Outcome;
 use crate::http::{Client, encode};
@@ -48,6 +48,7 @@ impl Args {
         if !self.course.is_quiet() {
             tell_frozen(&cloned);
         }
+        all_done(&cloned, "the volume is made")?;
         Ok(0)
     }
 }

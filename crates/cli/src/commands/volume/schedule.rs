@@ -4,6 +4,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 
 use super::snapshot::AroundArgs;
+use super::when;
 use crate::failure::{Outcome, for_each};
 use crate::grammar::Lazy;
 use crate::http::{Body, Client, encode};
@@ -104,7 +105,10 @@ const COLUMNS: list::Columns<'_> = &[
     ("WEEKLY", "Weekly"),
     ("MONTHLY", "Monthly"),
     ("AT", "At"),
+    ("CONSISTENCY", "Consistency"),
     ("LAST RUN", "LastRun"),
+    ("RESULT", "Result"),
+    ("NEXT RUN", "NextRun"),
 ];
 
 impl LsArgs {
@@ -123,8 +127,14 @@ fn row(schedule: &Value) -> Row {
         at => at,
     };
     let last = match text(&schedule["LastRun"]) {
-        "" => "never",
-        last => last,
+        "" => "never".to_owned(),
+        last => when(last),
+    };
+    let failure = &schedule["LastFailure"];
+    let result = match text(&failure["Error"]) {
+        "" if last == "never" => "",
+        "" => "done",
+        error => error,
     };
     let values = json!({
         "Volume": schedule["Volume"],
@@ -133,7 +143,28 @@ fn row(schedule: &Value) -> Row {
         "Weekly": policy["Weekly"],
         "Monthly": policy["Monthly"],
         "At": at,
+        "Consistency": consistency(policy),
         "LastRun": last,
+        "Result": result,
+        "LastFailure": when(text(&failure["At"])),
+        "NextRun": when(text(&schedule["NextRun"])),
     });
     values.as_object().cloned().unwrap_or_default()
+}
+
+/// What is done around its snapshots, in a word or two.
+fn consistency(policy: &Value) -> String {
+    let hook = text(&policy["Hook"]);
+    let commands = [&policy["Pre"], &policy["Post"]];
+    match text(&policy["Consistency"]) {
+        "" | "hook" if !hook.is_empty() => format!("hook {hook}"),
+        "" if commands
+            .into_iter()
+            .any(|command| !text(command).is_empty()) =>
+        {
+            "hook".to_owned()
+        }
+        "" => "default".to_owned(),
+        rung => rung.to_owned(),
+    }
 }

@@ -134,6 +134,7 @@ impl CreateArgs {
         if !self.course.is_quiet() {
             tell_frozen(&made);
         }
+        all_done(&made, "the snapshot is made")?;
         Ok(0)
     }
 }
@@ -309,6 +310,14 @@ pub(crate) fn split(text: &str) -> Outcome<(&str, &str)> {
     text.split_once('@')
         .filter(|(volume, name)| !volume.is_empty() && !name.is_empty())
         .ok_or_else(|| Failure::new(format!("{text:?} names no snapshot: write VOLUME@SNAPSHOT")))
+}
+
+/// Fails if something failed after what the answer tells of was made.
+pub(crate) fn all_done(answer: &Value, made: &str) -> Outcome<()> {
+    match text(&answer["Failed"]) {
+        "" => Ok(()),
+        failed => Err(Failure::new(format!("{made}, but then: {failed}"))),
+    }
 }
 
 pub(crate) fn tell_frozen(answer: &Value) {

@@ -19,6 +19,7 @@ use crate::containers::ContainerError;
 use crate::engine::Engine;
 
 mod containers;
+mod schedules;
 
 /// How soon an end in the trash is worth a word.
 const SOON: i64 = 2 * 60 * 60;
@@ -81,6 +82,7 @@ impl Engine {
         look.volumes()?;
         look.containers(fast)?;
         look.trash()?;
+        look.schedules()?;
         look.unfinished()?;
         let mut findings = look.findings;
         findings
