@@ -1,9 +1,11 @@
 //! One writer at a time, for volumes that say so.
 //!
 //! A volume is exclusive by its label, or by the wish of a mount. Who runs is the caller's knowledge; this closes the gap
-//! between asking and running, in which two starts could both see nobody.
+//! between asking and running, in which two starts could both see nobody, and a snapshot sees nobody to be held.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::time::Duration;
 
 use crate::{VolumeError, Volumes, held};
 
@@ -18,8 +20,8 @@ pub struct Claim {
     pub exclusive: bool,
 }
 
-/// Who is about to write to which volume.
-pub(crate) type Claims = HashMap<String, Vec<Claim>>;
+/// Who is about to write to which volume, and whether it has mounted that.
+pub(crate) type Claims = HashMap<String, Vec<(Claim, bool)>>;
 
 impl Volumes {
     /// Claims `claims` for `holder` until [`Volumes::unclaim`], unless one of the volumes must not have two writers and has
@@ -45,6 +47,7 @@ impl Volumes {
             let starting = all.iter().flat_map(|(other, claims)| {
                 claims
                     .iter()
+                    .map(|(other_claim, _)| other_claim)
                     .filter(|other_claim| other_claim.volume == claim.volume)
                     .map(|other_claim| (other.clone(), other_claim.exclusive))
             });
@@ -59,12 +62,38 @@ impl Volumes {
                 .into());
             }
         }
-        all.insert(holder.to_owned(), claims.to_vec());
+        let claims = claims.iter().map(|claim| (claim.clone(), false));
+        all.insert(holder.to_owned(), claims.collect());
         Ok(())
     }
 
     /// The holder runs, and `writers` tells so from now on, or it does not run at all.
     pub fn unclaim(&self, holder: &str) {
         held(&self.claims).remove(holder);
+        self.unclaimed.notify_all();
+    }
+
+    /// The holder has the volume mounted. The caller holds the name's lock.
+    pub(crate) fn note_mounted(&self, name: &str, holder: &str) {
+        for (claim, mounted) in held(&self.claims).get_mut(holder).into_iter().flatten() {
+            *mounted |= claim.volume == name;
+        }
+    }
+
+    /// Waits until nobody who has mounted these volumes is still about to write to them; whether that came in time. Who has not
+    /// mounted them all comes later: the caller may hold the locks of their names.
+    pub fn wait_for_starts(&self, volumes: &[String], limit: Duration) -> bool {
+        let begins = |claims: &Vec<(Claim, bool)>| {
+            let mut ours = claims
+                .iter()
+                .filter(|(claim, _)| volumes.contains(&claim.volume))
+                .peekable();
+            ours.peek().is_some() && ours.all(|(_, mounted)| *mounted)
+        };
+        let (_claims, waited) = self
+            .unclaimed
+            .wait_timeout_while(held(&self.claims), limit, |all| all.values().any(begins))
+            .unwrap_or_else(PoisonError::into_inner);
+        !waited.timed_out()
     }
 }

@@ -33,7 +33,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 use store::{Paths, Store, VolumeId, VolumeRow, VolumeState};
@@ -133,6 +133,7 @@ pub struct Volumes {
     arriving: Mutex<BTreeSet<VolumeId>>,
     /// Who is about to write to what.
     claims: Mutex<exclusive::Claims>,
+    unclaimed: Condvar,
     /// There is news of the trash.
     bell: Bell,
     /// A soft limit was set.
@@ -172,6 +173,7 @@ impl Volumes {
             pruning: Mutex::default(),
             arriving: Mutex::default(),
             claims: Mutex::default(),
+            unclaimed: Condvar::new(),
             bell: Bell::default(),
             limits_bell: Bell::default(),
             owed: Bell::default(),

@@ -29,6 +29,7 @@ impl Volumes {
         let _held = held(&lock);
         let row = self.row(name)?;
         let content = self.attach(&row, holder)?;
+        self.note_mounted(name, holder);
         let action = VolumeAction::Mount {
             holder: holder.to_owned(),
         };

@@ -368,5 +368,7 @@ pub(super) fn held_still<T>(
     }
     let _release = Release(quiet);
     quiet.hold().map_err(SnapshotError::Quiet)?;
-    copy()
+    let copied = copy()?;
+    quiet.stood_still().map_err(SnapshotError::Quiet)?;
+    Ok(copied)
 }

@@ -80,6 +80,14 @@ pub trait Quiet {
     /// Whatever keeps the writers from being held: nothing is copied then.
     fn hold(&self) -> Result<(), Box<dyn Error + Send + Sync>>;
 
+    /// Called right after the last byte was copied, before [`Quiet::release`].
+    ///
+    /// # Errors
+    /// When somebody wrote all the same: what was copied is worth nothing.
+    fn stood_still(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+
     /// Whether anybody is held. Then as much as possible is copied before, and only the rest while they are.
     fn is_felt(&self) -> bool;
 

@@ -323,12 +323,22 @@ fn a_group_is_taken_while_writers_are_held() {
         held: Cell<u32>,
         released: Cell<u32>,
         refuse: bool,
+        /// Somebody wrote all the same.
+        wrote: bool,
     }
     impl Quiet for Watch {
         fn hold(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
             self.held.set(self.held.get() + 1);
             if self.refuse {
                 return Err("no".into());
+            }
+            Ok(())
+        }
+
+        fn stood_still(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            assert_eq!((self.held.get(), self.released.get()), (1, 0));
+            if self.wrote {
+                return Err("written".into());
             }
             Ok(())
         }
@@ -346,12 +356,14 @@ fn a_group_is_taken_while_writers_are_held() {
     for name in ["first", "second"] {
         opened.volumes.create(named(name)).unwrap();
     }
-    for refuse in [true, false] {
+    for (refuse, wrote) in [(true, false), (false, true), (false, false)] {
         let watch = Watch {
             held: Cell::new(0),
             released: Cell::new(0),
             refuse,
+            wrote,
         };
+        let refuse = refuse || wrote;
         let outcome = opened.volumes.create_snapshots(
             &request(&["second", "first"], "s"),
             &watch,
