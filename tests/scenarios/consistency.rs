@@ -18,8 +18,14 @@ pub(super) const OWN: &[Scenario] = &[
     ("S57_redis_on_each_rung", |scene| {
         on_each_rung(scene, &REDIS);
     }),
-    ("S58_two_volumes_at_one_instant", one_instant),
     ("S59_hooks_that_fail_or_hang", bad_hooks),
+];
+
+/// These run on each filesystem, too.
+pub(super) const EVERYWHERE: &[Scenario] = &[
+    ("S58_two_volumes_at_one_instant", one_instant),
+    ("S58b_writers_that_come_late", late_writers),
+    ("S59b_hooks_where_they_belong", hooks_of_groups),
 ];
 
 /// A server, as a user would run it.
@@ -203,13 +209,37 @@ fn on_each_rung(scene: &Scene, server: &Server) {
     scene.run("volume rm --now %live").ok();
 }
 
-/// One counter, written to two volumes in turn by a container, and by another one to the second volume alone.
+/// Writes one counter to two volumes in turn.
+const COUNT: &str =
+    "i=0; while :; do i=$((i+1)); echo $i > /a/t; mv /a/t /a/n; echo $i > /b/t; mv /b/t /b/n; done";
+
+/// How far the counter in the first volume is ahead of the second's, in a snapshot of both: the two are of one instant.
+#[track_caller]
+fn of_one_instant(scene: &Scene, name: &str) {
+    let number = |volume: &str| -> i64 {
+        let mount = format!("{}@{name}:/s:ro", scene.name(volume));
+        scene
+            .run(&format!(
+                "run --rm --network none -v {mount} busybox cat /s/n"
+            ))
+            .ok()
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    let ahead = number("a") - number("b");
+    assert!(
+        (0..=1).contains(&ahead),
+        "the two volumes are of one instant: {ahead}"
+    );
+}
+
+/// One counter, written to two volumes in turn by a container.
 fn one_instant(scene: &Scene) {
-    let script = "i=0; while :; do i=$((i+1)); echo $i > /a/t; mv /a/t /a/n; echo $i > /b/t; mv /b/t /b/n; done";
     scene
         .run_and(
             "run -d --name %writer -v %a:/a -v %b:/b busybox sh -c",
-            &[script],
+            &[COUNT],
         )
         .ok();
     until("the container writes", || {
@@ -219,24 +249,146 @@ fn one_instant(scene: &Scene) {
         scene
             .run(&format!("volume snapshot create --name r{round} %b %a"))
             .ok();
-        let number = |volume: &str| -> i64 {
-            let mount = format!("{}@r{round}:/s:ro", scene.name(volume));
-            scene
-                .run(&format!(
-                    "run --rm --network none -v {mount} busybox cat /s/n"
-                ))
-                .ok()
-                .trim()
-                .parse()
-                .unwrap()
-        };
-        let ahead = number("a") - number("b");
-        assert!(
-            (0..=1).contains(&ahead),
-            "the two volumes are of one instant: {ahead}"
-        );
+        of_one_instant(scene, &format!("r{round}"));
     }
     scene.run("rm -f %writer").ok();
+    scene.run("volume rm --now %a %b").ok();
+}
+
+/// Who begins to write while a command prepares the snapshot is held, too; so is who is between two runs.
+fn late_writers(scene: &Scene) {
+    scene
+        .run("run -d --name %asked -v %a:/a busybox sleep 1000")
+        .ok();
+    scene.run("volume create %b").ok();
+    for round in 0..3 {
+        let line = format!("volume snapshot create --name late{round} --pre %wait %b %a");
+        let wait = "touch /a/begun; until [ -e /a/go ]; do usleep 1000; done; rm /a/begun /a/go";
+        let running = scene.start_with(&line, "%wait", wait);
+        until("the command before runs", || {
+            scene.data("a").join("begun").exists().then_some(())
+        });
+        scene
+            .run_and(
+                "run -d --name %writer -v %a:/a -v %b:/b busybox sh -c",
+                &[COUNT],
+            )
+            .ok();
+        until("the container writes", || {
+            scene.data("b").join("n").exists().then_some(())
+        });
+        scene.sh("asked", "touch /a/go").ok();
+        running.finish().ok();
+        of_one_instant(scene, &format!("late{round}"));
+        scene.run("rm -f %writer").ok();
+        std::fs::remove_file(scene.data("b").join("n")).unwrap();
+    }
+    scene.run("rm -f %asked").ok();
+
+    // Both numbers are written by a run that ends at once.
+    let again = "i=$(cat /a/n); i=$((i+1)); echo $i > /a/t; mv /a/t /a/n; echo $i > /b/t; mv /b/t /b/n; exit 1";
+    std::fs::write(scene.data("b").join("n"), "0").unwrap();
+    std::fs::write(scene.data("a").join("n"), "0").unwrap();
+    scene
+        .run_and(
+            "run -d --name %again --restart always -v %a:/a -v %b:/b busybox sh -c",
+            &[again],
+        )
+        .ok();
+    for round in 0..4 {
+        until("it waits to be started again", || {
+            (scene.inspect("again", "{{.State.Status}} {{.RestartCount}}")
+                >= format!("restarting {}", 2 + round))
+            .then_some(())
+        });
+        let name = format!("again{round}");
+        scene
+            .run(&format!("volume snapshot create --name {name} %b %a"))
+            .ok();
+        of_one_instant(scene, &name);
+    }
+    let listed = scene
+        .run("volume snapshot ls %a --format {{.Name}}:{{.Consistency}}")
+        .ok();
+    assert!(listed.contains("again3:freeze"), "{listed}");
+    scene.run("rm -f %again").ok();
+    scene.run("volume rm --now %a %b").ok();
+}
+
+/// A ready-made command runs where its program is, or where it is told to; the others are only frozen.
+fn hooks_of_groups(scene: &Scene) {
+    scene
+        .run("run -d --name %db -v %a:/data busybox sleep 1000")
+        .ok();
+    scene
+        .run("run -d --name %web -v %b:/data busybox sleep 1000")
+        .ok();
+    scene
+        .sh(
+            "db",
+            "printf '#!/bin/sh\necho asked >> /data/asked\n' > /bin/psql; chmod +x /bin/psql",
+        )
+        .ok();
+    let asked = |name: &str| {
+        let mount = format!("{}@{name}:/s:ro", scene.name("a"));
+        scene
+            .run(&format!(
+                "run --rm --network none -v {mount} busybox cat /s/asked"
+            ))
+            .ok()
+    };
+    scene
+        .run("volume snapshot create --name all --hook postgresql %a %b")
+        .ok();
+    assert_eq!(asked("all"), "asked");
+    scene
+        .run("volume snapshot create --name one --hook %db=postgresql %b %a")
+        .ok();
+    assert_eq!(asked("one"), "asked\nasked");
+    let listed = scene
+        .run("volume snapshot ls %b --format {{.Name}}:{{.Consistency}}")
+        .ok();
+    assert_eq!(listed, "all:hook\none:hook");
+    for (flags, text) in [
+        ("--hook redis", "has redis-cli"),
+        ("--hook mysql", "has mariadb or mysql"),
+        ("--hook postgresql --hook redis", "has redis-cli"),
+        ("--hook %web=postgresql", "ended with 127"),
+        ("--hook %none=postgresql", "No such container"),
+        ("--hook %db=oracle", "unknown hook \"oracle\""),
+        ("--hook oracle", "unknown hook \"oracle\""),
+    ] {
+        scene
+            .run(&format!("volume snapshot create --name bad {flags} %a %b"))
+            .fails(1, text);
+    }
+    scene
+        .run("volume snapshot create --name bad --hook %db=postgresql %b")
+        .fails(1, "does not run with volume");
+    scene
+        .run("volume schedule set --daily 1 --hook %db=oracle %a")
+        .fails(1, "unknown hook");
+    scene
+        .run("volume schedule set --daily 1 --hook %db=postgresql %a")
+        .ok();
+    let scheduled = |consistency: &str| {
+        let line = format!("schedule:{consistency}");
+        until("its snapshot is made", || {
+            let listed = scene
+                .run("volume snapshot ls %a --format {{.Reason}}:{{.Consistency}}")
+                .ok();
+            listed.lines().any(|one| one == line).then_some(())
+        });
+    };
+    scheduled("hook");
+    // Who cannot be asked, for it does not run, writes nothing.
+    scene.run("stop -t 0 %db").ok();
+    scene.run("volume schedule rm %a").ok();
+    scene
+        .run("volume schedule set --daily 1 --hook %db=postgresql %a")
+        .ok();
+    scheduled("sync");
+    scene.run("rm -f %db %web").ok();
     scene.run("volume rm --now %a %b").ok();
 }
 

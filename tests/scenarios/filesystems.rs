@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use testkit::{Client, Engine};
 
 use super::{
-    Scenario, Scene, host, mount_care, mounts, pools, unmount, volume_care, volume_commands,
-    volume_upgrades,
+    Scenario, Scene, consistency, host, mount_care, mounts, pools, snapshots, unmount, volume_care,
+    volume_commands, volume_upgrades,
 };
 
 const KINDS: [&str; 3] = ["ext4", "xfs", "btrfs"];
@@ -39,6 +39,8 @@ fn scenarios() -> Vec<Scenario> {
         volume_upgrades::SCENARIOS,
         volume_upgrades::OWN,
         pools::SCENARIOS,
+        snapshots::EVERYWHERE,
+        consistency::EVERYWHERE,
     ]
     .concat()
     .into_iter()

@@ -116,6 +116,22 @@ impl Scene {
         Running::start(&mut self.client.command(&self.engine, &self.words(line)))
     }
 
+    /// As [`Scene::start`], with what may hold blanks in place of the word `stands`.
+    fn start_with(&self, line: &str, stands: &str, text: &str) -> Running {
+        let stands = self.fill(stands);
+        let words = self.words(line).into_iter();
+        let words: Vec<String> = words
+            .map(|word| {
+                if word == stands {
+                    text.to_owned()
+                } else {
+                    word
+                }
+            })
+            .collect();
+        Running::start(&mut self.client.command(&self.engine, &words))
+    }
+
     /// A command line on a terminal.
     fn terminal(&self, line: &str) -> Terminal {
         Terminal::start(&self.client.command(&self.engine, &self.words(line)))

@@ -21,8 +21,6 @@ pub(crate) const OWN: &[Scenario] = &[
         life("ext4", &["mkfs.ext4", "-q"]);
     }),
     ("S52b_stopped_snapshots", |_| stopped()),
-    ("S53_consistency", consistency),
-    ("S54_schedules_and_expiry", schedules),
     ("S54b_retention_on_btrfs", |_| {
         retention("btrfs", &["mkfs.btrfs", "-q"]);
     }),
@@ -32,6 +30,12 @@ pub(crate) const OWN: &[Scenario] = &[
     ("S54d_retention_on_ext4", |_| {
         retention("ext4", &["mkfs.ext4", "-q"]);
     }),
+];
+
+/// These run on each filesystem, too.
+pub(crate) const EVERYWHERE: &[Scenario] = &[
+    ("S53_consistency", consistency),
+    ("S54_schedules_and_expiry", schedules),
     ("S54e_history", history),
 ];
 

@@ -40,6 +40,12 @@ pub(crate) struct User {
     pub(crate) auto_remove: bool,
 }
 
+impl User {
+    pub(crate) fn runs(&self) -> bool {
+        self.status == Status::Running
+    }
+}
+
 /// A container that stands still. Its shim lets it go on when this is dropped, or this process ends.
 #[derive(Debug)]
 pub(crate) struct Held(Asked);
@@ -119,7 +125,7 @@ impl Containers {
     }
 
     /// Freezes a running container, whose state stays what it is, for as long as the result lives; `None` when there is nothing to
-    /// freeze. The caller holds its verb lock.
+    /// freeze.
     pub(crate) fn hold(&self, id: &str) -> Result<Option<Held>, ContainerError> {
         let held = self.begin_to_ask(id, &Request::Hold).and_then(|mut asked| {
             asked.answer()?;
@@ -142,6 +148,20 @@ impl Containers {
             Ok(Response::State { state }) => Ok(state.pid == 0 || state.paused),
             Ok(other) => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
             Err(ContainerError::NotRunning(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How often the shim of a container has started it again, and whether it waits to do so: the same twice means that it has not
+    /// run in between if it waits. `None` when nothing runs and nothing will.
+    pub(crate) fn which_run(&self, id: &str) -> Result<Option<(u32, bool)>, ContainerError> {
+        match self.ask(id, &Request::Watch) {
+            Ok(Response::State { state }) => {
+                let runs = !state.paused && (state.pid != 0 || state.restarting);
+                Ok(runs.then_some((state.restart_count, state.restarting)))
+            }
+            Ok(other) => Err(ContainerError::Shim(format!("unexpected answer {other:?}"))),
+            Err(ContainerError::NotRunning(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

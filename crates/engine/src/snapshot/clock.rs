@@ -55,9 +55,7 @@ impl Snapshots {
     /// Those of the policy and of the volume.
     pub fn set_schedule(&self, volume: &str, policy: &Policy) -> Result<(), TurnBackError> {
         let around = around(policy);
-        if !around.hook.is_empty() && super::hooks::recipe(&around.hook).is_none() {
-            return Err(TurnBackError::Recipe(around.hook));
-        }
+        super::hooks::recipes(&around.hook)?;
         if !around.consistency.is_empty()
             && super::quiet::Rung::parse(&around.consistency).is_none()
         {
@@ -161,8 +159,10 @@ impl Snapshots {
         };
         let create = |around| self.create(request(around), &Silent, &|| false);
         let made = match create(around(policy)) {
-            // Nobody runs who could be asked: nobody writes.
-            Err(TurnBackError::NobodyToAsk(_)) => create(Around::default()),
+            // Who could be asked does not run, and writes nothing.
+            Err(TurnBackError::NobodyToAsk(_) | TurnBackError::NotThere { .. }) => {
+                create(Around::default())
+            }
             other => other,
         }?;
         let name = made.snapshots.into_iter().next().map(|made| made.name);

@@ -42,6 +42,7 @@ impl Snapshots {
                 rung: Rung::None,
                 hook: Hook::default(),
                 writers: Vec::new(),
+                freezes: false,
             }
         } else {
             self.plan(&sources, around)?
@@ -63,7 +64,7 @@ impl Snapshots {
             creator: Some(to_json(&creator)),
             ..request.clone()
         };
-        let done = self.on_rung(&sources, plan.rung, &plan.hook, &plan.writers, |quiet| {
+        let done = self.on_rung(&sources, &plan, |quiet| {
             self.volumes.clone_volume(&wanted, quiet, &course)
         })?;
         let snapshot = request.snapshot.as_deref().unwrap_or_default();

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use volumes::{CreateSnapshots, Snapshot};
 
 use super::course::{Costs, Course, Stopped, warn};
-use super::hooks::{Hook, recipe};
+use super::hooks::{Hook, recipes};
 use super::quiet::Rung;
 use super::{Snapshots, TurnBackError};
 use crate::containers::Status;
@@ -20,7 +20,7 @@ pub struct Around {
     /// `none`, `sync`, `freeze`, `hook`, `stop`; by default `hook` when there is one, else `freeze` when a running
     /// container may write, else `sync`.
     pub consistency: String,
-    /// Name of a ready-made hook.
+    /// Ready-made hooks: `RECIPE` and `CONTAINER=RECIPE`, separated by commas.
     pub hook: String,
     /// Shell commands in the containers.
     pub before: String,
@@ -59,7 +59,10 @@ pub struct Made {
 pub(crate) struct Plan {
     pub(crate) rung: Rung,
     pub(crate) hook: Hook,
+    /// Running containers that may write, and such as are going to be started again.
     pub(crate) writers: Vec<User>,
+    /// Whoever has begun to write until the copy begins is frozen, too.
+    pub(crate) freezes: bool,
 }
 
 impl Plan {
@@ -113,13 +116,9 @@ impl Snapshots {
             pinned: request.pinned,
             scheduled: request.scheduled,
         };
-        let done = self.on_rung(
-            &wanted.volumes,
-            plan.rung,
-            &plan.hook,
-            &plan.writers,
-            |quiet| self.volumes.create_snapshots(&wanted, quiet, &course),
-        )?;
+        let done = self.on_rung(&wanted.volumes, &plan, |quiet| {
+            self.volumes.create_snapshots(&wanted, quiet, &course)
+        })?;
         for snapshot in &done.made {
             self.tell(
                 "snapshot",
@@ -153,10 +152,9 @@ impl Snapshots {
 
     /// Chooses the rung, and whom it concerns.
     pub(crate) fn plan(&self, volumes: &[String], around: &Around) -> Result<Plan, TurnBackError> {
-        let mut hook = if around.hook.is_empty() {
-            Hook::default()
-        } else {
-            recipe(&around.hook).ok_or_else(|| TurnBackError::Recipe(around.hook.clone()))?
+        let mut hook = Hook {
+            recipes: recipes(&around.hook)?,
+            ..Hook::default()
         };
         if !around.before.is_empty() {
             hook.before.clone_from(&around.before);
@@ -167,14 +165,7 @@ impl Snapshots {
         if let Some(patience) = around.patience {
             hook.limit = patience;
         }
-        let mut writers: BTreeMap<String, User> = BTreeMap::new();
-        for volume in volumes {
-            for user in self.containers.users_of(volume)? {
-                if user.writes && user.status == Status::Running {
-                    writers.insert(user.id.clone(), user);
-                }
-            }
-        }
+        let writers = self.writers(volumes)?;
         let rung = match around.consistency.as_str() {
             "" if !hook.is_empty() => Rung::Hook,
             "" if writers.is_empty() => Rung::Sync,
@@ -185,15 +176,48 @@ impl Snapshots {
             if hook.is_empty() {
                 return Err(TurnBackError::NoHook);
             }
-            if writers.is_empty() {
+            if !writers.iter().any(User::runs) {
                 return Err(TurnBackError::NobodyToAsk(volumes.join(", ")));
             }
+            for recipe in &mut hook.recipes {
+                let Some(container) = &mut recipe.container else {
+                    continue;
+                };
+                let id = self.containers.find(container)?.id;
+                if !writers.iter().any(|user| user.runs() && user.id == id) {
+                    return Err(TurnBackError::NotThere {
+                        container: container.clone(),
+                        recipe: recipe.name,
+                        volume: volumes.join(", "),
+                    });
+                }
+                *container = id;
+            }
         }
+        let freezes = match rung {
+            Rung::Freeze | Rung::Hook => true,
+            Rung::Sync => around.consistency.is_empty(),
+            Rung::None | Rung::Stop => false,
+        };
         Ok(Plan {
             rung,
             hook,
-            writers: writers.into_values().collect(),
+            writers,
+            freezes,
         })
+    }
+
+    /// Containers that run, or are going to be started again, and may write to these volumes.
+    pub(super) fn writers(&self, volumes: &[String]) -> Result<Vec<User>, TurnBackError> {
+        let mut writers: BTreeMap<String, User> = BTreeMap::new();
+        for volume in volumes {
+            for user in self.containers.users_of(volume)? {
+                if user.writes && matches!(user.status, Status::Running | Status::Restarting) {
+                    writers.insert(user.id.clone(), user);
+                }
+            }
+        }
+        Ok(writers.into_values().collect())
     }
 
     pub(super) fn tell(&self, action: &str, volume: &str, attributes: &[(&str, &str)]) {

@@ -15,6 +15,25 @@ pub enum TurnBackError {
     NoHook,
     #[error("a hook runs in a container: none that runs has volume {0}")]
     NobodyToAsk(String),
+    #[error("hook {container}={recipe}: container {container} does not run with volume {volume}")]
+    NotThere {
+        container: String,
+        recipe: &'static str,
+        volume: String,
+    },
+    #[error(
+        "hook {recipe}: no running container that writes to volume {volume} has {}",
+        programs.join(" or ")
+    )]
+    NoProgram {
+        recipe: &'static str,
+        volume: String,
+        programs: &'static [&'static str],
+    },
+    #[error("container {0} began to run while volumes were copied, again and again")]
+    NeverStill(String),
+    #[error("containers that write to volume {0} are being started, and that does not end")]
+    Starting(String),
     #[error(
         "volume {volume} is mounted by running containers: {}; stop them, or use force: they keep what they have until \
          they are restarted",
@@ -57,9 +76,13 @@ impl Fault for TurnBackError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Consistency(_) | Self::Recipe(_) | Self::NoHook => ErrorKind::Invalid,
-            Self::NobodyToAsk(_) | Self::Mounted { .. } | Self::AutoRemove(_) => {
-                ErrorKind::Conflict
-            }
+            Self::NobodyToAsk(_)
+            | Self::NotThere { .. }
+            | Self::NoProgram { .. }
+            | Self::NeverStill(_)
+            | Self::Starting(_)
+            | Self::Mounted { .. }
+            | Self::AutoRemove(_) => ErrorKind::Conflict,
             Self::Hook { .. } | Self::HookHangs { .. } | Self::Thread(_) => ErrorKind::Internal,
             Self::Snapshot(error) => error.kind(),
             Self::Volume(error) => error.kind(),

@@ -28,10 +28,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use volumes::Quiet;
 
+use super::create::Plan;
 use super::hooks::{Hook, PATIENCE};
 use super::{Snapshots, TurnBackError};
 use crate::containers::hold::{Ended, Held, Released, User};
-use crate::containers::{ContainerError, Containers, Status};
+use crate::containers::{ContainerError, Containers};
 use crate::error::chain;
 
 const KEY: &str = "quiesced/";
@@ -89,32 +90,56 @@ impl<T> Done<T> {
 }
 
 impl Snapshots {
-    /// Calls `act` on a rung of the ladder.
+    /// Calls `act` on a rung of the ladder, and again if somebody wrote meanwhile who could not be held.
     pub(crate) fn on_rung<T>(
         &self,
         volumes: &[String],
-        rung: Rung,
-        hook: &Hook,
-        writers: &[User],
-        act: impl FnOnce(&dyn Quiet) -> Result<T, volumes::SnapshotError>,
+        plan: &Plan,
+        mut act: impl FnMut(&dyn Quiet) -> Result<T, volumes::SnapshotError>,
     ) -> Result<Done<T>, TurnBackError> {
+        let Plan {
+            rung,
+            hook,
+            writers,
+            freezes,
+        } = plan;
+        let rung = *rung;
         let still = Still {
             snapshots: self,
             volumes,
             rung,
-            freeze: if matches!(rung, Rung::Freeze | Rung::Hook) {
-                writers
+            freezes: *freezes,
+            writers: RefCell::new(if *freezes {
+                writers.clone()
             } else {
-                &[]
-            },
+                Vec::new()
+            }),
+            looked: Cell::default(),
             frozen: RefCell::default(),
+            between_runs: RefCell::default(),
             going_on: RefCell::default(),
             time: Cell::default(),
         };
+        let mut act = || {
+            let mut tries = TRIES;
+            loop {
+                let made = act(&still);
+                still.wait();
+                tries -= 1;
+                match made {
+                    Err(volumes::SnapshotError::Quiet(error)) => match error.downcast::<Ran>() {
+                        Ok(_) if tries > 0 => {}
+                        Ok(ran) => return Err(TurnBackError::NeverStill(ran.0)),
+                        Err(error) => return Err(volumes::SnapshotError::Quiet(error).into()),
+                    },
+                    other => return Ok(other?),
+                }
+            }
+        };
         if matches!(rung, Rung::None | Rung::Sync) || writers.is_empty() {
             return Ok(Done {
-                made: act(&still)?,
-                frozen: Duration::ZERO,
+                made: act()?,
+                frozen: still.time.get(),
                 paid: Ok(()),
             });
         }
@@ -128,11 +153,7 @@ impl Snapshots {
             self.owe(writers, rung, hook)?;
         }
         let mut stopped = Vec::new();
-        let made = self.prepared(rung, hook, writers, &mut stopped, || {
-            let made = act(&still);
-            still.wait();
-            Ok(made?)
-        });
+        let made = self.prepared(volumes, plan, &mut stopped, act);
         let paid = if owes {
             self.pay(writers, rung, hook, &stopped)
         } else {
@@ -148,21 +169,20 @@ impl Snapshots {
     /// Verb locks are held while nobody may start or stop the containers, and taken before any lock of a volume's.
     fn prepared<T>(
         &self,
-        rung: Rung,
-        hook: &Hook,
-        writers: &[User],
+        volumes: &[String],
+        plan: &Plan,
         stopped: &mut Vec<String>,
         act: impl FnOnce() -> Result<T, TurnBackError>,
     ) -> Result<T, TurnBackError> {
-        if rung == Rung::Hook {
-            for user in writers {
-                self.run_hook(user, &hook.before, hook.limit)?;
-            }
+        if plan.rung == Rung::Hook {
+            self.run_before(volumes, plan)?;
         }
-        let lives = self.containers.lives(writers.iter().map(|user| &*user.id));
+        let lives = self
+            .containers
+            .lives(plan.writers.iter().map(|user| &*user.id));
         let _verbs = lives.hold();
-        if rung == Rung::Stop {
-            for user in writers {
+        if plan.rung == Rung::Stop {
+            for user in &plan.writers {
                 let row = self.containers.find(&user.id)?;
                 match self.containers.stop_locked(&row, None, None) {
                     Ok(()) => stopped.push(user.id.clone()),
@@ -173,6 +193,39 @@ impl Snapshots {
             }
         }
         act()
+    }
+
+    /// Ready-made commands where their programs are, then what was said for all.
+    fn run_before(&self, volumes: &[String], plan: &Plan) -> Result<(), TurnBackError> {
+        let hook = &plan.hook;
+        let running = || plan.writers.iter().filter(|user| user.runs());
+        for recipe in &hook.recipes {
+            let mut asked = 0;
+            for user in running() {
+                let fits = match &recipe.container {
+                    Some(id) => *id == user.id,
+                    None => self.succeeds(user, &recipe.probe(), hook.limit),
+                };
+                if fits {
+                    asked += 1;
+                    self.run_hook(user, recipe.command, hook.limit)?;
+                }
+            }
+            if asked == 0 {
+                return Err(TurnBackError::NoProgram {
+                    recipe: recipe.name,
+                    volume: volumes.join(", "),
+                    programs: recipe.programs,
+                });
+            }
+        }
+        running().try_for_each(|user| self.run_hook(user, &hook.before, hook.limit))
+    }
+
+    /// Whether a command does; one that cannot be run, for want of a shell, does not.
+    fn succeeds(&self, user: &User, command: &str, limit: Duration) -> bool {
+        let ended = self.containers.run_in(&user.id, command, limit);
+        matches!(ended, Ok(Ended { code: Some(0), .. }))
     }
 
     fn run_hook(&self, user: &User, command: &str, limit: Duration) -> Result<(), TurnBackError> {
@@ -210,6 +263,7 @@ impl Snapshots {
         Ok(self.store.write(|tx| {
             writers
                 .iter()
+                .filter(|user| rung == Rung::Stop || user.runs())
                 .try_for_each(|user| tx.set_meta(&format!("{KEY}{}", user.id), &text))
         })?)
     }
@@ -225,12 +279,12 @@ impl Snapshots {
         let mut first = Ok(());
         for user in writers {
             let paid = match rung {
-                Rung::Hook => self.run_hook(user, &hook.after, hook.limit),
+                Rung::Hook if user.runs() => self.run_hook(user, &hook.after, hook.limit),
                 Rung::Stop if stopped.contains(&user.id) => match self.containers.start(&user.id) {
                     Ok(()) | Err(ContainerError::NotModified) => Ok(()),
                     Err(error) => Err(error.into()),
                 },
-                Rung::None | Rung::Sync | Rung::Freeze | Rung::Stop => Ok(()),
+                Rung::None | Rung::Sync | Rung::Freeze | Rung::Hook | Rung::Stop => Ok(()),
             };
             if first.is_ok() {
                 first = paid;
@@ -295,11 +349,26 @@ struct Still<'a> {
     snapshots: &'a Snapshots,
     volumes: &'a [String],
     rung: Rung,
-    freeze: &'a [User],
-    frozen: RefCell<Vec<(&'a str, Held)>>,
-    going_on: RefCell<Vec<(&'a str, Released)>>,
+    freezes: bool,
+    /// Who is frozen.
+    writers: RefCell<Vec<User>>,
+    looked: Cell<bool>,
+    frozen: RefCell<Vec<(String, Held)>>,
+    /// Who cannot be frozen, for it waits to be started again, and which run that will be.
+    between_runs: RefCell<Vec<(User, (u32, bool))>>,
+    going_on: RefCell<Vec<(String, Released)>>,
     time: Cell<Duration>,
 }
+
+/// A container that waited to be started again ran while volumes were copied.
+#[derive(Debug, thiserror::Error)]
+#[error("container {0} began to run while volumes were copied")]
+struct Ran(String);
+
+/// How often volumes are copied before such a container is too much.
+const TRIES: u32 = 3;
+/// How long containers are waited for that are being started.
+const STARTS: Duration = Duration::from_secs(20);
 
 /// So little is written while containers are frozen, and nobody feels it.
 const LITTLE: u64 = 1 << 20;
@@ -329,9 +398,43 @@ impl Still<'_> {
         Ok(())
     }
 
+    /// Looks for containers that have begun to write since the plan was made. Whoever copies holds locks without which no other
+    /// one starts; who has passed those is waited for.
+    fn look_again(&self) -> Result<(), TurnBackError> {
+        let Snapshots { volumes, .. } = self.snapshots;
+        if !volumes.wait_for_starts(self.volumes, STARTS) {
+            return Err(TurnBackError::Starting(self.volumes.join(", ")));
+        }
+        self.writers.replace(self.snapshots.writers(self.volumes)?);
+        self.looked.set(true);
+        Ok(())
+    }
+
+    /// Freezes a container, or notes that there is nothing to freeze until its shim starts it again.
+    fn hold_one(&self, user: &User) -> Result<(), TurnBackError> {
+        let containers = &self.snapshots.containers;
+        for _ in 0..TRIES {
+            if let Some(held) = containers.hold(&user.id)? {
+                self.frozen.borrow_mut().push((user.id.clone(), held));
+                return Ok(());
+            }
+            match containers.which_run(&user.id)? {
+                Some(run @ (_, true)) => {
+                    self.between_runs.borrow_mut().push((user.clone(), run));
+                    return Ok(());
+                }
+                // It has been started again in between.
+                Some((_, false)) => {}
+                None => return Ok(()),
+            }
+        }
+        Err(TurnBackError::NeverStill(user.name.clone()))
+    }
+
     /// Waits until those who were held go on.
     fn wait(&self) {
         for (container, released) in self.going_on.take() {
+            let container = container.as_str();
             match released.wait() {
                 Ok(time) => self.time.set(self.time.get().max(time.unwrap_or_default())),
                 Err(error) => tracing::error!(
@@ -352,26 +455,38 @@ impl Quiet for Still<'_> {
     }
 
     fn hold(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        if self.freeze.is_empty() {
+        if !self.freezes {
             return Ok(());
         }
-        for user in self
-            .freeze
-            .iter()
-            .filter(|user| user.status == Status::Running)
-        {
-            if let Some(held) = self.snapshots.containers.hold(&user.id)? {
-                self.frozen.borrow_mut().push((&user.id, held));
-            }
+        self.look_again()?;
+        let writers = self.writers.borrow();
+        if writers.is_empty() {
+            return Ok(());
         }
+        self.between_runs.take();
+        writers.iter().try_for_each(|user| self.hold_one(user))?;
         sys::fault::step("snapshot-freeze:frozen");
         Ok(())
     }
 
+    fn stood_still(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        for (user, run) in self.between_runs.borrow().iter() {
+            if self.snapshots.containers.which_run(&user.id)? != Some(*run) {
+                return Err(Box::new(Ran(user.name.clone())));
+            }
+        }
+        Ok(())
+    }
+
     fn is_felt(&self) -> bool {
-        self.freeze
-            .iter()
-            .any(|user| user.status == Status::Running)
+        if self.freezes
+            && !self.looked.get()
+            && let Err(error) = self.look_again()
+        {
+            // The hold will tell.
+            tracing::debug!(%error, "who writes is not known");
+        }
+        !self.writers.borrow().is_empty()
     }
 
     /// What is left to do for the snapshot does not wait for the answers.

@@ -162,12 +162,10 @@ impl Engine {
         // Of those who write now.
         let plan = self.snapshots.plan(&names, around)?;
         let mut passed = None;
-        let done =
-            self.snapshots
-                .on_rung(&names, plan.rung, &plan.hook, &plan.writers, |quiet| {
-                    passed = Some(self.held_pass(volume, quiet, sender));
-                    Ok(())
-                })?;
+        let done = self.snapshots.on_rung(&names, &plan, |quiet| {
+            passed = Some(self.held_pass(volume, quiet, sender));
+            Ok(())
+        })?;
         passed.expect("the pass was called")?;
         done.paid?;
         self.say_frozen(volume, done.frozen, sender)

@@ -53,9 +53,9 @@ pub(crate) struct AroundArgs {
     /// else sync)
     #[arg(long, visible_alias = "consistent", value_name = "string")]
     consistency: Option<String>,
-    /// Run a ready-made command in the containers before: postgresql, mariadb, mysql, redis
-    #[arg(long, value_name = "string")]
-    hook: Option<String>,
+    /// Run a ready-made command before, in the containers that have the program, or in one: postgresql, mariadb, mysql, redis
+    #[arg(long, value_name = "[CONTAINER=]RECIPE")]
+    hook: Vec<String>,
     /// Kill a command in a container that takes longer (default 2m)
     #[arg(long, value_name = "duration")]
     hook_timeout: Option<String>,
@@ -73,9 +73,10 @@ impl AroundArgs {
     /// # Errors
     /// When the time is none.
     pub(crate) fn add_to(&self, body: &mut Value) -> Outcome<()> {
+        let hook = (!self.hook.is_empty()).then(|| self.hook.join(","));
         for (key, value) in [
             ("Consistency", &self.consistency),
-            ("Hook", &self.hook),
+            ("Hook", &hook),
             ("Pre", &self.pre),
             ("Post", &self.post),
         ] {
