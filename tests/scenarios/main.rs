@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Client, Engine, Host, Output, Running, Terminal};
 
+mod audits;
 mod backup;
 mod backup_care;
 mod backup_in_place;
@@ -282,6 +283,7 @@ fn main() {
     .concat();
     // What the stock client has no command for.
     let own = [
+        audits::OWN,
         snapshots::OWN,
         backups::OWN,
         backup_care::OWN,

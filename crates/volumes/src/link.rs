@@ -4,8 +4,11 @@
 //! them to be on disk.
 
 use std::io;
+use std::path::Path;
 
 use store::{Paths, VolumeId};
+
+use crate::{VolumeError, Volumes, held, place};
 
 /// Makes the link, replacing one that points elsewhere. A real directory of that name is an error: it may hold data.
 pub(crate) fn make(paths: &Paths, name: &str, id: &VolumeId) -> io::Result<()> {
@@ -34,5 +37,52 @@ pub(crate) fn points_at(paths: &Paths, name: &str) -> io::Result<Option<VolumeId
             Ok(None)
         }
         Err(error) => Err(error),
+    }
+}
+
+impl Volumes {
+    /// Makes the links to a volume again: that by its name, and that to where it lies in a pool.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`]; something else is where one has to be.
+    pub fn make_link(&self, name: &str) -> Result<(), VolumeError> {
+        let lock = self.name_lock(name);
+        let _held = held(&lock);
+        let row = self.row(name)?;
+        let paths = &self.paths;
+        let entry = paths.volume_entry(&row.id);
+        if entry.symlink_metadata().is_err() {
+            let pool = self.store.read(|tx| tx.volume_storage(&row.id))?.pool;
+            place::link(paths, &row.id, pool.as_ref())?;
+        }
+        let link = paths.volume_link(name);
+        if points_at(paths, name).map_err(VolumeError::io("read", &link))? != Some(row.id.clone()) {
+            make(paths, name, &row.id).map_err(VolumeError::io("link", link))?;
+        }
+        Ok(())
+    }
+
+    /// Removes a link in `volumes` or `data` that leads nowhere and belongs to no volume; any other stays.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`] when it is none.
+    pub fn remove_dangling(&self, path: &Path) -> Result<(), VolumeError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let lock = self.name_lock(&name);
+        let _held = held(&lock);
+        let is_known = self.store.read(|tx| {
+            let id = VolumeId::parse(&name);
+            let by_id = match &id {
+                Some(id) => tx.volume(id)?.is_some() || tx.trashed(id)?.is_some(),
+                None => false,
+            };
+            Ok::<_, VolumeError>(by_id || tx.volume_by_name(&name)?.is_some())
+        })?;
+        if is_known || !path.is_symlink() || path.exists() {
+            return Err(VolumeError::NotFound(name.into_owned()));
+        }
+        sys::durable::remove_file(path)
+            .map(drop)
+            .map_err(VolumeError::io("remove", path))
     }
 }

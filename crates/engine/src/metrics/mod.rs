@@ -11,6 +11,7 @@ use crate::drill::DrillError;
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Fault};
 use crate::schedules::ScheduleError;
+use crate::volume::{AuditRequest, Weight};
 
 mod text;
 
@@ -214,11 +215,15 @@ impl Engine {
         )
         .count(&[], trash.iter().filter_map(|volume| volume.bytes).sum());
         let mut findings: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-        for finding in self.audit_volumes(true)?.findings {
+        let wanted = AuditRequest {
+            fast: true,
+            level: Weight::Low,
+        };
+        for finding in self.audit_volumes(wanted)?.findings {
             let weight = match finding.weight {
-                crate::volume::audit::Weight::High => "high",
-                crate::volume::audit::Weight::Medium => "medium",
-                crate::volume::audit::Weight::Low => "low",
+                Weight::High => "high",
+                Weight::Medium => "medium",
+                Weight::Low => "low",
             };
             *findings.entry((weight, finding.kind)).or_default() += 1;
         }

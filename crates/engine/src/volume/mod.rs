@@ -26,7 +26,7 @@ pub mod reseed;
 mod safety;
 pub mod users;
 
-pub use audit::{Audit, Finding};
+pub use audit::{Audit, AuditRequest, Finding, Weight};
 pub use rescue::RescueError;
 pub use reseed::{Drift, Reseed, ReseedMode, Seed};
 pub use users::{Creator, LastUse, VolumeDetail, VolumeUser};

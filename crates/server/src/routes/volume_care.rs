@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use engine::drill::Proof;
 use engine::schedules::Schedule;
 use engine::volume::users::last_use;
-use engine::volume::{Creator, Drift, LastUse, ReseedMode, Seed, VolumeUser};
+use engine::volume::{AuditRequest, Creator, Drift, LastUse, ReseedMode, Seed, VolumeUser, Weight};
 use engine::{ChownRequest, FileEntry, TrashLimit, TrashPolicy, Trashed, Volume, VolumeBackupRow};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -506,19 +506,31 @@ async fn set_policy(request: Request) -> Answer {
     ok(&Policy::from(policy))
 }
 
+fn audit_request(request: &Request) -> Result<AuditRequest, Refusal> {
+    let level = request.text("level");
+    Ok(AuditRequest {
+        fast: request.flag("fast"),
+        level: level
+            .as_deref()
+            .map_or(Ok(Weight::Low), Weight::parse)
+            .map_err(Refusal::invalid)?,
+    })
+}
+
 async fn audit(request: Request) -> Answer {
-    let fast = request.flag("fast");
+    let wanted = audit_request(&request)?;
     let audit = request
         .bridge
-        .call(Class::Long, move |engine| engine.audit_volumes(fast))
+        .call(Class::Long, move |engine| engine.audit_volumes(wanted))
         .await?;
     ok(&audit)
 }
 
 async fn fix(request: Request) -> Answer {
+    let wanted = audit_request(&request)?;
     let fixed = request
         .bridge
-        .call(Class::Long, |engine| engine.audit_fix())
+        .call(Class::Long, move |engine| engine.audit_fix(wanted))
         .await?;
     ok(&json!({ "Fixed": fixed }))
 }

@@ -160,19 +160,33 @@ impl Tx<'_> {
         })
     }
 
-    /// Complete volumes with this label, whatever its value, or that an image filled; by name.
+    /// Complete volumes that an image filled, by name.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn volumes_labelled_or_seeded(&self, label: &str) -> Result<Vec<VolumeRow>, StoreError> {
+    pub fn volumes_seeded(&self) -> Result<Vec<VolumeRow>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM volumes WHERE state = 'ready' AND (
-                 labels IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(labels) WHERE json_each.key = ?1)
-                 OR EXISTS (SELECT 1 FROM volume_notes
-                            WHERE volume_id = volumes.id AND seeded_by IS NOT NULL)
+            "SELECT {COLUMNS} FROM volumes WHERE state = 'ready' AND EXISTS (
+                 SELECT 1 FROM volume_notes WHERE volume_id = volumes.id AND seeded_by IS NOT NULL
              ) ORDER BY name"
         );
-        self.rows("list volumes", &sql, [label], read)
+        self.rows("list volumes", &sql, [], read)
+    }
+
+    /// Complete volumes with this label, whatever its value, that no lease refers to, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn volumes_labelled_without_lease(
+        &self,
+        label: &str,
+    ) -> Result<Vec<VolumeRow>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM volumes WHERE state = 'ready' AND labels IS NOT NULL
+             AND EXISTS (SELECT 1 FROM json_each(labels) WHERE json_each.key = ?1)
+             AND NOT EXISTS (SELECT 1 FROM leases WHERE volume_id = volumes.id) ORDER BY name"
+        );
+        self.rows("list unused volumes", &sql, [label], read)
     }
 
     /// Volumes in every state.

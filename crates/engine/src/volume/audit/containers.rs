@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::power::Own;
 use super::{Look, Weight};
 use crate::containers::ContainerError;
 use crate::containers::find::Columns as _;
@@ -11,7 +12,15 @@ use crate::containers::mounts::sources::SourceNote;
 
 impl Look<'_> {
     pub(super) fn containers(&mut self, fast: bool) -> Result<(), ContainerError> {
-        let containers = &self.engine.containers;
+        let engine = self.engine;
+        let containers = &engine.containers;
+        let own = Own {
+            root: engine.paths.root(),
+            socket: &engine.config.socket,
+            pools: std::mem::take(&mut self.pools),
+            fast,
+        };
+        self.device_volumes(&own)?;
         let mut writers: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for row in self.engine.store.read(|tx| tx.containers())? {
             let active = row.status()?.is_active();
@@ -22,7 +31,9 @@ impl Look<'_> {
                         if !fast {
                             self.source(&row.name, active, &mount);
                         }
-                        self.power(&row.name, &mount);
+                        let mode = if point.rw { "writable" } else { "read-only" };
+                        let how = format!("mounted {mode} at {}", point.destination);
+                        self.power(&row.name, &point.source, &how, &own);
                     }
                     "volume" if active && point.rw && mount.snapshot.is_none() => {
                         let list = writers.entry(point.name.clone()).or_default();
@@ -99,64 +110,56 @@ impl Look<'_> {
         }
     }
 
-    /// Whether a bind gives power over the host.
-    fn power(&mut self, container: &str, mount: &ResolvedMount) {
-        let point = &mount.point;
-        let own = Path::new(&point.source);
-        let found = if own == self.engine.config.socket {
-            Some((Weight::High, "who has the engine has the host"))
-        } else if own == self.engine.paths.root() {
-            Some((Weight::High, "all volumes and containers are in there"))
-        } else {
-            doubtful(&point.source)
+    /// Whether a source gives power over the host, or goes past the engine.
+    fn power(&mut self, subject: &str, source: &str, how: &str, own: &Own<'_>) {
+        let Some(doubt) = own.doubt(Path::new(source)) else {
+            return;
         };
-        if let Some((weight, why)) = found {
-            let mode = if point.rw { "writable" } else { "read-only" };
-            self.found(
-                "doubtful-mount",
-                weight,
-                container,
-                format!(
-                    "{} is mounted {mode} at {}: {why}",
-                    point.source, point.destination
-                ),
-                "mount less of it, or read-only, unless that is meant",
-            );
-        }
+        let leads = doubt
+            .leads_to
+            .map(|place| format!(" leads to {}, and", place.display()))
+            .unwrap_or_default();
+        self.found(
+            "doubtful-mount",
+            doubt.weight,
+            subject,
+            format!("{source}{leads} is {how}: {}", doubt.why),
+            doubt.advice,
+        );
     }
-}
 
-/// Sources that give a container power over the host.
-fn doubtful(source: &str) -> Option<(Weight, &'static str)> {
-    let name = Path::new(source).file_name().unwrap_or_default();
-    match source {
-        "/" => Some((Weight::High, "that is the whole host")),
-        _ if name == "docker.sock" || name == "containerd.sock" => {
-            Some((Weight::High, "who has the engine has the host"))
+    /// Volumes that are a directory or device of the host (`-o device=…`).
+    fn device_volumes(&mut self, own: &Own<'_>) -> Result<(), ContainerError> {
+        for volume in self.engine.store.read(|tx| tx.volumes_with_options())? {
+            let options = volume.options.unwrap_or_default();
+            let device = options
+                .get("device")
+                .filter(|device| device.starts_with('/'));
+            let is_here = !self.engine.volumes.is_elsewhere(&volume.driver);
+            let Some(device) = device.filter(|_| is_here) else {
+                continue;
+            };
+            let is_bind = options
+                .get("o")
+                .is_some_and(|o| o.split(',').any(|word| word == "bind" || word == "rbind"));
+            if is_bind {
+                self.power(&volume.name, device, "what the volume holds", own);
+            }
+            // A share of another host is no path of this one's.
+            let is_local = !device.starts_with("//");
+            if !own.fast && is_local && SourceNote::now(device).is_none() {
+                self.found(
+                    "missing-bind",
+                    Weight::Medium,
+                    &volume.name,
+                    format!("{device}, which the volume holds, does not exist"),
+                    format!(
+                        "make it, or remove the volume: orlop volume rm {}",
+                        volume.name
+                    ),
+                );
+            }
         }
-        "/etc" | "/usr" | "/bin" | "/sbin" | "/lib" | "/boot" | "/root" | "/var" => Some((
-            Weight::Medium,
-            "the host's own files can be changed from inside",
-        )),
-        "/proc" | "/sys" | "/dev" => Some((Weight::Medium, "that reaches the host's kernel")),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn doubtful_sources() {
-        for (source, weight) in [
-            ("/", Some(Weight::High)),
-            ("/var/run/docker.sock", Some(Weight::High)),
-            ("/etc", Some(Weight::Medium)),
-            ("/etc/localtime", None),
-            ("/srv/data", None),
-        ] {
-            assert_eq!(doubtful(source).map(|found| found.0), weight, "{source}");
-        }
+        Ok(())
     }
 }

@@ -1,11 +1,9 @@
 //! `volume audit`: what does not fit together, each with what to do about it.
 //!
-//! It looks and changes nothing. A repair ([`Engine::audit_fix`]) does only what can lose nothing: it removes links that
-//! lead nowhere, and directories in which nobody has ever put anything.
+//! It looks and changes nothing. A repair ([`Engine::audit_fix`]) does only what can lose nothing: it makes links again
+//! that are missing, removes those that lead nowhere, and directories in which nobody has ever put anything.
 
-use std::collections::HashSet;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,11 +12,14 @@ use volumes::{ANONYMOUS_LABEL, VolumeError};
 
 use super::Creator;
 use super::reseed::Seed;
-use super::users::parse;
+use super::users::{last_use, parse};
 use crate::containers::ContainerError;
 use crate::engine::Engine;
 
 mod containers;
+mod places;
+mod power;
+mod records;
 mod schedules;
 
 /// How soon an end in the trash is worth a word.
@@ -34,6 +35,21 @@ pub enum Weight {
     Medium,
     /// Space could be had, or is about to be.
     Low,
+}
+
+impl Weight {
+    /// # Errors
+    /// A sentence that names the possible words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "high" => Ok(Self::High),
+            "medium" => Ok(Self::Medium),
+            "low" => Ok(Self::Low),
+            other => Err(format!(
+                "invalid level '{other}': must be one of high, medium, low"
+            )),
+        }
+    }
 }
 
 /// One thing that does not fit.
@@ -61,30 +77,43 @@ pub struct Audit {
     pub volumes: usize,
 }
 
-type Identity = (VolumeId, String, store::VolumeState);
+/// Where to look, and what is worth telling.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditRequest {
+    /// Leaves out what has to ask the disk for each volume or container, and what is no fault but space to be had.
+    pub fast: bool,
+    /// The lightest weight that is told.
+    pub level: Weight,
+}
 
 struct Look<'a> {
     engine: &'a Engine,
     findings: Vec<Finding>,
+    /// Where the pools are that are up.
+    pools: Vec<PathBuf>,
 }
 
 impl Engine {
-    /// Looks everywhere; `fast` leaves out what has to ask the disk for each volume or container.
+    /// Looks where the request says.
     ///
     /// # Errors
     /// When the database or the state directory cannot be read.
-    pub fn audit_volumes(&self, fast: bool) -> Result<Audit, ContainerError> {
+    pub fn audit_volumes(&self, request: AuditRequest) -> Result<Audit, ContainerError> {
+        let fast = request.fast;
         let mut look = Look {
             engine: self,
             findings: Vec::new(),
+            pools: Vec::new(),
         };
-        let volumes = look.places()?;
-        look.volumes()?;
+        let volumes = look.places(fast)?;
+        look.seeds()?;
+        look.unused(fast)?;
         look.containers(fast)?;
         look.trash()?;
         look.schedules()?;
         look.unfinished()?;
         let mut findings = look.findings;
+        findings.retain(|finding| finding.weight <= request.level);
         findings
             .sort_by(|a, b| (a.weight, a.kind, &a.subject).cmp(&(b.weight, b.kind, &b.subject)));
         Ok(Audit { findings, volumes })
@@ -94,17 +123,17 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::audit_volumes`]. What resists stays and is found again.
-    pub fn audit_fix(&self) -> Result<Vec<Finding>, ContainerError> {
-        let audit = self.audit_volumes(true)?;
+    pub fn audit_fix(&self, request: AuditRequest) -> Result<Vec<Finding>, ContainerError> {
+        let audit = self.audit_volumes(request)?;
         let repair = |finding: &Finding| {
             let path = Path::new(&finding.subject);
-            let removed = match finding.kind {
-                "dangling-link" => sys::durable::remove_file(path).map(drop),
+            match finding.kind {
+                "missing-link" => self.volumes.make_link(&finding.subject).is_ok(),
+                "dangling-link" => self.volumes.remove_dangling(path).is_ok(),
                 // Removes directories only, and only empty ones: what came in since stays.
-                "empty-orphan" => self.remove_empty(path),
-                _ => Ok(()),
-            };
-            removed.is_ok()
+                "empty-orphan" => self.remove_empty(path).is_ok(),
+                _ => false,
+            }
         };
         Ok(audit
             .findings
@@ -138,171 +167,66 @@ impl Look<'_> {
         detail: impl Into<String>,
         advice: impl Into<String>,
     ) {
-        self.findings.push(Finding {
-            kind,
-            weight,
-            subject: subject.into(),
-            detail: detail.into(),
-            advice: advice.into(),
-            fixable: matches!(kind, "dangling-link" | "empty-orphan"),
-        });
+        self.findings
+            .push(finding(kind, weight, subject, detail, advice));
     }
 
-    /// `data/` and `volumes/` against the records; how many volumes there are.
-    fn places(&mut self) -> Result<usize, ContainerError> {
-        let paths = &self.engine.paths;
-        // The directories first: a volume that is made meanwhile has its record before them.
-        let (directories, links) = (names(&paths.data())?, names(&paths.volumes())?);
-        let (rows, trash, ops) = self.engine.store.read(|tx| {
-            Ok::<_, store::StoreError>((tx.volume_identities()?, tx.trash()?, tx.ops()?))
+    /// Volumes whose image has moved on.
+    fn seeds(&mut self) -> Result<(), ContainerError> {
+        let seeded = self.engine.store.read(|tx| {
+            let rows = tx.volumes_seeded()?.into_iter().map(|row| {
+                let notes = tx.volume_notes(&row.id)?;
+                Ok::<_, store::StoreError>((row.name, notes.seeded_by))
+            });
+            rows.collect::<Result<Vec<_>, _>>()
         })?;
-        self.directories(&directories, &rows, &trash, &ops)?;
-        self.links(&links, &rows);
-        let ready = |state| state == store::VolumeState::Ready;
-        Ok(rows.iter().filter(|(_, _, state)| ready(*state)).count())
-    }
-
-    fn directories(
-        &mut self,
-        found: &[String],
-        rows: &[Identity],
-        trash: &[store::TrashRow],
-        ops: &[store::OpRow],
-    ) -> Result<(), ContainerError> {
-        let paths = &self.engine.paths;
-        let known: HashSet<&str> = rows
-            .iter()
-            .map(|(id, _, _)| id)
-            .chain(trash.iter().map(|row| &row.volume.id))
-            .map(VolumeId::as_str)
-            .collect();
-        for name in found.iter().filter(|name| !known.contains(name.as_str())) {
-            // What an operation is deleting has no record any more.
-            if ops.iter().any(|op| op.params.contains(name.as_str())) {
-                continue;
-            }
-            let id = VolumeId::parse(name);
-            let shown = id.as_ref().map_or_else(
-                || format!("{}/{name}", paths.data().display()),
-                |id| paths.volume(id).to_string_lossy().into_owned(),
-            );
-            if id
-                .as_ref()
-                .is_some_and(|id| is_empty(&paths.volume(id), &paths.volume_content(id)))
-            {
-                self.found(
-                    "empty-orphan",
-                    Weight::Low,
-                    shown,
-                    "no record owns this directory, and it holds nothing",
-                    "remove it: orlop volume audit --fix",
-                );
-            } else {
-                self.found(
-                    "orphan-data",
-                    Weight::High,
-                    &shown,
-                    "no record owns this directory",
-                    match id {
-                        Some(id) => {
-                            format!("make it a volume again: orlop volume adopt {id} --name NAME")
-                        }
-                        None => {
-                            "look what is in it, and move it out of the state directory".to_owned()
-                        }
-                    },
-                );
-            }
-        }
-        // The state directory is there.
-        for pool in self.engine.volumes.made_pools()? {
-            if let Some(why) = pool.down {
-                self.found(
-                    "missing-pool",
-                    Weight::High,
-                    &pool.name,
-                    format!("{why}; unavailable: [{}]", pool.volumes.join(", ")),
-                    "bring its device or directory back; nothing is lost, and the next use of it tries again",
-                );
-            }
-        }
-        let found: HashSet<&str> = found.iter().map(String::as_str).collect();
-        for (id, name, state) in rows {
-            if *state == store::VolumeState::Ready && !found.contains(id.as_str()) {
-                self.found(
-                    "missing-data",
-                    Weight::High,
-                    name,
-                    format!("its directory {} is missing", paths.volume(id).display()),
-                    format!(
-                        "put the directory back from a backup, or give the volume up: orlop volume rm {name}"
-                    ),
-                );
-            }
+        for (name, seeded_by) in seeded {
+            self.seed(&name, seeded_by.as_deref())?;
         }
         Ok(())
     }
 
-    fn links(&mut self, found: &[String], rows: &[Identity]) {
-        let paths = &self.engine.paths;
-        let known: HashSet<&str> = rows.iter().map(|(_, name, _)| name.as_str()).collect();
-        for name in found.iter().filter(|name| !known.contains(name.as_str())) {
-            let path = paths.volume_link(name);
-            let shown = path.to_string_lossy().into_owned();
-            if path.is_symlink() && !path.exists() {
-                self.found(
-                    "dangling-link",
-                    Weight::Low,
-                    shown,
-                    "it leads nowhere",
-                    "remove it: orlop volume audit --fix",
-                );
-            } else {
-                self.found(
-                    "foreign-entry",
-                    Weight::Medium,
-                    shown,
-                    "it belongs to no volume",
-                    "move it out of the state directory, or import it into a volume",
-                );
-            }
-        }
-    }
-
-    /// Anonymous volumes that nobody uses, and those whose image has moved on.
-    fn volumes(&mut self) -> Result<(), ContainerError> {
-        let (rows, used) = self.engine.store.read(|tx| {
-            let rows = tx.volumes_labelled_or_seeded(ANONYMOUS_LABEL)?;
-            let rows = rows.into_iter().map(|row| {
-                let notes = tx.volume_notes(&row.id)?;
-                Ok::<_, store::StoreError>((row, notes))
-            });
-            Ok::<_, store::StoreError>((rows.collect::<Result<Vec<_>, _>>()?, tx.lease_counts()?))
-        })?;
-        let used: HashSet<&str> = used.iter().map(|(name, _)| name.as_str()).collect();
-        for (volume, notes) in &rows {
-            self.seed(&volume.name, notes.seeded_by.as_deref())?;
-            let anonymous = volume
-                .labels
-                .as_ref()
-                .is_some_and(|labels| labels.contains_key(ANONYMOUS_LABEL));
-            if !anonymous || used.contains(volume.name.as_str()) || notes.protected {
+    /// Volumes that nobody uses; with names only if it need not be quick: there may be thousands, and they may be meant.
+    fn unused(&mut self, fast: bool) -> Result<(), ContainerError> {
+        for (volume, notes) in records::unused(&self.engine.store, fast)? {
+            if notes.protected {
                 continue;
             }
             let creator: Option<Creator> = notes.created_by.as_deref().and_then(parse);
-            let detail = match creator {
-                Some(creator) => format!(
-                    "made for {} by image {} at {}, and used by nobody",
+            let made_for = creator.map(|creator| {
+                format!(
+                    "made for {} by image {} at {}",
                     creator.name, creator.image, creator.destination
+                )
+            });
+            if volume.has_label(ANONYMOUS_LABEL) {
+                let made = made_for.unwrap_or_else(|| "made without a name".to_owned());
+                self.found(
+                    "unused-anonymous",
+                    Weight::Low,
+                    &volume.name,
+                    format!("{made}, and used by nobody"),
+                    "orlop volume prune removes it; a name (-v NAME:PATH) or --image-volumes tmpfs avoids the next one",
+                );
+                continue;
+            }
+            let made = made_for.map_or_else(|| "made".to_owned(), |made| made);
+            let used = match last_use(notes.used_by.as_deref(), notes.used_at) {
+                Some(last) => format!(
+                    "used last by {} ({}) until {}",
+                    last.name, last.image, last.at
                 ),
-                None => "made without a name, and used by nobody".to_owned(),
+                None => "never used".to_owned(),
             };
             self.found(
-                "unused-anonymous",
+                "unused-volume",
                 Weight::Low,
                 &volume.name,
-                detail,
-                "orlop volume prune removes it; a name (-v NAME:PATH) or --image-volumes tmpfs avoids the next one",
+                format!("{made} on {}, {used}, and used by nobody now", volume.created_at),
+                format!(
+                    "orlop volume rm {name} removes it; orlop volume protect {name} keeps it, and nothing more is said of it",
+                    name = volume.name
+                ),
             );
         }
         Ok(())
@@ -389,33 +313,19 @@ impl Look<'_> {
     }
 }
 
-/// Whether nothing but an empty `_data` is in it.
-fn is_empty(directory: &Path, content: &Path) -> bool {
-    let entries = |path: &Path| -> Option<Vec<std::path::PathBuf>> {
-        let entries = fs::read_dir(path).ok()?;
-        entries.map(|entry| Some(entry.ok()?.path())).collect()
-    };
-    let Some(inside) = entries(directory) else {
-        return false;
-    };
-    match inside.as_slice() {
-        [] => true,
-        [only] if only == content && !content.is_symlink() => {
-            entries(content).is_some_and(|inside| inside.is_empty())
-        }
-        _ => false,
+fn finding(
+    kind: &'static str,
+    weight: Weight,
+    subject: impl Into<String>,
+    detail: impl Into<String>,
+    advice: impl Into<String>,
+) -> Finding {
+    Finding {
+        kind,
+        weight,
+        subject: subject.into(),
+        detail: detail.into(),
+        advice: advice.into(),
+        fixable: matches!(kind, "dangling-link" | "empty-orphan" | "missing-link"),
     }
-}
-
-fn names(directory: &Path) -> Result<Vec<String>, ContainerError> {
-    fs::read_dir(directory)
-        .and_then(|entries| {
-            entries
-                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-                .collect()
-        })
-        .map_err(|source| ContainerError::Io {
-            action: format!("cannot list {}", directory.display()),
-            source,
-        })
 }
