@@ -50,6 +50,7 @@ mod processes;
 mod registry;
 mod registry_logins;
 mod renames;
+mod rescues;
 mod restarts;
 mod schedules;
 mod server_backups;
@@ -284,6 +285,7 @@ fn main() {
     // What the stock client has no command for.
     let own = [
         audits::OWN,
+        rescues::OWN,
         snapshots::OWN,
         backups::OWN,
         backup_care::OWN,

@@ -113,6 +113,26 @@ impl Endpoint {
         Self::Ssh(ssh)
     }
 
+    /// Starts the engine in a way that gets over a damaged database, if it is ours to start and none answers. `directory` is its
+    /// state directory, or nothing is done.
+    pub(crate) fn start_for_rescue(&self, directory: Option<&Path>) -> Outcome<()> {
+        let Self::Socket {
+            socket,
+            root: Some(root),
+        } = self
+        else {
+            return Ok(());
+        };
+        let is_own = directory.is_none_or(|directory| {
+            directory == root
+                || matches!((directory.canonicalize(), root.canonicalize()), (Ok(one), Ok(other)) if one == other)
+        });
+        match connect(socket) {
+            Err(error) if is_own && is_absent(&error) => start_engine(root, &["--rescue"]),
+            _ => Ok(()),
+        }
+    }
+
     /// A connection; starts an engine first where that is ours to do.
     pub(crate) fn connect(&self) -> Outcome<UnixStream> {
         let (socket, root) = match self {
@@ -123,13 +143,9 @@ impl Endpoint {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
-        let absent = matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-        );
         match root {
-            Some(root) if absent => {
-                start_engine(root)?;
+            Some(root) if is_absent(&error) => {
+                start_engine(root, &[])?;
                 let start = Instant::now();
                 loop {
                     match connect(socket) {
@@ -145,6 +161,14 @@ impl Endpoint {
             _ => Err(unreachable(socket, &error)),
         }
     }
+}
+
+/// Nobody listens.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
 }
 
 fn unreachable(socket: &Path, error: &io::Error) -> Failure {
@@ -188,7 +212,7 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
     clippy::disallowed_methods,
     reason = "the engine inherits nothing but a pipe and its standard streams are null"
 )]
-fn start_engine(root: &Path) -> Outcome<()> {
+fn start_engine(root: &Path, more: &[&str]) -> Outcome<()> {
     let (reader, writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::empty()).map_err(io::Error::from)?;
     rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::CLOEXEC).map_err(io::Error::from)?;
@@ -202,6 +226,7 @@ fn start_engine(root: &Path) -> Outcome<()> {
     ];
     let mut child = Command::new("/proc/self/exe")
         .args(arguments)
+        .args(more)
         .env_remove("ORLOP_HOST")
         .process_group(0)
         .current_dir("/")

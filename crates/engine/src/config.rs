@@ -30,6 +30,8 @@ pub struct EngineConfig {
     /// Where volume plugins are looked for.
     pub plugins: volumes::PluginSettings,
     pub care: CareSettings,
+    /// A database that is damaged is put aside, and a new one made from what lies beside the data.
+    pub rescue: bool,
 }
 
 /// How much care is taken of data, where a request says nothing.

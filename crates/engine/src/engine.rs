@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use store::{InstanceLock, Paths, Store};
+use store::{InstanceLock, Paths, SqlError, Store};
 use volumes::{VolumeAction, Volumes};
 
 use crate::backups::{BackupError, Backups};
@@ -14,12 +14,14 @@ use crate::build::{BuildError, Builder};
 use crate::config::EngineConfig;
 use crate::containers::{ContainerError, Containers};
 use crate::drill::{DrillError, Drills};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{ErrorKind, Fault, chain};
 use crate::events::Events;
 use crate::images::{ImageError, Images};
 use crate::network::{Network, NetworkConfig, NetworkError, Networks};
 use crate::schedules::{ScheduleError, Schedules};
 use crate::snapshot::{Snapshots, TurnBackError};
+use crate::volume::RescueError;
+use crate::volume::rescue::open_or_put_aside;
 
 /// Everything one engine owns. Dropping it stops nothing: containers belong to their shims.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Engine {
     pub schedules: Arc<Schedules>,
     /// What the start repaired, one sentence each.
     pub repaired: Vec<String>,
+    /// What was done of a rescue that the engine was started for, until somebody asks.
+    pub(crate) rescued: Mutex<Vec<String>>,
     /// Held for life: one engine for each state directory.
     _lock: InstanceLock,
 }
@@ -47,6 +51,12 @@ pub struct Engine {
 /// Why an engine could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    #[error(
+        "{what}: orlop system rescue {root} puts the database aside and makes the records again from what lies beside the data"
+    )]
+    Damaged { root: String, what: String },
+    #[error(transparent)]
+    Rescue(#[from] RescueError),
     #[error("another engine is already running for {0}")]
     AlreadyRunning(String),
     #[error(transparent)]
@@ -75,6 +85,8 @@ impl Fault for OpenError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::AlreadyRunning(_) => ErrorKind::Conflict,
+            Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Rescue(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Volumes(error) => error.kind(),
             Self::Images(error) => error.kind(),
@@ -91,15 +103,33 @@ impl Fault for OpenError {
 
 impl Engine {
     /// Takes the instance lock, recovers what an earlier engine left unfinished, and finds its containers again.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the one of a damaged database says what helps.
     pub fn open(config: EngineConfig) -> Result<Self, OpenError> {
+        let root = config.root.display().to_string();
+        Self::open_as_it_is(config).map_err(|error| {
+            if is_damage(&error) {
+                let what = chain(&error);
+                return OpenError::Damaged { root, what };
+            }
+            error
+        })
+    }
+
+    fn open_as_it_is(config: EngineConfig) -> Result<Self, OpenError> {
         let paths = Arc::new(Paths::new(&config.root)?);
         let lock = InstanceLock::try_take(&paths)?
             .ok_or_else(|| OpenError::AlreadyRunning(config.root.display().to_string()))?;
         paths.create_skeleton()?;
         paths.create_run_root()?;
-        let store = Arc::new(Store::open(&paths)?);
-        let events = Events::default();
         let mut repaired = Vec::new();
+        let store = Arc::new(if config.rescue {
+            open_or_put_aside(&paths, &mut repaired)?
+        } else {
+            Store::open(&paths)?
+        });
+        let events = Events::default();
 
         let volumes = Volumes::open(
             Arc::clone(&store),
@@ -107,6 +137,11 @@ impl Engine {
             config.plugins.clone(),
         )?;
         repaired.extend(volumes.recover()?);
+        let rescued = if config.rescue {
+            repaired.clone()
+        } else {
+            Vec::new()
+        };
         let volumes = Arc::new(volumes);
         publish_volume_events(&volumes, &events);
         let (images, sentences) = Images::open(
@@ -205,9 +240,28 @@ impl Engine {
             drills,
             schedules,
             repaired,
+            rescued: Mutex::new(rescued),
             _lock: lock,
         })
     }
+}
+
+/// Whether the database's file is not what it was when it was written, whoever has found that.
+fn is_damage(error: &OpenError) -> bool {
+    if matches!(error, OpenError::Store(error) if error.is_damage()) {
+        return true;
+    }
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error
+            .downcast_ref::<SqlError>()
+            .is_some_and(SqlError::is_damage)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Creations and removals; mounts are told by containers, which know where and how.

@@ -62,6 +62,7 @@ fn serve_arguments(
     let (mut mirrors, mut insecure) = (Vec::new(), Vec::new());
     let (mut plugin_sockets, mut plugin_specs) = (None, Vec::new());
     let mut metrics = None;
+    let mut rescue = false;
     let mut index = 0;
     while index < words.len() {
         let (flag, inline) = match words[index].split_once('=') {
@@ -80,6 +81,7 @@ fn serve_arguments(
         match flag.as_str() {
             "serve" => serve = true,
             "--embedded" => embedded = true,
+            "--rescue" => rescue = true,
             "--root" => match value() {
                 Some(text) => {
                     root = Some(PathBuf::from(text));
@@ -180,6 +182,7 @@ fn serve_arguments(
         proxies: proxies(),
         plugin_sockets,
         plugin_specs,
+        rescue,
     }))
 }
 

@@ -77,6 +77,8 @@ pub struct ServeOptions {
     pub plugin_sockets: Option<PathBuf>,
     /// Where files name the addresses of volume plugins; none: in Docker's places.
     pub plugin_specs: Vec<PathBuf>,
+    /// A database that is damaged is put aside, and a new one made from what lies beside the data.
+    pub rescue: bool,
 }
 
 /// Larger logs of earlier runs are dropped at a start.
@@ -155,6 +157,7 @@ pub fn serve(options: ServeOptions) -> i32 {
         proxies: options.proxies,
         care: settings.care,
         plugins,
+        rescue: options.rescue,
     };
     let wake = std::iter::once(options.program.into_os_string())
         .chain(config.wake.clone())

@@ -83,6 +83,24 @@ impl Store {
         })
     }
 
+    /// Reads all of the database: what a crash, a disk or a hand has damaged may be found by nobody for long.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::Query`].
+    pub fn check(&self) -> Result<(), StoreError> {
+        let connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let found: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(query_error("check the database"))?;
+        if found == "ok" {
+            return Ok(());
+        }
+        Err(StoreError::Damaged {
+            path: self.path.clone(),
+            found,
+        })
+    }
+
     /// Runs `query` on one consistent state.
     ///
     /// # Errors

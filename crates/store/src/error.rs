@@ -50,6 +50,13 @@ impl std::error::Error for SqlError {
     }
 }
 
+impl SqlError {
+    /// The file is not what it was when it was written.
+    pub fn is_damage(&self) -> bool {
+        sql_kind(&self.0) == ErrorKind::Corrupt
+    }
+}
+
 /// Why the state could not be read or changed. After any of these nothing of the transaction has happened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -59,6 +66,8 @@ pub enum StoreError {
         #[source]
         source: SqlError,
     },
+    #[error("the database {} is damaged: {found}", path.display())]
+    Damaged { path: PathBuf, found: String },
     #[error("cannot bring the database to schema version {version}")]
     Migrate {
         version: u32,
@@ -106,6 +115,17 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The database's file is not what it was when it was written. A newer one is whole.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Open { source, .. }
+            | Self::Migrate { source, .. }
+            | Self::Query { source, .. } => source.is_damage(),
+            Self::Damaged { .. } => true,
+            _ => false,
+        }
+    }
+
     /// What the error means to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -113,7 +133,9 @@ impl StoreError {
             | Self::Migrate { source, .. }
             | Self::Query { source, .. } => sql_kind(&source.0),
             Self::Newer { .. } => ErrorKind::Unsupported,
-            Self::Unreadable { .. } | Self::UnknownStep { .. } => ErrorKind::Corrupt,
+            Self::Damaged { .. } | Self::Unreadable { .. } | Self::UnknownStep { .. } => {
+                ErrorKind::Corrupt
+            }
             Self::Io { source, .. } | Self::Step { source, .. } => ErrorKind::from(source),
         }
     }

@@ -158,15 +158,24 @@ impl Paths {
         self.root.join("orlop.db")
     }
 
-    /// The database's files, and what each is called once it is put aside at `time`.
+    /// The database's files, and what each is called once it is put aside at `time`; none of these is there yet.
     pub fn database_files(&self, time: &str) -> Vec<(PathBuf, PathBuf)> {
-        ["orlop.db", "orlop.db-wal", "orlop.db-shm"]
-            .into_iter()
-            .map(|name| {
-                let aside = format!("{name}.broken-{time}");
-                (self.root.join(name), self.root.join(aside))
-            })
-            .collect()
+        let called = |end: &str| -> Vec<(PathBuf, PathBuf)> {
+            ["orlop.db", "orlop.db-wal", "orlop.db-shm"]
+                .into_iter()
+                .map(|name| {
+                    let aside = format!("{name}.broken-{end}");
+                    (self.root.join(name), self.root.join(aside))
+                })
+                .collect()
+        };
+        let mut files = called(time);
+        let mut more = 2_u32;
+        while files.iter().any(|(_, aside)| aside.exists()) {
+            files = called(&format!("{time}-{more}"));
+            more += 1;
+        }
+        files
     }
 
     /// Whether there are volumes below `root`, be it by one record or by none. Makes nothing.

@@ -24,6 +24,9 @@ pub(crate) struct ServeArgs {
     /// Look for volume plugins' .spec and .json files here instead of in /etc/docker/plugins and /usr/lib/docker/plugins
     #[arg(long, value_name = "DIR")]
     plugin_specs: Vec<PathBuf>,
+    /// Put a damaged database aside, and make the records of volumes again from what lies beside their data
+    #[arg(long)]
+    rescue: bool,
     /// Leave when idle; started by a client
     #[arg(long, hide = true)]
     embedded: bool,

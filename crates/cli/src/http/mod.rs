@@ -7,6 +7,7 @@
 
 use std::io::{self, BufReader, Read, Write as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
@@ -161,6 +162,11 @@ impl Client {
             }),
             headers: Arc::from(""),
         }
+    }
+
+    /// As [`Endpoint::start_for_rescue`].
+    pub(crate) fn start_for_rescue(&self, directory: Option<&Path>) -> Outcome<()> {
+        self.endpoint.start_for_rescue(directory)
     }
 
     /// A connection on which nothing was said.

@@ -1,7 +1,8 @@
 //! `system rescue`: makes the database of a state directory anew from what lies beside the data.
 //!
 //! 1. nobody else has the directory: its instance lock is taken (that of the engine's own directory is held already)
-//! 2. a database that cannot be opened is put aside, with the time in its name; nothing is deleted
+//! 2. a database that is damaged is put aside, with the time in its name; nothing is deleted. That of the engine's own
+//!    directory when the engine starts for this ([`crate::EngineConfig::rescue`]), for until then none can
 //! 3. the start's recovery runs: pools come up, a database that knows no volume gets all of them
 //! 4. what is described and in no record gets one; names that are taken get the beginning of the id
 //! 5. what was mounted for that is taken down again
@@ -13,7 +14,7 @@ use store::{ErrorKind, InstanceLock, Paths, Store, StoreError};
 use volumes::{VolumeError, Volumes};
 
 use crate::engine::Engine;
-use crate::error::Fault;
+use crate::error::{Fault, chain};
 
 /// Why a directory could not be rescued.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,12 @@ pub enum RescueError {
     NoStateDirectory(PathBuf),
     #[error("another engine is running for {}", .0.display())]
     InUse(PathBuf),
+    #[error(
+        "{what}; stop the engine, then orlop system rescue {} puts the database aside and makes the records again from what lies \
+         beside the data",
+        root.display()
+    )]
+    Damaged { root: PathBuf, what: String },
     #[error("cannot put aside {}", path.display())]
     Aside {
         path: PathBuf,
@@ -39,6 +46,7 @@ impl Fault for RescueError {
         match self {
             Self::NoStateDirectory(_) => ErrorKind::Invalid,
             Self::InUse(_) => ErrorKind::Conflict,
+            Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Aside { source, .. } => ErrorKind::from(source),
             Self::Volume(error) => error.kind(),
             Self::Store(error) => error.kind(),
@@ -53,13 +61,13 @@ impl Engine {
     /// [`RescueError`].
     pub fn rescue(&self, root: Option<&Path>) -> Result<Vec<String>, RescueError> {
         let root = match root {
-            None => return Ok(self.volumes.rescue_described()?),
+            None => return self.rescue_own(),
             Some(root) => root
                 .canonicalize()
                 .map_err(|_| RescueError::NoStateDirectory(root.to_owned()))?,
         };
         if root == self.paths.root() {
-            return Ok(self.volumes.rescue_described()?);
+            return self.rescue_own();
         }
         // Looked for before anything is made there.
         if !Paths::is_state_directory(&root) {
@@ -71,35 +79,78 @@ impl Engine {
         };
         paths.create_skeleton()?;
         let mut sentences = Vec::new();
-        let store = match Store::open(&paths) {
-            Ok(store) => store,
-            // A newer one is whole; only this program does not understand it.
-            Err(error @ StoreError::Newer { .. }) => return Err(error.into()),
-            Err(error) => {
-                sentences.push(format!(
-                    "the database cannot be opened ({error}) and was put aside"
-                ));
-                put_aside(&paths)?;
-                Store::open(&paths)?
-            }
-        };
+        let store = open_or_put_aside(&paths, &mut sentences)?;
         let volumes = Volumes::open(Arc::new(store), paths, volumes::PluginSettings::default())?;
         sentences.extend(volumes.recover()?);
         sentences.extend(volumes.rescue_described()?);
         volumes.take_all_down();
         Ok(sentences)
     }
+
+    /// With what the start has done already, if it was for this.
+    fn rescue_own(&self) -> Result<Vec<String>, RescueError> {
+        self.store
+            .check()
+            .map_err(|error| match error.is_damage() {
+                true => RescueError::Damaged {
+                    root: self.paths.root().to_owned(),
+                    what: chain(&error),
+                },
+                false => error.into(),
+            })?;
+        let mut sentences = std::mem::take(
+            &mut *self
+                .rescued
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        sentences.extend(self.volumes.rescue_described()?);
+        Ok(sentences)
+    }
 }
 
-fn put_aside(paths: &Paths) -> Result<(), RescueError> {
+/// The database of a directory whose lock is held, all of which can be read: if it cannot, a new one.
+pub(crate) fn open_or_put_aside(
+    paths: &Paths,
+    sentences: &mut Vec<String>,
+) -> Result<Store, RescueError> {
+    let opened = Store::open(paths).and_then(|store| store.check().map(|()| store));
+    match opened {
+        Ok(store) => Ok(store),
+        Err(error) if error.is_damage() => {
+            let aside = put_aside(paths)?;
+            sentences.push(format!(
+                "the database cannot be read ({}) and was put aside as {}",
+                chain(&error),
+                aside.display()
+            ));
+            sentences.push(
+                "only in it were containers, networks, images, backup repositories and schedules, the trash's settings, \
+                 and the history of volumes"
+                    .to_owned(),
+            );
+            Ok(Store::open(paths)?)
+        }
+        // A newer one is whole; only this program does not understand it. A disk may be full.
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where the database is then.
+fn put_aside(paths: &Paths) -> Result<PathBuf, RescueError> {
     let time = jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H-%M-%SZ")
         .to_string();
-    for (file, aside) in paths.database_files(&time) {
-        match sys::durable::rename_sync(&file, &aside) {
+    let files = paths.database_files(&time);
+    for (file, aside) in &files {
+        match sys::durable::rename_sync(file, aside) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            other => other.map_err(|source| RescueError::Aside { path: file, source })?,
+            other => other.map_err(|source| RescueError::Aside {
+                path: file.clone(),
+                source,
+            })?,
         }
     }
-    Ok(())
+    let database = files.into_iter().next();
+    Ok(database.map(|(_, aside)| aside).unwrap_or_default())
 }

@@ -1,5 +1,7 @@
 //! `system rescue`: a database made anew from what lies beside the data.
 
+use std::path::Path;
+
 use clap::Args as ClapArgs;
 
 use crate::failure::Outcome;
@@ -14,6 +16,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(&self, client: &Client) -> Outcome<i32> {
+        client.start_for_rescue(self.directory.as_deref().map(Path::new))?;
         let query = Query::new("/orlop/v1/rescue").option("root", self.directory.as_ref());
         let answer = client.post(&query.build(), &serde_json::Value::Null)?;
         let done = answer["Done"].as_array().cloned().unwrap_or_default();

@@ -1,0 +1,216 @@
+//! S245–S247: a database that is broken, and what is made again without it.
+
+use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal};
+use testkit::{Client, Engine, Output, binary, until};
+
+use super::{Scenario, host};
+
+pub(super) const OWN: &[Scenario] = &[
+    ("s245a_a_database_that_is_none", |_| broken("none", &none)),
+    ("s245b_a_truncated_database", |_| {
+        broken("short", &truncated)
+    }),
+    ("s245c_a_page_that_is_overwritten", |_| {
+        broken("page", &|engine| overwritten(engine, "volumes"));
+    }),
+    ("s246_damage_that_a_running_engine_meets", |_| met_later()),
+    ("s247_a_newer_database_is_not_broken", |_| newer()),
+];
+
+fn run(engine: &Engine, line: &str) -> Output {
+    Client::Orlop.run(engine, &line.split(' ').collect::<Vec<_>>())
+}
+
+/// By the state directory, as users do: an engine is started when there is none.
+fn by_root(engine: &Engine, line: &str) -> Output {
+    let mut command = Command::new(binary());
+    command.arg("--root").arg(&engine.root);
+    let output = command
+        .args(line.split(' '))
+        .env_remove("ORLOP_HOST")
+        .env_remove("ORLOP_ROOT")
+        .stdin(Stdio::null())
+        .process_group(0)
+        .output()
+        .unwrap();
+    Output {
+        command: line.to_owned(),
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Ends the engine that a client has started.
+fn end(engine: &Engine) {
+    let pid = fs::read_to_string(engine.root.join("engine.lock")).unwrap();
+    let pid: i32 = pid.trim().parse().unwrap();
+    rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    until("the engine ends", || {
+        let status = fs::read_to_string(format!("/proc/{pid}/stat"));
+        status
+            .map_or(true, |status| status.contains(") Z "))
+            .then_some(())
+    });
+}
+
+fn python(engine: &Engine, script: &str) -> String {
+    let database = engine.root.join("orlop.db");
+    host("python3", &["-c", script, database.to_str().unwrap()])
+}
+
+/// What the log of the database holds is in its file.
+fn checkpoint(engine: &Engine) {
+    python(
+        engine,
+        "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()",
+    );
+}
+
+fn none(engine: &Engine) {
+    checkpoint(engine);
+    fs::write(engine.root.join("orlop.db"), "junk\n").unwrap();
+}
+
+fn truncated(engine: &Engine) {
+    checkpoint(engine);
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(engine.root.join("orlop.db"))
+        .unwrap();
+    let length = file.metadata().unwrap().len();
+    file.set_len(length / 2).unwrap();
+}
+
+/// The first page of a table.
+fn overwritten(engine: &Engine, table: &str) {
+    checkpoint(engine);
+    let place = python(
+        engine,
+        &format!(
+            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
+             print((c.execute(\"SELECT rootpage FROM sqlite_master WHERE name = '{table}'\").fetchone()[0] - 1) \
+             * c.execute('PRAGMA page_size').fetchone()[0])"
+        ),
+    );
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .open(engine.root.join("orlop.db"))
+        .unwrap();
+    file.seek(SeekFrom::Start(place.trim().parse().unwrap()))
+        .unwrap();
+    file.write_all(&[0xa5; 4096]).unwrap();
+}
+
+fn put_aside(engine: &Engine) -> Vec<String> {
+    fs::read_dir(&engine.root)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("orlop.db.broken-"))
+        .collect()
+}
+
+fn filled(name: &str) -> Engine {
+    let engine = Engine::start(name);
+    run(&engine, "volume create --label color=red data").ok();
+    fs::write(engine.root.join("volumes/data/_data/kept"), "x").unwrap();
+    run(&engine, "volume create plain").ok();
+    run(&engine, "volume snapshot create --name s data").ok();
+    engine
+}
+
+fn is_whole(engine: &Engine) {
+    let inspected = by_root(engine, "volume inspect data").json();
+    assert_eq!(inspected[0]["Labels"]["color"], "red");
+    by_root(engine, "volume inspect plain").ok();
+    assert_eq!(by_root(engine, "volume cat data:/kept").ok(), "x");
+    assert_eq!(by_root(engine, "volume snapshot diff data@s").ok(), "");
+}
+
+fn broken(name: &str, break_it: &dyn Fn(&Engine)) {
+    let mut engine = filled(&format!("broken-{name}"));
+    engine.kill();
+    break_it(&engine);
+    let before = fs::read(engine.root.join("orlop.db")).unwrap();
+
+    let root = engine.root.display().to_string();
+    let refused = by_root(&engine, "volume ls");
+    refused.fails(
+        1,
+        &format!("orlop system rescue {root} puts the database aside"),
+    );
+    assert_eq!(put_aside(&engine), [""; 0], "only by command");
+
+    let rescued = by_root(&engine, &format!("system rescue {root}"));
+    let said = rescued.ok();
+    for part in [
+        "the database cannot be read (",
+        "only in it were containers, networks, images",
+        "volume data was found again by its description",
+        "volume plain was found again by its description",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let aside = put_aside(&engine);
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    assert!(said.contains(&aside[0]), "{said}");
+    assert!(fs::read(engine.root.join(&aside[0])).unwrap() == before);
+    is_whole(&engine);
+    let again = by_root(&engine, "system rescue");
+    assert_eq!(again.ok(), "nothing is missing");
+    end(&engine);
+    engine.resume();
+    is_whole(&engine);
+}
+
+/// A start does not read all of the database.
+fn met_later() {
+    let mut engine = filled("damaged");
+    engine.kill();
+    overwritten(&engine, "volume_events");
+    engine.resume();
+    run(&engine, "volume ls").ok();
+    run(&engine, "system rescue").fails(1, "stop the engine, then orlop system rescue");
+    engine.kill();
+    by_root(&engine, "system rescue").ok();
+    is_whole(&engine);
+    by_root(&engine, "volume history data").ok();
+    end(&engine);
+    engine.resume();
+}
+
+fn newer() {
+    let mut engine = filled("newer");
+    engine.kill();
+    let version = python(
+        &engine,
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); v = c.execute('PRAGMA user_version').fetchone()[0]; \
+         c.execute('PRAGMA user_version = 10000'); print(v)",
+    );
+    let refused = by_root(&engine, "system rescue");
+    refused.fails(1, "was written by a newer version");
+    assert!(
+        !refused.stderr.contains("puts the database aside"),
+        "{refused}"
+    );
+    assert_eq!(put_aside(&engine), [""; 0]);
+    // Nor by another engine.
+    let other = Engine::start("newer-other");
+    run(&other, &format!("system rescue {}", engine.root.display()))
+        .fails(1, "was written by a newer version");
+    assert_eq!(put_aside(&engine), [""; 0]);
+    python(
+        &engine,
+        &format!(
+            "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA user_version = {}')",
+            version.trim()
+        ),
+    );
+    engine.resume();
+    run(&engine, "volume inspect data").ok();
+}
