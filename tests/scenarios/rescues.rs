@@ -1,4 +1,4 @@
-//! S245–S247: a database that is broken, and what is made again without it.
+//! S245–S247, S249: a database that is broken or lost, and what is made again without it.
 
 use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -20,6 +20,7 @@ pub(super) const OWN: &[Scenario] = &[
     }),
     ("s246_damage_that_a_running_engine_meets", |_| met_later()),
     ("s247_a_newer_database_is_not_broken", |_| newer()),
+    ("s249_who_made_it_is_known_again", |_| past()),
 ];
 
 fn run(engine: &Engine, line: &str) -> Output {
@@ -213,4 +214,41 @@ fn newer() {
     );
     engine.resume();
     run(&engine, "volume inspect data").ok();
+}
+
+fn forget(engine: &Engine) {
+    for file in ["orlop.db", "orlop.db-wal", "orlop.db-shm"] {
+        fs::remove_file(engine.root.join(file)).ok();
+    }
+}
+
+fn past() {
+    let mut engine = Engine::start("past");
+    engine.load_busybox();
+    run(&engine, "run --name maker -v made:/d busybox touch /d/x").ok();
+    run(&engine, "run --name reader -v made:/d:ro busybox true").ok();
+    run(&engine, "volume ls --size --exact").ok();
+    let shown = |engine: &Engine| {
+        let inspected = run(engine, "volume inspect made").json();
+        ["CreatedBy", "LastUsed", "LastWriter", "Usage"].map(|key| inspected[0][key].clone())
+    };
+    let before = shown(&engine);
+    assert!(before.iter().all(|one| !one.is_null()), "{before:#?}");
+    run(&engine, "rm maker reader").ok();
+    // Who made it is written with it, the rest at the next start.
+    engine.kill();
+    engine.resume();
+    engine.kill();
+    forget(&engine);
+    engine.resume();
+    assert_eq!(shown(&engine), before);
+
+    engine.load_busybox();
+    run(&engine, "run --name second -v fresh:/d busybox true").ok();
+    run(&engine, "rm second").ok();
+    engine.kill();
+    forget(&engine);
+    engine.resume();
+    let inspected = run(&engine, "volume inspect fresh").json();
+    assert_eq!(inspected[0]["CreatedBy"]["Name"], "second");
 }

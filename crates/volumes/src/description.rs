@@ -10,8 +10,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use store::names::check_volume_name;
 use store::{
-    Paths, PoolId, ScheduleRow, SnapshotId, SnapshotRow, SnapshotState, StorageRow, VolumeId,
-    VolumeNotes, VolumeRow, VolumeState, WriteTx,
+    Measured, Paths, PoolId, ScheduleRow, SnapshotId, SnapshotRow, SnapshotState, StorageRow,
+    VolumeId, VolumeNotes, VolumeRow, VolumeState, WriteTx,
 };
 use volume_plugins::is_volume_name;
 
@@ -56,6 +56,25 @@ pub(crate) struct Description {
     /// The policy, as it is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) schedule: Option<String>,
+    /// Who made it, as it is stored. This and what follows is as it was when something else was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) created_by: Option<String>,
+    /// Who used it last, and wrote to it last, as it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) used_by: Option<String>,
+    /// RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) used_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) measured: Option<Size>,
+}
+
+/// What it took when it was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Size {
+    bytes: u64,
+    files: u64,
+    at: String,
 }
 
 /// A complete snapshot.
@@ -134,6 +153,14 @@ impl Description {
             snapshots: Vec::new(),
             seeded_by: notes.seeded_by.clone(),
             schedule: None,
+            created_by: notes.created_by.clone(),
+            used_by: notes.used_by.clone(),
+            used_at: notes.used_at.clone(),
+            measured: notes.measured.clone().map(|measured| Size {
+                bytes: measured.bytes,
+                files: measured.files,
+                at: measured.at,
+            }),
         }
     }
 
@@ -158,7 +185,7 @@ impl Description {
         }
     }
 
-    /// Records all that is described beside the volume itself: protection, what filled it, place, limits, schedule, and of the snapshots
+    /// Records all that is described beside the volume itself: protection, what filled it, its past, place, limits, schedule, and of the snapshots
     /// those whose bytes are there.
     pub(crate) fn record_rest(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
         if self.protected {
@@ -167,6 +194,7 @@ impl Description {
         if let Some(seed) = &self.seeded_by {
             tx.set_volume_seeded(&self.id, seed)?;
         }
+        self.record_past(tx)?;
         let storage = StorageRow {
             // One that is not recorded is not there either: adopted, the volume would never be.
             pool: match &self.pool {
@@ -190,6 +218,25 @@ impl Description {
             {
                 tx.insert_snapshot(&snapshot.row(&self.id))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Who made and used it, and what it took then.
+    fn record_past(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
+        if let Some(creator) = &self.created_by {
+            tx.set_volume_creator(&self.id, creator)?;
+        }
+        if let (Some(by), Some(at)) = (&self.used_by, &self.used_at) {
+            tx.set_volume_used(&self.id, by, at)?;
+        }
+        if let Some(size) = &self.measured {
+            let measured = Measured {
+                bytes: size.bytes,
+                files: size.files,
+                at: size.at.clone(),
+            };
+            tx.set_volume_measured(&self.id, &measured)?;
         }
         Ok(())
     }
@@ -400,6 +447,13 @@ pub(crate) fn remove(directory: &Path) -> Result<(), VolumeError> {
 }
 
 impl Volumes {
+    /// For who has noted something of a volume that is worth having with its data; nobody waits for it.
+    pub fn describe_anew(&self, name: &str) {
+        if let Ok(row) = self.row(name) {
+            self.describe(&row.id);
+        }
+    }
+
     /// After a change that is recorded already, and durable by that: nobody waits for its copy. What cannot be written is logged,
     /// for the change has happened.
     pub(crate) fn describe(&self, id: &VolumeId) {

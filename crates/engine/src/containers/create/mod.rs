@@ -147,6 +147,9 @@ impl Containers {
                 tx.update_container(&row)
             })
             .map_err(ContainerError::Store)?;
+        for mount in mounts.iter().filter(|mount| mount.fresh) {
+            self.volumes.describe_anew(&mount.point.name);
+        }
         self.publish(&row, "create", &[]);
         let image_volumes = mounts
             .iter()
