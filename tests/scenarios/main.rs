@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use testkit::libtest_mimic::{Arguments, Trial};
 use testkit::{Client, Engine, Host, Output, Running, Terminal};
 
+mod adoptions;
 mod audits;
 mod backup;
 mod backup_care;
@@ -284,6 +285,7 @@ fn main() {
     .concat();
     // What the stock client has no command for.
     let own = [
+        adoptions::OWN,
         audits::OWN,
         rescues::OWN,
         snapshots::OWN,

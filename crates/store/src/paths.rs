@@ -269,6 +269,11 @@ impl Paths {
         directory.join("volume.json")
     }
 
+    /// The bytes in the directory of a volume.
+    pub fn content_in(&self, directory: &Path) -> PathBuf {
+        directory.join("_data")
+    }
+
     /// All volumes by name: links.
     pub fn volumes(&self) -> PathBuf {
         self.root.join("volumes")

@@ -4,6 +4,8 @@
 //! 1. begin, the commit point: the name is free and taken, the record is there
 //! 2. `link`: the link by name and the description are made
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::journal::{self, Operation};
@@ -11,9 +13,41 @@ use store::{OpId, VolumeId, VolumeRow, VolumeState, WriteTx};
 
 use crate::create::Context;
 use crate::description::{self, Description};
-use crate::{Volume, VolumeAction, VolumeError, Volumes, held, link};
+use crate::{Volume, VolumeAction, VolumeError, Volumes, held, link, place};
 
 impl Volumes {
+    /// The id of a directory in `data`: by that, by its path there, or by its path in a pool, to which there is a link in `data` then.
+    ///
+    /// # Errors
+    /// [`VolumeError::Store`]; a link that cannot be made.
+    pub fn id_of_directory(&self, directory: &str) -> Result<Option<VolumeId>, VolumeError> {
+        if let Some(id) = VolumeId::parse(directory.trim_end_matches('/')) {
+            return Ok(Some(id));
+        }
+        let path = Path::new(directory);
+        let id = path
+            .file_name()
+            .and_then(|name| VolumeId::parse(name.to_str()?));
+        let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
+        let (Some(id), Some(parent)) = (id, parent) else {
+            return Ok(None);
+        };
+        if parent == self.paths.data() {
+            return Ok(Some(id));
+        }
+        for pool in self.store.read(|tx| tx.pools())? {
+            let volumes = self.paths.pool_volumes(&pool.id).canonicalize();
+            if self.is_up_pool(&pool.id) && volumes.is_ok_and(|volumes| volumes == parent) {
+                // As each start makes it.
+                if self.paths.volume_entry(&id).symlink_metadata().is_err() {
+                    place::link(&self.paths, &id, Some(&pool.id))?;
+                }
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
     /// Makes a volume of `data/<id>`. `name` goes before the name in its description; without either its id is its name.
     ///
     /// # Errors
@@ -24,6 +58,8 @@ impl Volumes {
             return Err(VolumeError::NotOrphan(id.to_string()));
         }
         let described = description::read(&self.paths, id);
+        let entry = std::fs::read_link(self.paths.volume_entry(id)).ok();
+        let home = entry.and_then(|target| self.paths.home_of_target(&target));
         let name = name
             .map(str::to_owned)
             .or_else(|| described.as_ref().map(|described| described.name.clone()))
@@ -32,7 +68,10 @@ impl Volumes {
         let lock = self.name_lock(&name);
         let _held = held(&lock);
         let adopt = Adopt {
-            description: described.unwrap_or_else(|| Description::plain(id.clone())),
+            description: described.unwrap_or_else(|| Description {
+                pool: home.map(|(pool, _)| pool),
+                ..Description::plain(id.clone())
+            }),
             name: name.clone(),
         };
         journal::execute(&self.store, &adopt, &self.context())?;

@@ -150,6 +150,7 @@ impl Volumes {
             bytes: requested.limits.bytes,
             inodes: requested.limits.inodes,
             soft_bytes: requested.soft_bytes,
+            created_at: None,
         })
     }
 
@@ -193,6 +194,9 @@ pub struct Create {
     inodes: Option<u64>,
     #[serde(default)]
     soft_bytes: Option<u64>,
+    /// `None`: it is new.
+    #[serde(default)]
+    pub(crate) created_at: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,6 +226,7 @@ impl Create {
             bytes: None,
             inodes: None,
             soft_bytes: None,
+            created_at: None,
         }
     }
 
@@ -267,6 +272,8 @@ impl Operation for Create {
     fn begin(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
         let some = |map: &BTreeMap<String, String>| (!map.is_empty()).then(|| map.clone());
         let now = Timestamp::now();
+        let before = self.created_at.as_deref();
+        let made = before.and_then(|at| at.parse().ok()).unwrap_or(now);
         let storage = StorageRow {
             pool: self.pool.clone(),
             bytes: self.bytes,
@@ -286,8 +293,8 @@ impl Operation for Create {
             anonymous: self.anonymous,
             state: VolumeState::Creating,
             // Whole seconds, as Docker shows them.
-            created_at: Timestamp::from_second(now.as_second())
-                .unwrap_or(now)
+            created_at: Timestamp::from_second(made.as_second())
+                .unwrap_or(made)
                 .to_string(),
         })?)
     }

@@ -282,6 +282,13 @@ fn read_in(paths: &Paths, id: &VolumeId, directory: &Path) -> Option<Description
     fits.then_some(description)
 }
 
+/// What is described in a directory that may lie anywhere; `None` if that cannot be understood.
+pub(crate) fn anyones(paths: &Paths, directory: &Path) -> Option<Description> {
+    let bytes = std::fs::read(paths.metadata_in(directory)).ok()?;
+    let description: Description = serde_json::from_slice(&bytes).ok()?;
+    (description.format == FORMAT).then_some(description)
+}
+
 /// Whose directory it was that lies somewhere else now.
 pub(crate) fn owner(paths: &Paths, directory: &Path) -> Option<VolumeId> {
     let bytes = std::fs::read(paths.metadata_in(directory)).ok()?;

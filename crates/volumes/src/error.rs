@@ -101,6 +101,8 @@ pub enum VolumeError {
     /// A record has it, or there is nothing.
     #[error("{0} is not a directory of data that no volume has")]
     NotOrphan(String),
+    #[error("cannot adopt {}: {why}", path.display())]
+    NotAdoptable { path: PathBuf, why: String },
     #[error("a volume named {0} exists already")]
     NameTaken(String),
     #[error("volume {0} is arriving from elsewhere already")]
@@ -230,6 +232,7 @@ impl VolumeError {
             | Self::NameTaken(_)
             | Self::Exclusive { .. } => ErrorKind::Conflict,
             Self::Luggage(_)
+            | Self::NotAdoptable { .. }
             | Self::Name { .. }
             | Self::PluginName { .. }
             | Self::Elsewhere { .. } => ErrorKind::Invalid,

@@ -17,7 +17,7 @@ use crate::fill::{Source, Wish, unpack};
 use crate::merge::Existing;
 use crate::mount::IMPORT;
 use crate::passport::Passport;
-use crate::receive::Received;
+use crate::receive::{Received, own};
 use crate::{VolumeError, Volumes, held, open_directory};
 
 /// What an import did beside its contents.
@@ -95,15 +95,5 @@ impl Volumes {
         );
         let detached = self.detach(&row, IMPORT);
         imported.and(detached)
-    }
-}
-
-/// What the filling above returned is one of ours.
-fn own(error: VolumeError) -> VolumeError {
-    match error {
-        VolumeError::Received { name, source } => source
-            .downcast::<VolumeError>()
-            .map_or_else(|source| VolumeError::Received { name, source }, |own| *own),
-        other => other,
     }
 }

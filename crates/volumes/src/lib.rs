@@ -18,7 +18,7 @@
 //! * [`pool`]s are other places for volumes, [`resize`] says how much one may hold;
 //! * [`elsewhere`] does all that for volumes whose bytes a plugin keeps;
 //! * [`arrive`] and [`depart`] are for volumes that travel between engines;
-//! * [`adopt`] makes a volume of data that lost its record;
+//! * [`adopt`] makes a volume of data that lost its record, [`outside`] a copy of a directory that is anybody's;
 //! * [`recover`] completes or undoes at start what a crash has cut short.
 //!
 //! Guarantees, for every call that changes something:
@@ -57,6 +57,7 @@ pub mod inspect;
 pub mod label;
 pub mod lease;
 pub mod mount;
+pub mod outside;
 pub mod pool;
 pub mod populate;
 pub mod protect;
@@ -102,6 +103,7 @@ pub use files::FileEntry;
 pub use import::Imported;
 pub use lease::Released;
 pub use observer::{Observer, Unobserved};
+pub use outside::Adopted;
 pub use passport::Passport;
 pub use pool::{CreatePool, Pool, PoolError};
 pub use prune::{PruneCandidate, PrunePlan, PruneRequest, Pruned};

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use store::VolumeRow;
 
 use crate::create::ANONYMOUS_LABEL;
+use crate::description::Description;
 use crate::driver::DEFAULT;
 use crate::{CreateVolume, VolumeError, Volumes};
 
@@ -45,6 +46,21 @@ impl Passport {
         let (_, text) = annotations.iter().find(|(key, _)| key == KEY)?;
         let passport: Self = serde_json::from_slice(text).ok()?;
         passport.is_understood().then_some(passport)
+    }
+
+    /// What a description says.
+    pub(crate) fn described(description: Description) -> Self {
+        Self {
+            format: FORMAT,
+            name: description.name,
+            driver: description.driver,
+            options: description.options.unwrap_or_default(),
+            labels: description.labels.unwrap_or_default(),
+            created_at: description.created_at,
+            bytes: description.bytes,
+            inodes: description.inodes,
+            soft_bytes: description.soft_bytes,
+        }
     }
 
     pub(crate) fn is_understood(&self) -> bool {

@@ -30,6 +30,8 @@ pub struct Received {
     pub protected: bool,
     /// What its history says beside its creation: action and detail.
     pub event: Option<(String, String)>,
+    /// RFC 3339, of one that was made before; `None`: now.
+    pub created_at: Option<String>,
 }
 
 /// Writes a content into an empty directory that it is given. The error is handed back as it is.
@@ -51,13 +53,14 @@ impl Volumes {
         let name = request.name.unwrap_or_default();
         let lock = self.name_lock(&name);
         let held = held(&lock);
-        let create = self.planned(
+        let mut create = self.planned(
             name,
             DEFAULT.to_owned(),
             request.options,
             request.labels,
             false,
         )?;
+        create.created_at.clone_from(&received.created_at);
         let receive = Receive { create, received };
         let context = Context {
             volumes: self,
@@ -215,5 +218,15 @@ impl Operation for Receive {
 
     fn abandon(&self, tx: &WriteTx<'_>) -> Result<(), VolumeError> {
         self.create.abandon(tx)
+    }
+}
+
+/// What a filling of this crate's own returned is one of its errors.
+pub(crate) fn own(error: VolumeError) -> VolumeError {
+    match error {
+        VolumeError::Received { name, source } => source
+            .downcast::<VolumeError>()
+            .map_or_else(|source| VolumeError::Received { name, source }, |own| *own),
+        other => other,
     }
 }

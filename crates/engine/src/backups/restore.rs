@@ -162,6 +162,7 @@ impl Backups {
         let as_was = Received {
             protected: manifest.protected,
             event: Some((RESTORE.to_owned(), Self::told(found))),
+            ..Received::default()
         };
         let received = self.volumes.receive(create, as_was, &mut |tree: &Path| {
             written = Some(Self::write(found, name, tree, progress, cancel)?);

@@ -12,6 +12,7 @@
 //! * [`keeper`] - the thread that empties the trash in time
 //! * [`plugins`] - the thread that tells volume plugins what they could not be told at once
 
+mod adopt;
 pub mod audit;
 mod chown;
 pub mod files;

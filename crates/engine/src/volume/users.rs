@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::{ContainerRow, Measured, StoreError, VolumeBackupRow, VolumeEventRow, WriteTx};
-use volumes::{Claim, Inspected, Volume, VolumeError, VolumeStorage};
+use volumes::{Claim, Inspected, VolumeError, VolumeStorage};
 
 use crate::containers::create::to_json;
 use crate::containers::find::Columns as _;
@@ -146,18 +146,6 @@ impl Engine {
             backups: self.volumes.last_backups(name)?,
             inspected,
         })
-    }
-
-    /// Makes a volume of a directory in `data/` that no record has; `directory` is its name there, or its path.
-    ///
-    /// # Errors
-    /// As [`volumes::Volumes::adopt`].
-    pub fn adopt_volume(&self, directory: &str, name: Option<&str>) -> Result<Volume, VolumeError> {
-        let data = format!("{}/", self.paths.data().display());
-        let id = directory.strip_prefix(&data).unwrap_or(directory);
-        let id = store::VolumeId::parse(id.trim_end_matches('/'))
-            .ok_or_else(|| VolumeError::NotOrphan(directory.to_owned()))?;
-        self.volumes.adopt(&id, name)
     }
 }
 

@@ -536,14 +536,14 @@ async fn fix(request: Request) -> Answer {
 }
 
 async fn adopt(request: Request) -> Answer {
-    let (id, name) = (request.name(), request.text("name"));
-    let volume = request
-        .bridge
-        .call(Class::Disk, move |engine| {
-            engine.adopt_volume(&id, name.as_deref())
-        })
-        .await?;
-    ok(&convert::volume(&volume))
+    let (directory, name) = (request.name(), request.text("name"));
+    long_if_asked(request, StatusCode::OK, move |engine, progress, cancel| {
+        let adopted = engine.adopt_volume(&directory, name.as_deref(), progress, cancel)?;
+        let mut answer = json!(convert::volume(&adopted.volume));
+        answer["Warnings"] = json!(adopted.warnings);
+        Ok(answer)
+    })
+    .await
 }
 
 async fn explain(request: Request) -> Answer {

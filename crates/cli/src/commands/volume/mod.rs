@@ -40,7 +40,7 @@ pub(crate) use snapshot::seconds;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make data that lost its record a volume again
+    /// Make a volume of a directory: of data that lost its record, or of a copy of any other
     Adopt(Lazy<adopt::Args>),
     /// Look for what does not fit together, and say what to do about it
     Audit(Lazy<audit::Args>),
