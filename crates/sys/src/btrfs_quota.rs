@@ -28,7 +28,7 @@ const ENABLE_SIMPLE: u64 = 4;
 /// `BTRFS_QGROUP_LIMIT_MAX_RFER`.
 const MAX_REFERENCED: u64 = 1;
 /// `BTRFS_QUOTA_TREE_OBJECTID`: the tree of the groups.
-const QUOTA_TREE: u64 = 8;
+pub(crate) const QUOTA_TREE: u64 = 8;
 /// `BTRFS_QGROUP_RELATION_KEY`: a group and a member, or the other way round.
 const RELATION: u32 = 246;
 /// What clears a limit.
@@ -190,6 +190,12 @@ pub fn mode(dir: BorrowedFd<'_>) -> io::Result<Option<Mode>> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether the kernel has simple quotas: what [`enable`] would switch on.
+#[must_use]
+pub fn has_simple() -> bool {
+    fs::exists("/sys/fs/btrfs/features/simple_quota").unwrap_or(false)
 }
 
 /// Lets the filesystem of `dir` count, by simple quotas where the kernel has them unless it counts already.

@@ -29,6 +29,8 @@ pub(crate) struct Reflink {
     copied: AtomicBool,
     /// Length of the shortest file that is worth it.
     least: u64,
+    /// The copy shall have every byte to itself.
+    never: bool,
 }
 
 impl Reflink {
@@ -38,6 +40,16 @@ impl Reflink {
             impossible: AtomicBool::new(false),
             copied: AtomicBool::new(false),
             least: if always { 1 } else { WORTH_SHARING },
+            never: false,
+        }
+    }
+
+    /// Nothing is shared, whatever could be.
+    pub(crate) fn never() -> Self {
+        Self {
+            impossible: AtomicBool::new(true),
+            never: true,
+            ..Self::new(false)
         }
     }
 
@@ -72,7 +84,7 @@ pub(crate) fn copy(
     }
     reflink.copied.store(true, Ordering::Relaxed);
     if stat.blocks.saturating_mul(512) >= stat.size {
-        return range(src, dst, 0, stat.size, goes_on).map(drop);
+        return range(src, dst, 0, stat.size, reflink, goes_on).map(drop);
     }
     let mut at = 0;
     while at < stat.size {
@@ -81,12 +93,12 @@ pub(crate) fn copy(
             Ok(_) | Err(Errno::NXIO) => break,
             // No holes can be found on this filesystem.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => {
-                return range(src, dst, at, stat.size, goes_on).map(drop);
+                return range(src, dst, at, stat.size, reflink, goes_on).map(drop);
             }
             Err(error) => return Err(error.into()),
         };
         let end = rustix::fs::seek(src, SeekFrom::Hole(start))?.min(stat.size);
-        if !range(src, dst, start, end, goes_on)? {
+        if !range(src, dst, start, end, reflink, goes_on)? {
             return Ok(());
         }
         // The file may have been cut since.
@@ -102,9 +114,11 @@ fn range(
     dst: BorrowedFd<'_>,
     start: u64,
     end: u64,
+    reflink: &Reflink,
     goes_on: &dyn Fn(u64) -> bool,
 ) -> io::Result<bool> {
-    if end - start <= SMALL as u64 {
+    // A kernel that is asked to copy shares where it can.
+    if reflink.never || end - start <= SMALL as u64 {
         return through_memory(src, dst, start, end, goes_on);
     }
     let mut from = start;

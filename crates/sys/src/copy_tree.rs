@@ -52,6 +52,8 @@ pub struct CopyOptions<'a> {
     pub one_file_system: bool,
     /// Small files share their data as well, where that is possible: slower, but the copy takes no room.
     pub share_always: bool,
+    /// No file shares its data, so that all of it counts for the copy.
+    pub share_never: bool,
     /// Gets what is copied, for [`crate::catch_up`].
     pub seen: Option<&'a Seen>,
     /// Files are left out, and `seen` is told, if somebody may write to them now; large ones are written to disk as they are copied.
@@ -79,6 +81,7 @@ impl std::fmt::Debug for CopyOptions<'_> {
             .field("root_attributes", &self.root_attributes)
             .field("one_file_system", &self.one_file_system)
             .field("share_always", &self.share_always)
+            .field("share_never", &self.share_never)
             .field("only_at_rest", &self.only_at_rest)
             .finish_non_exhaustive()
     }
@@ -316,7 +319,11 @@ impl<'a> Job<'a> {
                 Acl::Absent
             },
             root: dst,
-            reflink: Reflink::new(options.share_always),
+            reflink: if options.share_never {
+                Reflink::never()
+            } else {
+                Reflink::new(options.share_always)
+            },
             links: Mutex::new(HashMap::new()),
             waiting: AtomicUsize::new(0),
             entries: AtomicU64::new(0),

@@ -13,6 +13,7 @@
 pub mod at_rest;
 pub mod attributes;
 pub mod btrfs;
+pub mod btrfs_extents;
 pub mod btrfs_quota;
 pub mod btrfs_send;
 pub mod btrfs_unwritten;

@@ -183,6 +183,7 @@ const OPTIONS: CopyOptions<'_> = CopyOptions {
     root_attributes: true,
     one_file_system: true,
     share_always: true,
+    share_never: false,
     only_at_rest: false,
     seen: None,
     watch: None,

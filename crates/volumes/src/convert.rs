@@ -1,13 +1,14 @@
-//! `convert`: a volume's content becomes a filesystem of its own, or files among others again, because its limit takes that.
+//! `convert`: a volume's content becomes a filesystem of its own, or files among others again, because its limit takes that; or it
+//! becomes a copy that counts, where quotas count what is written and not what is there.
 //!
 //! Steps of the journaled operation:
 //! 1. begin: the operation is recorded
-//! 2. `stage`: a copy with the new limit is in `_next`, durable, and nothing in it differs from the content; the commit point
+//! 2. `stage`: a copy is in `_next`, durable, nothing in it differs from the content, and it has the new limit; the commit point
 //! 3. `flip`: `_data` is renamed to `_old`, `_next` to `_data`; with its record the limit is recorded
 //! 4. `discard`: `_old` is deleted
 //!
-//! Nobody uses the volume meanwhile: who has the old tree open would go on writing to it. A crash before 2's record changes nothing;
-//! after it recovery renames what is not renamed yet, and deletes the old tree only when the new one is the content. Snapshots stay
+//! Nobody uses the volume meanwhile: who has the old tree open would go on writing to it. Before 2's record the copy goes, and the
+//! limit that was before is set again, which may be one of all trees of the volume. After it recovery renames what is not renamed yet, and deletes the old tree only when the new one is the content. Snapshots stay
 //! what they are.
 
 use std::io::ErrorKind;
@@ -58,12 +59,11 @@ impl Convert {
         driver
             .expose(&content)
             .and_then(|()| has_room(&content, &volumes.paths.volume(&self.0.id)))
-            .and_then(|()| driver.replicate_within(&content, &next, limits, &watch))
+            .and_then(|()| driver.rebuild(&content, &next, limits, &watch))
             .and_then(|replica| {
                 observed.settles(replica);
                 driver.settle(&next, Access::Writable, replica)
             })
-            .and_then(|()| driver.limit(&next, limits))
             .map_err(|error| self.refused(with_size(error, &content, limits)))?;
         let opened = |path: &Path| open_directory(path).map_err(VolumeError::io("open", path));
         let (old, new) = (opened(&content)?, opened(&next)?);
@@ -73,7 +73,9 @@ impl Convert {
             .map_err(|error| VolumeError::uncompared(&self.0.name, error))?;
         match changes.into_iter().next() {
             None if observer.is_stopped() => Err(VolumeError::Cancelled(self.0.name.clone())),
-            None => Ok(()),
+            None => driver
+                .limit(&next, limits)
+                .map_err(|error| self.refused(error)),
             Some(change) => Err(self.refused(DriverError::Differs { path: change.path })),
         }
     }
@@ -176,9 +178,13 @@ impl Operation for Convert {
 
     fn undo(&self, _step: Step, _op: &OpId, context: &Context<'_>) -> Result<(), VolumeError> {
         let volumes = context.volumes;
-        self.0
-            .driver_in(volumes)?
+        let driver = self.0.driver_in(volumes)?;
+        driver
             .discard(&volumes.paths.volume_next(&self.0.id))
+            .and_then(|()| {
+                let content = volumes.paths.volume_content(&self.0.id);
+                driver.limit(&content, self.0.limits_before())
+            })
             .map_err(|error| self.refused(error))
     }
 

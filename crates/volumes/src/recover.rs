@@ -272,8 +272,16 @@ impl Volumes {
             };
             let content = self.paths.volume_content(&row.id);
             if matches!(driver.held(&content), Ok(None)) {
+                let limits = crate::resize::limits(&storage);
+                let is_uncounted = self.with_driver(&row, |driver, place| {
+                    driver.takes_another_tree(place, limits)
+                });
                 sentences.push(
-                    match driver.limit(&content, crate::resize::limits(&storage)) {
+                    match driver.limit(&content, limits) {
+                        Ok(()) if is_uncounted.unwrap_or(false) => format!(
+                            "the limit of volume {0} was set again and does not count what was there: `volume resize {0} 0`, and give it anew",
+                            row.name
+                        ),
                         Ok(()) => format!("the limit of volume {} was set again", row.name),
                         Err(error) => {
                             format!("volume {} may hold more than its limit: {error}", row.name)

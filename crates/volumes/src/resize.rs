@@ -314,6 +314,11 @@ impl Resize {
         self.to.limits()
     }
 
+    /// What it may hold until then.
+    pub(crate) fn limits_before(&self) -> Limits {
+        self.from.limits()
+    }
+
     /// A soft limit alone is the record's.
     fn is_for_driver(&self) -> bool {
         self.from.limits() != self.to.limits()

@@ -432,12 +432,27 @@ pub trait Driver: fmt::Debug + Send + Sync {
         }
     }
 
-    /// Whether these limits take a tree of another kind than the content is, and that can be made: [`Driver::replicate_within`].
+    /// Whether these limits take another tree than the content is, of another kind or with bytes that count, and that can be
+    /// made: [`Driver::rebuild`].
     ///
     /// # Errors
     /// [`DriverError::Io`].
     fn takes_another_tree(&self, _place: Place<'_>, _limits: Limits) -> Result<bool, DriverError> {
         Ok(false)
+    }
+
+    /// Copies a content to such a tree, which [`Driver::limit`] is going to limit so.
+    ///
+    /// # Errors
+    /// As [`Driver::replicate_within`]; [`DriverError::TooFull`].
+    fn rebuild(
+        &self,
+        from: &Path,
+        to: &Path,
+        limits: Limits,
+        watch: &Watch<'_>,
+    ) -> Result<Replica, DriverError> {
+        self.replicate_within(from, to, limits, watch)
     }
 
     /// [`Driver::replicate`] for a content that [`Driver::limit`] is going to limit so, as a tree of the kind that this takes.

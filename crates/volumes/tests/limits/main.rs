@@ -358,7 +358,7 @@ impl Observer for Leaves {
     fn settles(&self, _volume: &str, _bytes: u64) {}
 
     fn compared(&self, volume: &str, bytes: u64) {
-        assert!(volume == "plain" && bytes > 0);
+        assert!(["plain", "data"].contains(&volume) && bytes > 0);
         self.compares.store(true, Ordering::Relaxed);
     }
 
@@ -731,6 +731,176 @@ fn soft_limit(opened: &Opened, data: &Path) {
     }
 }
 
+/// A btrfs counts for a limit what was there before it: what was written before quotas were, and what others wrote.
+fn limited_later(backend: &Backend, scratch: &Scratch) {
+    const WRITTEN: u64 = 12 * MIB;
+    let bytes = b"0123456789abcdef".repeat(12 << 16);
+    (backend.prepare)(&scratch.root);
+    let opened = scratch.open();
+    let pool = (backend.pool)(&opened, scratch);
+    let create = |name: &str| {
+        let options = pool.map(|pool| ("pool".to_owned(), pool.to_owned()));
+        let request = CreateVolume {
+            options: options.into_iter().collect(),
+            ..named(name)
+        };
+        opened.volumes.create(request).unwrap();
+        let content = opened.paths.mountpoint(name);
+        std::fs::write(content.join("big"), &bytes).unwrap();
+        std::fs::write(content.join("precious"), "old").unwrap();
+        // Shared by two files it counts once.
+        let big = std::fs::File::open(content.join("big")).unwrap();
+        let same = std::fs::File::create(content.join("same")).unwrap();
+        rustix::fs::ioctl_ficlone(&same, &big).unwrap();
+        content
+    };
+    let resize = |name: &str, bytes, mounted| {
+        let change = ResizeVolume {
+            bytes: Some(bytes),
+            mounted,
+            ..ResizeVolume::default()
+        };
+        opened.volumes.resize(name, change, &Unobserved)
+    };
+    let refused = |name: &str, bytes| {
+        let error = resize(name, bytes, false).unwrap_err();
+        let used = match &error {
+            VolumeError::Resize {
+                reason: DriverError::TooFull { used, .. },
+                ..
+            } => *used,
+            _ => panic!("{error}"),
+        };
+        assert!((WRITTEN..WRITTEN + MIB).contains(&used), "{name}: {used}");
+        let limits = opened.volumes.storage(name).unwrap().limits;
+        assert!(limits.is_none(), "{name}");
+    };
+    let holds = |content: &Path, limit: u64| {
+        let precious = std::fs::read_to_string(content.join("precious"));
+        assert_eq!(precious.unwrap(), "old");
+        for name in ["big", "same"] {
+            assert!(
+                std::fs::read(content.join(name)).unwrap() == bytes,
+                "{name}"
+            );
+        }
+        let more = fill(&content.join("full"));
+        assert!(
+            more <= limit - WRITTEN && more > 0,
+            "{more} more than {WRITTEN} of {limit}"
+        );
+        std::fs::remove_file(content.join("full")).unwrap();
+    };
+    let live = |name: &str| {
+        let error = resize(name, 2 * LIMIT, true).unwrap_err();
+        let live = matches!(
+            &error,
+            VolumeError::Resize {
+                reason: DriverError::Live { .. },
+                ..
+            }
+        );
+        assert!(live, "{name}: {error}");
+    };
+    let simple = backend.bound == Bound::SimpleQuota;
+
+    // Written before the filesystem counted anything, unless it did from its beginning.
+    let data = create("data");
+    snapshot(&opened, "s");
+    refused("data", 8 * MIB);
+    if simple && pool.is_none() {
+        live("data");
+    }
+    // Not when nobody waits for it any more, and what it may hold is what it was.
+    if simple && pool.is_none() {
+        for at_once in [true, false] {
+            let leaves = Leaves {
+                at_once,
+                compares: AtomicBool::new(false),
+            };
+            let change = ResizeVolume {
+                bytes: Some(2 * LIMIT),
+                ..ResizeVolume::default()
+            };
+            let stopped = opened.volumes.resize("data", change, &leaves).unwrap_err();
+            assert_eq!(stopped.kind(), store::ErrorKind::Cancelled, "{stopped}");
+        }
+    }
+    resize("data", 2 * LIMIT, false).unwrap();
+    holds(&data, 2 * LIMIT);
+    // Grown and shrunk as any other from here on, in use, too.
+    resize("data", 3 * LIMIT, true).unwrap();
+    resize("data", 0, true).unwrap();
+    resize("data", 3 * LIMIT, true).unwrap();
+
+    // What comes back from before the limit counts.
+    let from = RestoreFrom::Snapshot("s".to_owned());
+    opened
+        .volumes
+        .restore("data", &from, false, &Unobserved)
+        .unwrap();
+    let held = opened.volumes.storage("data").unwrap().held.unwrap();
+    // What came back was copied, and what it was kept for counts as well.
+    let copied = simple && pool.is_none();
+    let least = if copied { 2 * WRITTEN } else { WRITTEN };
+    assert!(held.bytes >= least, "{held:?}");
+
+    // Written since it counts: no copy is made.
+    let since = create("since");
+    refused("since", 8 * MIB);
+    resize("since", LIMIT, true).unwrap();
+    holds(&since, LIMIT);
+
+    // Shared with another volume.
+    create("source");
+    let clone = CloneVolume {
+        source: "source".to_owned(),
+        name: "clone".to_owned(),
+        ..CloneVolume::default()
+    };
+    opened
+        .volumes
+        .clone_volume(&clone, &Unheld, &Unobserved)
+        .unwrap();
+    refused("clone", 8 * MIB);
+    if simple {
+        live("clone");
+    }
+    // Its files share nothing any more, not with each other either.
+    resize("clone", 2 * LIMIT, false).unwrap();
+    holds(&opened.paths.mountpoint("clone"), 2 * LIMIT);
+
+    // Turned back before it was limited: a snapshot has what the volume wrote.
+    let turned = create("turned");
+    let request = CreateSnapshots {
+        volumes: vec!["turned".to_owned()],
+        name: Some("s".to_owned()),
+        ..CreateSnapshots::default()
+    };
+    opened
+        .volumes
+        .create_snapshots(&request, &Unheld, &Unobserved)
+        .unwrap();
+    opened
+        .volumes
+        .restore("turned", &from, false, &Unobserved)
+        .unwrap();
+    refused("turned", 8 * MIB);
+    resize("turned", LIMIT, true).unwrap();
+    holds(&turned, LIMIT);
+
+    opened.assert_sound(backend.name);
+    let view = opened.view();
+    drop(opened);
+    scratch.unmount_all();
+    let opened = scratch.open();
+    assert_eq!(opened.view(), view, "{:?}", opened.sentences);
+    for name in ["data", "since", "source", "clone", "turned"] {
+        opened.volumes.dispose(name, false, Disposal::Now).unwrap();
+    }
+    opened.assert_sound(backend.name);
+}
+
 /// What a limited tree of project quotas meets that nothing else does.
 fn projects(scratch: &Scratch) {
     let opened = scratch.open();
@@ -863,6 +1033,18 @@ fn main() {
             })
             .with_ignored_flag(ignored),
         );
+        if matches!(backend.bound, Bound::SimpleQuota | Bound::QuotaGroup) {
+            let name = format!("{}, limited later", backend.name);
+            trials.push(
+                Trial::test(name, move || {
+                    let (kind, make) = (backend.filesystem, backend.make);
+                    let test = |scratch: &Scratch| limited_later(backend, scratch);
+                    on_filesystem(kind, make, backend.mounted, 700 * MIB, test)?;
+                    Ok(())
+                })
+                .with_ignored_flag(ignored),
+            );
+        }
         if backend.bound == Bound::ProjectQuota {
             let name = format!("{}, their numbers", backend.name);
             trials.push(

@@ -397,6 +397,30 @@ const CASES: &[Case] = &[
         act: |opened, _| opened.volumes.remove("there", false),
     },
     Case {
+        name: "resize of what another volume wrote",
+        kinds: &["volume-convert"],
+        prepare: |opened| {
+            file_pool(opened).unwrap();
+            let create = CreateVolume {
+                options: [("pool".to_owned(), "p".to_owned())].into(),
+                ..named("there")
+            };
+            opened.volumes.create(create).unwrap();
+            let long = "x".repeat(1 << 20);
+            write_files(&opened.paths.mountpoint("there"), &[("file", &long)]);
+            let clone = CloneVolume {
+                source: "there".to_owned(),
+                name: "clone".to_owned(),
+                ..CloneVolume::default()
+            };
+            opened
+                .volumes
+                .clone_volume(&clone, &Unheld, &Unobserved)
+                .unwrap();
+        },
+        act: |opened, _| resized(opened, "clone", 16 << 20),
+    },
+    Case {
         name: "clone in a pool",
         kinds: &["volume-clone"],
         prepare: |opened| {

@@ -1,22 +1,19 @@
 //! What keeps a limit: quotas of the filesystem on which a tree lies, or a filesystem of its own ([`super::image`]).
 //!
-//! * btrfs, simple quotas: everything that a volume's trees have written is counted in one group, named after the volume;
-//!   what only a snapshot still has counts too. Restoring does not make room.
-//! * btrfs, groups: what the tree refers to is counted.
+//! * btrfs: groups of subvolumes, [`groups`].
 //! * ext4 and XFS with project quotas: each tree is a project of its own, whose number lies on its root directory. A state
 //!   directory that is part of somebody else's project is left to that: trees in it have filesystems of their own.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use sys::btrfs_quota::{self, Group, Mode};
-use sys::{btrfs, project_quota};
+use sys::btrfs;
+use sys::btrfs_quota::{self, Mode};
+use sys::project_quota::{self, Use};
 
 use super::super::{Bound, DriverError, Held, Limits};
-use super::image;
+use super::{groups, image};
 use crate::open_directory;
 
 /// What keeps, or would keep, the limit of a tree in `directory`.
@@ -82,84 +79,31 @@ pub(super) fn limit(tree: &Path, limits: Limits) -> Result<(), DriverError> {
             None => Err(DriverError::ImageWithoutSize),
         };
     }
-    let is_btrfs = matches!(bound, Bound::SimpleQuota | Bound::QuotaGroup);
-    if is_btrfs && limits.inodes.is_some() {
-        return Err(DriverError::NoInodes);
-    }
-    if is_btrfs && limits.is_none() {
-        let counts = open_directory(tree).and_then(|root| btrfs_quota::mode(root.as_fd()));
-        if counts.map_err(DriverError::io("look at", tree))?.is_none() {
-            return Ok(());
+    if matches!(bound, Bound::SimpleQuota | Bound::QuotaGroup) {
+        if limits.inodes.is_some() {
+            return Err(DriverError::NoInodes);
         }
+        return groups::limit(tree, limits.bytes);
     }
-    if is_btrfs {
-        // It counts when it commits.
-        open_directory(tree)
-            .and_then(|root| Ok(rustix::fs::syncfs(&root)?))
-            .map_err(DriverError::io("sync", tree))?;
-    }
-    if bound == Bound::ProjectQuota && !limits.is_none() {
+    if !limits.is_none() {
         // What is there is counted before anything is bounded, and none of it is refused.
         open_directory(tree)
             .and_then(|root| enroll(root.as_fd()))
             .map_err(DriverError::io("count", tree))?;
     }
-    // What is not lowered may hold a little more than it should: the kernel counts what it needs itself.
-    let (held, bounded) = measured(tree)?;
-    if let (Some(held), Some(wanted)) = (held, limits.bytes)
-        && held.bytes > wanted
-        && bounded.is_none_or(|bounded| bounded > wanted)
+    let projected = projected(tree)?;
+    if let (Some(used), Some(wanted)) = (projected, limits.bytes)
+        && used.bytes > wanted
+        && (used.max_bytes == 0 || used.max_bytes > wanted)
     {
         return Err(DriverError::TooFull {
-            used: held.bytes,
+            used: used.bytes,
             wanted,
         });
     }
-    let set = || -> io::Result<()> {
-        let root = open_directory(tree)?;
-        if is_btrfs {
-            limit_subvolume(root.as_fd(), tree, limits.bytes)
-        } else {
-            limit_project(root.as_fd(), limits)
-        }
-    };
-    set().map_err(DriverError::io("limit", tree))
-}
-
-fn limit_subvolume(root: BorrowedFd<'_>, tree: &Path, bytes: Option<u64>) -> io::Result<()> {
-    let own = Group::of_subvolume(btrfs_quota::subvolume_id(root)?);
-    // Through the directory around it: a subvolume that is full has no room for the change of its own limit.
-    let around = open_directory(tree.parent().unwrap_or(tree))?;
-    let around = around.as_fd();
-    match btrfs_quota::enable(around)? {
-        Mode::Simple => {
-            let group = group_of_volume(tree);
-            btrfs_quota::create(around, group)?;
-            btrfs_quota::assign(around, own, group)?;
-            btrfs_quota::limit(around, group, bytes)
-        }
-        Mode::Groups => btrfs_quota::limit(around, own, bytes),
-    }
-}
-
-/// The group in which all trees of a volume count, by the name of the volume's directory.
-fn group_of_volume(tree: &Path) -> Group {
-    let name = tree
-        .parent()
-        .and_then(Path::file_name)
-        .unwrap_or(OsStr::new(""));
-    group_of(name)
-}
-
-fn group_of(volume: &OsStr) -> Group {
-    // FNV-1a, of which 48 bits are enough to tell the volumes of a filesystem apart.
-    let number = volume
-        .as_bytes()
-        .iter()
-        .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
-        });
-    Group::of_groups(number ^ (number >> 48))
+    open_directory(tree)
+        .and_then(|root| limit_project(root.as_fd(), limits))
+        .map_err(DriverError::io("limit", tree))
 }
 
 fn limit_project(root: BorrowedFd<'_>, limits: Limits) -> io::Result<()> {
@@ -198,7 +142,7 @@ fn free_project(root: BorrowedFd<'_>) -> io::Result<u32> {
         let drawn = sys::uuid::random()?;
         let drawn = u32::from_le_bytes([drawn[0], drawn[1], drawn[2], drawn[3]]);
         let project = OURS | (drawn % OURS);
-        if project_quota::used(root, project)? == project_quota::Use::default() {
+        if project_quota::used(root, project)? == Use::default() {
             return Ok(project);
         }
     }
@@ -206,56 +150,16 @@ fn free_project(root: BorrowedFd<'_>) -> io::Result<u32> {
 
 /// [`release`] of all trees of a volume, and of the group in which they count.
 pub(super) fn renounce(directory: &Path, volume: Option<&str>) {
-    let listed = |directory: &Path| -> io::Result<Vec<PathBuf>> {
-        std::fs::read_dir(directory)?
-            .map(|entry| Ok(entry?.path()))
-            .collect()
-    };
-    let trees = listed(directory).and_then(|mut trees| {
-        for inside in trees.clone() {
-            if inside.file_name() == Some(OsStr::new("snapshots")) {
-                trees.extend(listed(&inside)?);
-            }
-        }
-        Ok(trees)
-    });
-    let released = trees.and_then(|trees| {
+    let released = groups::trees_in(directory).and_then(|trees| {
         trees.iter().try_for_each(|tree| release(tree))?;
         match volume {
-            Some(volume) => release_group(directory, group_of(OsStr::new(volume)), &trees),
+            Some(volume) => groups::release(directory, volume, &trees),
             None => Ok(()),
         }
     });
     if let Err(error) = released {
         tracing::debug!(directory = %directory.display(), %error, "numbers of projects or groups may stay taken");
     }
-}
-
-/// Removes the group in which these trees count, unless something else that is there counts in it, too.
-fn release_group(directory: &Path, group: Group, trees: &[PathBuf]) -> io::Result<()> {
-    let around = open_directory(directory)?;
-    let around = around.as_fd();
-    if !btrfs::is_btrfs(around)? || btrfs_quota::used(around, group)?.is_none() {
-        return Ok(());
-    }
-    let mut own = Vec::new();
-    for tree in trees.iter().filter(|tree| tree.is_dir()) {
-        let root = open_directory(tree)?;
-        if btrfs::is_subvolume(root.as_fd())? {
-            own.push(Group::of_subvolume(btrfs_quota::subvolume_id(
-                root.as_fd(),
-            )?));
-        }
-    }
-    for member in btrfs_quota::members(around, group)? {
-        if own.contains(&member) {
-            btrfs_quota::unassign(around, member, group)?;
-        } else if let Err(error) = btrfs_quota::remove(around, member) {
-            // The kernel keeps that of a subvolume that is there.
-            tracing::debug!(?member, %error, "a group has other members");
-        }
-    }
-    btrfs_quota::remove(around, group)
 }
 
 /// Takes the bound of a tree away that is being removed: its number is free again when its last file has gone, which
@@ -283,46 +187,25 @@ pub(super) fn release(tree: &Path) -> io::Result<()> {
 
 /// What a limited tree holds.
 pub(super) fn held(tree: &Path) -> Result<Option<Held>, DriverError> {
-    Ok(measured(tree)?.0)
+    match of_tree(tree)? {
+        Some(Bound::Image) => image::held(tree).map(Some),
+        Some(Bound::SimpleQuota | Bound::QuotaGroup) => groups::held(tree),
+        Some(Bound::ProjectQuota) => Ok(projected(tree)?.map(|used| Held {
+            bytes: used.bytes,
+            inodes: Some(used.inodes),
+        })),
+        None => Ok(None),
+    }
 }
 
-/// What a limited tree holds, and by quotas may hold.
-fn measured(tree: &Path) -> Result<(Option<Held>, Option<u64>), DriverError> {
-    let bound = of_tree(tree)?;
-    if bound == Some(Bound::Image) {
-        return Ok((Some(image::held(tree)?), None));
-    }
-    let looked = || -> io::Result<(Option<Held>, Option<u64>)> {
+/// What is counted of a tree that is a project.
+fn projected(tree: &Path) -> Result<Option<Use>, DriverError> {
+    let looked = || -> io::Result<Option<Use>> {
         let root = open_directory(tree)?;
-        match bound {
-            Some(Bound::SimpleQuota | Bound::QuotaGroup) => {
-                let group = match btrfs_quota::mode(root.as_fd())? {
-                    None => return Ok((None, None)),
-                    Some(Mode::Simple) => group_of_volume(tree),
-                    Some(Mode::Groups) => {
-                        Group::of_subvolume(btrfs_quota::subvolume_id(root.as_fd())?)
-                    }
-                };
-                let bytes = btrfs_quota::used(root.as_fd(), group)?;
-                let held = bytes.map(|bytes| Held {
-                    bytes,
-                    inodes: None,
-                });
-                Ok((held, btrfs_quota::bound(root.as_fd(), group)?))
-            }
-            Some(Bound::ProjectQuota) => {
-                let Some(project) = project_quota::of(root.as_fd())? else {
-                    return Ok((None, None));
-                };
-                let used = project_quota::used(root.as_fd(), project)?;
-                let held = Held {
-                    bytes: used.bytes,
-                    inodes: Some(used.inodes),
-                };
-                Ok((Some(held), (used.max_bytes > 0).then_some(used.max_bytes)))
-            }
-            Some(Bound::Image) | None => Ok((None, None)),
-        }
+        let project = project_quota::of(root.as_fd())?;
+        project
+            .map(|project| project_quota::used(root.as_fd(), project))
+            .transpose()
     };
     looked().map_err(DriverError::io("measure", tree))
 }

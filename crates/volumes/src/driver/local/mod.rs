@@ -15,6 +15,7 @@ use super::{
 use crate::mount_table;
 
 mod bound;
+mod groups;
 mod image;
 mod mount_call;
 mod options;
@@ -215,9 +216,24 @@ impl Driver for Local {
         if image::exists(place.content)? {
             return Ok(limits.is_none() && !options::wants_image(place.options));
         }
-        Ok(limits.bytes.is_some()
-            && bound::of_tree(place.content)?.is_none()
-            && bound::in_directory(place.directory)? == Some(Bound::Image))
+        if limits.bytes.is_none() {
+            return Ok(false);
+        }
+        Ok(match bound::of_tree(place.content)? {
+            Some(Bound::SimpleQuota) => groups::is_uncounted(place.content)?,
+            Some(_) => false,
+            None => bound::in_directory(place.directory)? == Some(Bound::Image),
+        })
+    }
+
+    fn rebuild(
+        &self,
+        from: &Path,
+        to: &Path,
+        limits: Limits,
+        watch: &Watch<'_>,
+    ) -> Result<Replica, DriverError> {
+        trees::rebuild(from, to, limits, watch)
     }
 
     fn replicate_within(

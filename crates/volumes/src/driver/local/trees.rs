@@ -15,7 +15,7 @@ use sys::catch_up::Began;
 use sys::copy_tree::{CopyError, CopyOptions, copy_tree};
 
 use super::super::{Access, Ahead, Bound, Done, DriverError, Limits, Replica, Sharing, Watch};
-use super::{bound, image};
+use super::{bound, groups, image};
 use crate::{mount_table, open_directory};
 
 /// Makes an empty directory, on btrfs a subvolume, with exactly `mode`. Its entry is durable after a sync of the parent.
@@ -79,6 +79,9 @@ pub(super) fn sharing_with(
         return Ok(Sharing::Copy);
     }
     if !moved {
+        if !has_own && limits.bytes.is_some() && groups::predates_quotas(from)? {
+            return Ok(Sharing::Copy);
+        }
         return sharing(from);
     }
     let looked = || -> io::Result<bool> {
@@ -159,6 +162,10 @@ pub(super) fn replicate_within(
     let has_own = image::exists(from)?;
     let takes_own = takes_own(has_own, to.parent().unwrap_or(to), limits)?;
     if has_own == takes_own {
+        // A bound that is kept by who wrote what has to count what comes back.
+        if !has_own && limits.bytes.is_some() && groups::predates_quotas(from)? {
+            return copy_all(from, to, watch);
+        }
         return replicate(from, to, Access::Writable, watch);
     }
     discard(to)?;
@@ -175,6 +182,36 @@ pub(super) fn replicate_within(
         image::hide(from)?;
     }
     copied
+}
+
+/// As [`replicate_within`], of a content that cannot be limited so as it is. Quotas count from here on what was there before them.
+pub(super) fn rebuild(
+    from: &Path,
+    to: &Path,
+    limits: Limits,
+    watch: &Watch<'_>,
+) -> Result<Replica, DriverError> {
+    if image::exists(from)? || bound::of_tree(from)? != Some(Bound::SimpleQuota) {
+        return replicate_within(from, to, limits, watch);
+    }
+    let used = groups::referred(from)?;
+    if let Some(wanted) = limits.bytes.filter(|wanted| used > *wanted) {
+        return Err(DriverError::TooFull { used, wanted });
+    }
+    groups::enable(to.parent().unwrap_or(to))?;
+    copy_all(from, to, watch)
+}
+
+/// Copies every byte.
+fn copy_all(from: &Path, to: &Path, watch: &Watch<'_>) -> Result<Replica, DriverError> {
+    discard(to)?;
+    make_root(to, 0o700).map_err(DriverError::io("make", to))?;
+    let options = CopyOptions {
+        share_always: false,
+        share_never: true,
+        ..watched(watch)
+    };
+    copy(from, to, &options)
 }
 
 /// As [`replicate`], to another filesystem.
@@ -221,6 +258,7 @@ fn watched<'a>(watch: &'a Watch<'a>) -> CopyOptions<'a> {
         root_attributes: true,
         one_file_system: true,
         share_always: true,
+        share_never: false,
         seen: None,
         only_at_rest: false,
         watch: Some(watch),
