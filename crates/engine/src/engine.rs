@@ -287,6 +287,11 @@ fn publish_volume_events(volumes: &Volumes, events: &Events) {
                 attributes.insert("softLimit".to_owned(), soft.to_string());
                 "soft_limit"
             }
+            VolumeAction::Purge { bytes, why } => {
+                attributes.insert("size".to_owned(), bytes.to_string());
+                attributes.insert("reason".to_owned(), why.to_owned());
+                "purge"
+            }
             VolumeAction::Rename { from } => {
                 attributes.insert("oldName".to_owned(), from);
                 "rename"

@@ -31,6 +31,11 @@ pub enum VolumeAction {
     Rename {
         from: String,
     },
+    /// It left the trash before its time: beyond its `limit`, or on a filesystem that is `full`.
+    Purge {
+        bytes: u64,
+        why: &'static str,
+    },
     Prune {
         reclaimed: u64,
     },

@@ -138,6 +138,7 @@ pub struct Volumes {
     unclaimed: Condvar,
     /// There is news of the trash.
     bell: Bell,
+    trash_rests: Mutex<trash::room::Rests>,
     /// A soft limit was set.
     limits_bell: Bell,
     /// A plugin is still to be told something.
@@ -177,6 +178,7 @@ impl Volumes {
             claims: Mutex::default(),
             unclaimed: Condvar::new(),
             bell: Bell::default(),
+            trash_rests: Mutex::default(),
             limits_bell: Bell::default(),
             owed: Bell::default(),
             hook: OnceLock::new(),

@@ -50,7 +50,10 @@ pub struct PrunePlan {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pruned {
     pub names: Vec<String>,
+    /// What they took.
     pub bytes: u64,
+    /// What of that is in the trash, and takes it still.
+    pub trashed: u64,
 }
 
 impl Volumes {
@@ -143,6 +146,10 @@ impl Volumes {
                 Ok(()) => {
                     pruned.names.push(name);
                     pruned.bytes += bytes;
+                    let trashed = self.store.read(|tx| tx.trashed(&id));
+                    if trashed.map_err(VolumeError::from)?.is_some() {
+                        pruned.trashed += bytes;
+                    }
                 }
                 Err(
                     VolumeError::InUse { .. }

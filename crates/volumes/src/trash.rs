@@ -10,8 +10,8 @@
 //! 2. `unlink`: the link by name goes, the description beside the data says where the volume is
 //!
 //! How long things stay: for the grace period. Beyond the size limit the oldest go earlier; a volume that alone exceeds the
-//! limit is not counted and stays for its time, until less than [`SCARCE`] percent of the filesystem are free. Then
-//! everything counts.
+//! limit is not counted and stays for its time, until a tenth of the filesystem is not free any more. Then everything counts.
+//! Where next to nothing is free the oldest make room. Each filesystem has its own account: [`room`]. Who goes so is told of.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
@@ -25,11 +25,12 @@ use crate::create::Context;
 use crate::purge::Purge;
 use crate::{VolumeAction, VolumeError, Volumes, link};
 
+pub(crate) mod room;
+
 const KEY: &str = "volume-trash";
 const DAY: u64 = 24 * 60 * 60;
 /// Percent of the filesystem.
 const DEFAULT_LIMIT: u8 = 10;
-const SCARCE: u64 = 10;
 
 /// How long removed volumes are kept, and how much of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +44,7 @@ pub struct TrashPolicy {
 #[serde(rename_all = "snake_case")]
 pub enum TrashLimit {
     Bytes(u64),
-    /// Of the filesystem that holds the state directory.
+    /// Of each filesystem on which removed volumes lie.
     Percent(u8),
 }
 
@@ -160,7 +161,7 @@ impl Volumes {
         Ok(emptied)
     }
 
-    /// Deletes what has expired and what is beyond the limit; tells when the next one expires.
+    /// Deletes what has expired, what is beyond the limit and what is in the way on a full filesystem; tells when to look again.
     ///
     /// # Errors
     /// [`VolumeError::Store`]. A volume that resists is logged and tried again the next time.
@@ -186,12 +187,26 @@ impl Volumes {
             }
             kept.push(row);
         }
-        let room = self.room()?;
-        let sizes: Vec<u64> = kept.iter().map(|row| row.bytes.unwrap_or(0)).collect();
-        for index in beyond(&sizes, room.limit, room.scarce) {
-            self.purge_or_warn(&kept[index]);
+        let expires = kept.iter().map(expiry).min();
+        let verdict = self.judge_trash(kept, now)?;
+        for (row, why) in &verdict.gone {
+            if self.purge_or_warn(row) {
+                let bytes = row.bytes.unwrap_or(0);
+                let (volume, why) = (&row.volume.name, why.as_str());
+                tracing::warn!(
+                    volume,
+                    bytes,
+                    why,
+                    "a volume left the trash before its time"
+                );
+                self.publish(
+                    volume,
+                    &row.volume.driver,
+                    VolumeAction::Purge { bytes, why },
+                );
+            }
         }
-        Ok(kept.iter().map(expiry).min())
+        Ok(expires.min(verdict.look_again).or(expires))
     }
 
     /// Rings whenever something was put into the trash or its policy changed; there is one listener, the last one.
@@ -268,13 +283,16 @@ impl Volumes {
         journal::execute(&self.store, &purge, &self.context())
     }
 
-    fn purge_or_warn(&self, row: &TrashRow) {
+    /// Whether it is gone by this.
+    fn purge_or_warn(&self, row: &TrashRow) -> bool {
         match self.purge(row) {
-            Ok(()) | Err(VolumeError::NotInTrash(_)) => {}
+            Ok(()) => return true,
+            Err(VolumeError::NotInTrash(_)) => {}
             Err(error) => {
                 tracing::warn!(volume = row.volume.name, %error, "a volume stays in the trash");
             }
         }
+        false
     }
 
     fn size_of(&self, id: &VolumeId) -> Option<u64> {
@@ -282,47 +300,11 @@ impl Volumes {
         let size = sys::dir::tree_size(&self.paths.volume(id)).ok()?;
         Some(size.bytes)
     }
-
-    fn room(&self) -> Result<Room, VolumeError> {
-        let root = self.paths.root();
-        let stat = rustix::fs::statvfs(root)
-            .map_err(|error| VolumeError::io("measure", root)(error.into()))?;
-        let total = stat.f_blocks.saturating_mul(stat.f_frsize);
-        let limit = match self.trash_policy()?.limit {
-            TrashLimit::Bytes(bytes) => bytes,
-            TrashLimit::Percent(percent) => total / 100 * u64::from(percent),
-        };
-        Ok(Room {
-            limit,
-            scarce: stat.f_bavail < stat.f_blocks / 100 * SCARCE,
-        })
-    }
-}
-
-struct Room {
-    limit: u64,
-    scarce: bool,
 }
 
 /// A time that cannot be read never comes: nothing is deleted by mistake.
 fn expiry(row: &TrashRow) -> Timestamp {
     row.expires_at.parse().unwrap_or(Timestamp::MAX)
-}
-
-/// Which of these, oldest first, go so that the others keep within `limit`.
-fn beyond(sizes: &[u64], limit: u64, scarce: bool) -> Vec<usize> {
-    let counted: Vec<usize> = (0..sizes.len())
-        .filter(|&index| scarce || sizes[index] <= limit)
-        .collect();
-    let mut total: u64 = counted.iter().map(|&index| sizes[index]).sum();
-    counted
-        .into_iter()
-        .take_while(|&index| {
-            let over = total > limit;
-            total = total.saturating_sub(sizes[index]);
-            over
-        })
-        .collect()
 }
 
 /// The journaled operation.
@@ -396,27 +378,5 @@ impl Operation for Trash {
 
     fn abandon(&self, _tx: &WriteTx<'_>) -> Result<(), VolumeError> {
         unreachable!("an operation that is committed once it has begun is never undone")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::beyond;
-
-    #[test]
-    fn what_the_limit_takes() {
-        for (sizes, limit, scarce, gone) in [
-            (&[1, 2, 3][..], 6, false, &[][..]),
-            (&[1, 2, 3], 5, false, &[0]),
-            (&[1, 2, 3], 4, false, &[0, 1]),
-            // Larger than all the limit: left alone while there is room.
-            (&[9, 2, 3], 5, false, &[]),
-            (&[9, 2, 3], 4, false, &[1]),
-            (&[9, 2, 3], 5, true, &[0]),
-            (&[], 0, true, &[]),
-            (&[1], 0, true, &[0]),
-        ] {
-            assert_eq!(beyond(sizes, limit, scarce), gone, "{sizes:?} {limit}");
-        }
     }
 }

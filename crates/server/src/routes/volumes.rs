@@ -152,7 +152,11 @@ async fn prune(request: Request) -> Answer {
         })
         .await?;
     let deleted = (!pruned.names.is_empty()).then_some(pruned.names);
-    ok(&json!({ "VolumesDeleted": deleted, "SpaceReclaimed": pruned.bytes }))
+    ok(&json!({
+        "VolumesDeleted": deleted,
+        "SpaceReclaimed": pruned.bytes,
+        "SpaceInTrash": pruned.trashed,
+    }))
 }
 
 async fn plan_prune(request: Request) -> Answer {

@@ -176,6 +176,21 @@ const BACKENDS: &[Backend] = &[
     },
 ];
 
+type Full = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    Option<&'static str>,
+);
+
+/// Filesystems that are full, and a pool on one that is not.
+const FULL: &[Full] = &[
+    ("a full ext4", "ext4", &["mkfs.ext4", "-q"], None),
+    ("a full XFS", "xfs", &["mkfs.xfs", "-q"], None),
+    ("a full btrfs", "btrfs", &["mkfs.btrfs", "-q"], None),
+    ("a full pool", "ext4", &["mkfs.ext4", "-q"], Some("fast")),
+];
+
 const PROJECTS_OF_EXT4: &[&str] = &["mkfs.ext4", "-q", "-O", "quota,project"];
 
 fn directory_pool(opened: &Opened, scratch: &Scratch) -> Option<&'static str> {
@@ -1057,6 +1072,15 @@ fn main() {
             );
         }
     }
+    for (name, kind, make, pool) in FULL {
+        trials.push(
+            Trial::test(*name, move || {
+                on_filesystem(kind, make, None, 400 * MIB, |scratch| full(scratch, *pool))?;
+                Ok(())
+            })
+            .with_ignored_flag(!is_root),
+        );
+    }
     trials.push(
         Trial::test("a limit that nothing can keep", || {
             too_small();
@@ -1073,6 +1097,108 @@ fn main() {
 fn can_mount(backend: &'static Backend) -> bool {
     let (kind, make) = (backend.filesystem, backend.make);
     on_filesystem(kind, make, backend.mounted, 700 * MIB, |_| {}).is_ok()
+}
+
+/// Takes all the room that a directory's filesystem has, without writing it.
+fn take_all(directory: &Path) {
+    let file = std::fs::File::create(directory.join("all")).unwrap();
+    let (mut at, mut step) = (0, 64 * MIB);
+    while step >= MIB / 4 {
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), at, step) {
+            Ok(()) => at += step,
+            Err(_) => step /= 2,
+        }
+    }
+    rustix::fs::syncfs(&file).unwrap();
+}
+
+/// A full filesystem gets room from what was removed on it, the oldest first, and from nothing else.
+fn full(scratch: &Scratch, pool: Option<&'static str>) {
+    const SIZE: u64 = 24 * MIB;
+    let opened = scratch.open();
+    let volumes = &opened.volumes;
+    volumes.set_trash_policy(trash_for(3600)).unwrap();
+    if let Some(name) = pool {
+        let request = CreatePool {
+            name: name.to_owned(),
+            kind: "btrfs".to_owned(),
+            size: Some(256 * MIB),
+            ..CreatePool::default()
+        };
+        volumes.create_pool(request).unwrap();
+    }
+    let create = |name: &str, pool: Option<&str>| {
+        let options = pool.map(|pool| ("pool".to_owned(), pool.to_owned()));
+        let request = CreateVolume {
+            options: options.into_iter().collect(),
+            ..named(name)
+        };
+        volumes.create(request).unwrap();
+        opened.paths.mountpoint(name)
+    };
+    // What was removed first lies elsewhere, where there is room.
+    if pool.is_some() {
+        std::fs::write(create("elsewhere", None).join("file"), "kept").unwrap();
+        volumes.remove("elsewhere", false).unwrap();
+    }
+    for name in ["first", "second", "third"] {
+        std::fs::write(create(name, pool).join("file"), vec![1; SIZE as usize]).unwrap();
+        volumes.remove(name, false).unwrap();
+    }
+    let live = create("live", pool);
+    take_all(&live);
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tell = std::sync::Arc::clone(&told);
+    volumes.on_event(Box::new(move |event| {
+        if let VolumeAction::Purge { bytes, why } = event.action {
+            tell.lock().unwrap().push((event.name, bytes >= SIZE, why));
+        }
+    }));
+    let left = || -> Vec<String> {
+        let trash = volumes.trash().unwrap();
+        trash.into_iter().map(|volume| volume.name).collect()
+    };
+    let before = left();
+    // Who removed something a moment ago may think better of it.
+    assert!(volumes.tidy_trash().unwrap().is_some());
+    assert_eq!(left(), before);
+    let minutes_ago = |minutes| {
+        let age = jiff::SignedDuration::from_mins(minutes);
+        let aged = opened.store.write(|tx| {
+            for mut row in tx.trash()? {
+                tx.delete_trashed(&row.volume.id)?;
+                tx.insert_volume(&row.volume)?;
+                let at: jiff::Timestamp = row.trashed_at.parse().unwrap();
+                row.trashed_at = at.checked_sub(age).unwrap().to_string();
+                tx.trash_volume(&row)?;
+            }
+            Ok::<_, store::StoreError>(())
+        });
+        aged.unwrap();
+    };
+    minutes_ago(2);
+    let again = volumes.tidy_trash().unwrap().unwrap();
+    let soon = jiff::Timestamp::now().duration_until(again);
+    assert!(soon <= jiff::SignedDuration::from_secs(1), "{soon:?}");
+    assert_eq!(
+        *told.lock().unwrap(),
+        [("first".to_owned(), true, "full")],
+        "of {before:?}"
+    );
+    let after: Vec<String> = before.into_iter().filter(|name| name != "first").collect();
+    assert_eq!(left(), after);
+    // Others stay until it is known what that has brought.
+    volumes.tidy_trash().unwrap();
+    assert_eq!(left(), after);
+    let until = Instant::now() + Duration::from_secs(60);
+    while std::fs::write(live.join("more"), vec![2; 8 << 20]).is_err() {
+        assert!(Instant::now() < until, "there is no room");
+        rustix::fs::syncfs(open_dir(&live)).unwrap();
+    }
+    volumes.undelete("third", None).unwrap();
+    let third = opened.paths.mountpoint("third").join("file");
+    assert_eq!(third.metadata().unwrap().len(), SIZE);
+    opened.assert_sound("a full filesystem");
 }
 
 /// What no backend can keep is refused before anything is made.

@@ -58,9 +58,12 @@ impl Args {
         let course = self.course.course()?;
         let mut reclaimed = container_prune(client, &self.filter)?;
         network_prune(client, &self.filter)?;
-        if self.volumes {
-            reclaimed += volume_prune(client, false, &self.filter)?;
-        }
+        let volumes = if self.volumes {
+            Some(volume_prune(client, false, &self.filter)?)
+        } else {
+            None
+        };
+        reclaimed += volumes.as_ref().map_or(0.0, |report| report.reclaimed);
         reclaimed += image_prune(client, &course, self.all, &self.filter)?;
         // Labels are for what has some.
         let until: Vec<String> = (self.filter.iter())
@@ -73,6 +76,9 @@ impl Args {
             .build();
         reclaimed += builder_prune(client, &cache)?;
         println!("Total reclaimed space: {}", human_size(reclaimed));
+        if let Some(volumes) = volumes {
+            volumes.tell_trash();
+        }
         Ok(0)
     }
 }

@@ -64,8 +64,9 @@ impl Args {
             .flag("now", self.now)
             .option("exactly", self.exactly.as_ref())
             .build();
-        let reclaimed = send(client, &path)?;
-        println!("Total reclaimed space: {}", human_size(reclaimed));
+        let report = send(client, &path)?;
+        println!("Total reclaimed space: {}", human_size(report.reclaimed));
+        report.tell_trash();
         Ok(0)
     }
 
@@ -172,12 +173,31 @@ fn query(route: &str, all: bool, filters: &[String]) -> Outcome<Query> {
     Query::new(route).filters(&filters)
 }
 
-/// Prints what was deleted; the bytes that became free.
-pub(crate) fn prune(client: &Client, all: bool, filters: &[String]) -> Outcome<f64> {
+/// What a prune did, in bytes.
+pub(crate) struct Report {
+    pub(crate) reclaimed: f64,
+    /// They are free when the trash lets them go.
+    in_trash: f64,
+}
+
+impl Report {
+    /// Says what became no room yet.
+    pub(crate) fn tell_trash(&self) {
+        if self.in_trash > 0.0 {
+            println!(
+                "Kept in the trash: {} (`orlop volume trash empty` deletes it)",
+                human_size(self.in_trash)
+            );
+        }
+    }
+}
+
+/// Prints what was deleted.
+pub(crate) fn prune(client: &Client, all: bool, filters: &[String]) -> Outcome<Report> {
     send(client, &query(DOCKERS, all, filters)?.build())
 }
 
-fn send(client: &Client, path: &str) -> Outcome<f64> {
+fn send(client: &Client, path: &str) -> Outcome<Report> {
     let report = client.send("POST", path, Body::Empty)?.json()?;
     let deleted: Vec<&str> = each(&report["VolumesDeleted"])
         .filter_map(Value::as_str)
@@ -187,7 +207,13 @@ fn send(client: &Client, path: &str) -> Outcome<f64> {
         deleted.iter().for_each(|name| println!("{name}"));
         println!();
     }
-    Ok(report["SpaceReclaimed"].as_f64().unwrap_or(0.0))
+    // Docker's number is that of what was removed.
+    let removed = report["SpaceReclaimed"].as_f64().unwrap_or(0.0);
+    let in_trash = report["SpaceInTrash"].as_f64().unwrap_or(0.0);
+    Ok(Report {
+        reclaimed: removed - in_trash,
+        in_trash,
+    })
 }
 
 #[cfg(test)]
