@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use testkit::{Client, Engine, Output, until};
+use testkit::{Client, Disk, Engine, Output, until};
 
 use super::{Scenario, Scene, host};
 
@@ -20,11 +20,27 @@ pub(super) const OWN: &[Scenario] = &[
     ("s111d_grow_when_unused_on_ext4", |_| {
         grow_unused("ext4", &["mkfs.ext4", "-q"]);
     }),
-    ("s112_pools", |_| pools()),
-    ("s113_another_disk", |_| another_disk()),
+    ("s112_pools", |_| pools(None)),
+    ("s112a_pools_on_xfs", |_| pools(Some("xfs"))),
+    ("s112b_pools_on_btrfs", |_| pools(Some("btrfs"))),
+    ("s113_another_disk", |_| another_disk(None)),
+    ("s113a_another_disk_with_ext4", |_| {
+        another_disk(Some("ext4"))
+    }),
+    ("s113b_another_disk_with_xfs", |_| another_disk(Some("xfs"))),
+    ("s113c_another_disk_with_btrfs", |_| {
+        another_disk(Some("btrfs"))
+    }),
     ("s114_lost_database", |_| lost_database()),
     ("s115_a_disk_of_its_own", |_| block_device()),
-    ("s116_from_pool_to_pool", |_| between_pools()),
+    ("s115a_a_directory_on_btrfs", |_| btrfs_directory()),
+    ("s116_from_pool_to_pool", |_| between_pools(None)),
+    ("s116c_from_pool_to_pool_on_xfs", |_| {
+        between_pools(Some("xfs"))
+    }),
+    ("s116d_from_pool_to_pool_on_btrfs", |_| {
+        between_pools(Some("btrfs"))
+    }),
     ("s116a_what_a_pool_costs_on_xfs", |_| {
         what_it_costs("xfs", &["mkfs.xfs", "-q"]);
     }),
@@ -215,9 +231,22 @@ fn grow_unused(kind: &str, make: &[&str]) {
     place.run("volume rm --now data").ok();
 }
 
-fn pools() {
-    let mut engine = Engine::start("pools");
+/// An engine whose state directory is on such a filesystem, or on the host's.
+fn engine_on(kind: Option<&str>, name: &str) -> (Engine, Option<Disk>) {
+    let Some(kind) = kind else {
+        let engine = Engine::start(name);
+        engine.load_busybox();
+        return (engine, None);
+    };
+    let mut engine = Engine::new(&format!("{name}-{kind}"));
+    let disk = Disk::mount(kind, &engine.root, 900 << 20);
+    engine.resume();
     engine.load_busybox();
+    (engine, Some(disk))
+}
+
+fn pools(kind: Option<&str>) {
+    let (mut engine, disk) = engine_on(kind, "pools");
     run(
         &engine,
         "pool create --kind btrfs --size 300m --label a=b fast",
@@ -275,12 +304,22 @@ fn pools() {
     run(&engine, "pool rm fast").ok();
     assert_eq!(mounted(&engine), 0);
     assert_eq!(fs::read_dir(engine.root.join("pools")).unwrap().count(), 0);
+    drop(engine);
+    drop(disk);
 }
 
-fn another_disk() {
-    let mut engine = Engine::start("other-disk");
+/// `kind`: the filesystem of the disk.
+fn another_disk(kind: Option<&str>) {
+    let mut engine = Engine::start(&format!("other-disk-{}", kind.unwrap_or("host")));
     engine.load_busybox();
-    let disk = engine.root.with_extension("disk");
+    let there = kind.map(|kind| {
+        let there = engine.root.with_extension("there");
+        (Disk::mount(kind, &there, 400 << 20), there)
+    });
+    let disk = match &there {
+        Some((_, there)) => there.join("disk"),
+        None => engine.root.with_extension("disk"),
+    };
     let source = disk.to_str().unwrap().to_owned();
     run(&engine, &format!("pool create --source {source} disk")).ok();
     run(&engine, &format!("pool create --source {source} twice")).fails(1, "is a pool already");
@@ -289,7 +328,7 @@ fn another_disk() {
 
     // The disk is away, and an empty directory in its place.
     engine.kill();
-    let away = engine.root.with_extension("away");
+    let away = disk.with_extension("away");
     fs::rename(&disk, &away).unwrap();
     fs::create_dir(&disk).unwrap();
     engine.resume();
@@ -316,6 +355,81 @@ fn another_disk() {
         "the directory stays, empty"
     );
     fs::remove_dir(&disk).unwrap();
+    drop(there);
+}
+
+/// A directory on somebody's btrfs.
+fn btrfs_directory() {
+    let mut engine = Engine::start("btrfs-directory");
+    engine.load_busybox();
+    let there = engine.root.with_extension("there");
+    let disk = Disk::mount("btrfs", &there, 400 << 20);
+    let others = there.join("others");
+    fs::write(&others, "kept").unwrap();
+    let source = there.join("pool");
+    let create = |source: &std::path::Path, name: &str| {
+        let source = source.display();
+        run(
+            &engine,
+            &format!("pool create --kind btrfs --source {source} {name}"),
+        )
+    };
+    create(&engine.root.with_extension("nowhere"), "btr").fails(1, "is not on a btrfs");
+    create(&there, "btr").fails(1, "not empty");
+    create(&source, "btr").ok();
+    create(&source, "again").fails(1, "is a pool already");
+    let shown = run(&engine, "pool inspect btr --format {{.Kind}}:{{.State}}");
+    assert_eq!(shown.ok().trim(), "btrfs:ready");
+    run(&engine, "pool resize btr 1g").fails(1, "a file or a device of its own");
+
+    run(&engine, "volume create --pool btr --size 32m data").ok();
+    let fill =
+        "run --rm -v data:/data busybox dd if=/dev/zero of=/data/big bs=1M count=48 conv=fsync";
+    let refused = run(&engine, fill);
+    assert_ne!(refused.code, 0, "{refused}");
+    run(&engine, "run --rm -v data:/data busybox rm /data/big").ok();
+    run(&engine, "run --rm -v data:/data busybox touch /data/kept").ok();
+    run(&engine, "volume snapshot create --name s data").ok();
+    let abilities =
+        "volume inspect data --format {{.Abilities.Limit}}:{{.Abilities.Snapshot}}:{{.Pool}}";
+    let abilities = run(&engine, abilities);
+    assert_eq!(abilities.ok().trim(), "btrfs-squota:instant:btr");
+    run(&engine, "run --rm -v data:/data busybox rm /data/kept").ok();
+    run(&engine, "volume restore data@s").ok();
+
+    // Written while it had no limit; what the filesystem counted meanwhile counts.
+    run(&engine, "volume create --pool btr later").ok();
+    let fill =
+        "run --rm -v later:/data busybox dd if=/dev/zero of=/data/big bs=1M count=40 conv=fsync";
+    run(&engine, fill).ok();
+    run(&engine, "volume resize later 32m").fails(1, "which do not fit into 33554432");
+    run(&engine, "volume resize later 64m").ok();
+    let more =
+        "run --rm -v later:/data busybox dd if=/dev/zero of=/data/more bs=1M count=40 conv=fsync";
+    let refused = run(&engine, more);
+    assert_ne!(refused.code, 0, "{refused}");
+
+    // Found again with its limits, also without the database.
+    engine.kill();
+    for file in ["orlop.db", "orlop.db-wal", "orlop.db-shm"] {
+        fs::remove_file(engine.root.join(file)).ok();
+    }
+    engine.resume();
+    run(&engine, "run --rm -v data:/data busybox ls /data/kept").ok();
+    let limit = run(
+        &engine,
+        "volume inspect later --format {{.Limits.Size}}:{{.Pool}}",
+    );
+    assert_eq!(limit.ok().trim(), "67108864:btr");
+    run(&engine, "volume rm --now data later").ok();
+    run(&engine, "pool rm btr").ok();
+    let left: Vec<_> = fs::read_dir(&there)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(left.contains(&"others".into()), "{left:?}");
+    drop(engine);
+    drop(disk);
 }
 
 /// A loop device stands for a disk.
@@ -396,7 +510,22 @@ fn block_device() {
         "volume inspect data --format {{.Abilities.Limit}}:{{.Abilities.Snapshot}}",
     );
     assert_eq!(abilities.ok().trim(), "btrfs-squota:instant");
-    run(&engine, "pool resize disk 300m").fails(1, "only a pool with a file");
+    // The disk has grown, and its pool takes what it is told to, under who writes.
+    run(&engine, "pool resize disk 600m").fails(1, "its device has 419430400 bytes");
+    let file = fs::OpenOptions::new().write(true).open(&disk.file).unwrap();
+    file.set_len(600 << 20).unwrap();
+    host("losetup", &["--set-capacity", &disk.device]);
+    for (size, bytes) in [
+        ("max", "629145600"),
+        ("320m", "335544320"),
+        ("500m", "524288000"),
+    ] {
+        run(&engine, &format!("pool resize disk {size}")).ok();
+        let is = run(&engine, "pool inspect disk --format {{.Size}}");
+        assert_eq!(is.ok().trim(), bytes);
+        shell(&engine, "app", "sync -f /data/kept").ok();
+    }
+    run(&engine, "pool resize disk 64m").fails(1, "a pool needs at least");
     run(&engine, "rm -f app").ok();
 
     // Away at a start, its volumes say so; back under another name, it is found by what is on it.
@@ -433,9 +562,8 @@ fn block_device() {
     drop(engine);
 }
 
-fn between_pools() {
-    let mut engine = Engine::start("between-pools");
-    engine.load_busybox();
+fn between_pools(kind: Option<&str>) {
+    let (mut engine, state) = engine_on(kind, "between-pools");
     let disk = engine.root.with_extension("disk");
     run(
         &engine,
@@ -545,6 +673,8 @@ fn between_pools() {
     run(&engine, "pool default default").ok();
     run(&engine, "pool rm big fast").ok();
     fs::remove_dir(&disk).unwrap();
+    drop(engine);
+    drop(state);
 }
 
 /// Where a clone goes to counts, not where it comes from alone: said before, and in progress.

@@ -4,9 +4,11 @@
 //! subvolume that wrote it for as long as anybody has it; *groups* count what a subvolume refers to, whoever wrote it.
 //! Use is read from sysfs, in no time.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
@@ -15,6 +17,7 @@ const RESIZE: libc::c_ulong = 0x5000_9403;
 const TREE_SEARCH: libc::c_ulong = 0xD000_9411;
 const INO_LOOKUP: libc::c_ulong = 0xD000_9412;
 const FS_INFO: libc::c_ulong = 0x8400_941F;
+const DEV_INFO: libc::c_ulong = 0xD000_941E;
 const QUOTA_CTL: libc::c_ulong = 0xC010_9428;
 const QGROUP_ASSIGN: libc::c_ulong = 0x4018_9429;
 const QGROUP_CREATE: libc::c_ulong = 0x4010_942A;
@@ -72,6 +75,27 @@ struct FsInfo {
     devices: u64,
     uuid: [u8; 16],
     rest: [u8; 992],
+}
+
+/// The kernel's `struct btrfs_ioctl_dev_info_args`.
+#[repr(C)]
+struct DevInfo {
+    id: u64,
+    uuid: [u8; 16],
+    used: u64,
+    bytes: u64,
+    unused: [u64; 379],
+    path: [u8; 1024],
+}
+
+/// One of the devices of a filesystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its number in the filesystem.
+    pub id: u64,
+    /// What the filesystem takes of it.
+    pub bytes: u64,
+    pub path: PathBuf,
 }
 
 /// The kernel's `struct btrfs_ioctl_ino_lookup_args`.
@@ -145,6 +169,10 @@ struct Limit {
 /// # Errors
 /// `ENOTTY` when it is no btrfs; any other of the kernel's.
 pub fn uuid(dir: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
+    Ok(info(dir)?.uuid)
+}
+
+fn info(dir: BorrowedFd<'_>) -> io::Result<FsInfo> {
     let mut info = FsInfo {
         max_id: 0,
         devices: 0,
@@ -153,7 +181,46 @@ pub fn uuid(dir: BorrowedFd<'_>) -> io::Result<[u8; 16]> {
     };
     // SAFETY: `info` is the struct that the request writes, and lives until the call returns.
     done(unsafe { libc::ioctl(dir.as_raw_fd(), FS_INFO as _, &raw mut info) })?;
-    Ok(info.uuid)
+    Ok(info)
+}
+
+/// The device of a filesystem on one; `None`: it is on several.
+///
+/// # Errors
+/// Those of [`uuid`].
+pub fn only_device(dir: BorrowedFd<'_>) -> io::Result<Option<Device>> {
+    let FsInfo {
+        max_id, devices, ..
+    } = info(dir)?;
+    if devices != 1 {
+        return Ok(None);
+    }
+    // It was another one's successor if it is not the first.
+    for id in 1..=max_id {
+        let mut found = DevInfo {
+            id,
+            uuid: [0; 16],
+            used: 0,
+            bytes: 0,
+            unused: [0; 379],
+            path: [0; 1024],
+        };
+        // SAFETY: `found` is the struct that the request reads and writes, and lives until the call returns.
+        match done(unsafe { libc::ioctl(dir.as_raw_fd(), DEV_INFO as _, &raw mut found) }) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+            Err(error) => return Err(error),
+            Ok(()) => {
+                let length = found.path.iter().position(|byte| *byte == 0);
+                let path = &found.path[..length.unwrap_or(found.path.len())];
+                return Ok(Some(Device {
+                    id,
+                    bytes: found.bytes,
+                    path: PathBuf::from(OsStr::from_bytes(path)),
+                }));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The id of the subvolume in which `dir` lies.
@@ -345,12 +412,12 @@ pub fn bound(dir: BorrowedFd<'_>, group: Group) -> io::Result<Option<u64>> {
     Ok(bound.filter(|bound| *bound != 0 && *bound != CLEARED))
 }
 
-/// Gives the only device of a mounted filesystem another size, or all of it.
+/// Lets a mounted filesystem take so much of one of its devices.
 ///
 /// # Errors
 /// `StorageFull` when what is there does not fit; any other of the kernel's.
-pub fn resize(dir: BorrowedFd<'_>, bytes: Option<u64>) -> io::Result<()> {
-    let text = bytes.map_or_else(|| "1:max".to_owned(), |bytes| format!("1:{bytes}"));
+pub fn resize(dir: BorrowedFd<'_>, device: u64, bytes: u64) -> io::Result<()> {
+    let text = format!("{device}:{bytes}");
     let mut name = [0; 4088];
     name[..text.len()].copy_from_slice(text.as_bytes());
     let arguments = Named { fd: 0, name };

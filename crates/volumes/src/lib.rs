@@ -29,7 +29,7 @@
 //!
 //! One volume is changed by one caller at a time; different volumes never wait for each other.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -139,6 +139,8 @@ pub struct Volumes {
     /// There is news of the trash.
     bell: Bell,
     trash_rests: Mutex<trash::room::Rests>,
+    /// When what has a soft limit alone may be measured again.
+    soft_walks: Mutex<BTreeMap<VolumeId, std::time::Instant>>,
     /// A soft limit was set.
     limits_bell: Bell,
     /// A plugin is still to be told something.
@@ -179,6 +181,7 @@ impl Volumes {
             unclaimed: Condvar::new(),
             bell: Bell::default(),
             trash_rests: Mutex::default(),
+            soft_walks: Mutex::default(),
             limits_bell: Bell::default(),
             owed: Bell::default(),
             hook: OnceLock::new(),

@@ -7,8 +7,11 @@
 //!
 //! Before 3 the limit that was before is set again. A limit that takes a tree of another kind is [`crate::convert`]'s.
 //!
-//! A soft limit keeps nobody from writing. Who crosses it is told of once, and again only after the volume has held less
+//! A soft limit keeps nobody from writing, and needs no other limit: what no quota counts is measured now and then. Who crosses it is told of once, and again only after the volume has held less
 //! than [`CALM`] percent of it.
+
+use std::sync::PoisonError;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,9 @@ use crate::{Observer, VolumeAction, VolumeError, Volumes, held};
 
 /// Percent of a soft limit below which it counts as not crossed.
 pub const CALM: u64 = 95;
+
+/// So many times as long as it took to look at all files of a volume, they are left in peace: that takes a fiftieth of a processor.
+const RARELY: u32 = 50;
 
 /// What shall change; what is `None` stays, 0 takes a limit away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,11 +97,11 @@ impl Volumes {
         }
         if to
             .soft_bytes
-            .is_some_and(|soft| to.bytes.is_none_or(|bytes| soft > bytes))
+            .is_some_and(|soft| to.bytes.is_some_and(|bytes| soft > bytes))
         {
             return Err(VolumeError::Resize {
                 name: row.name,
-                reason: DriverError::SoftWithoutSize,
+                reason: DriverError::SoftAboveSize,
             });
         }
         let resize = Resize {
@@ -200,19 +206,43 @@ impl Volumes {
             let Some(row) = self.store.read(|tx| tx.volume(&id))? else {
                 continue;
             };
-            let (Some(soft), Ok(Some(held))) = (storage.soft_bytes, self.held_by(&row)) else {
+            let bytes = if limits(&storage).is_none() {
+                self.measured_now_and_then(&row)
+            } else {
+                self.held_by(&row).ok().flatten().map(|held| held.bytes)
+            };
+            let (Some(soft), Some(bytes)) = (storage.soft_bytes, bytes) else {
                 continue;
             };
             let crossed = if storage.soft_crossed {
-                held.bytes >= soft / 100 * CALM
+                bytes >= soft / 100 * CALM
             } else {
-                held.bytes > soft
+                bytes > soft
             };
             if crossed != storage.soft_crossed {
-                self.note_soft_limit(&row, crossed, held.bytes, soft)?;
+                self.note_soft_limit(&row, crossed, bytes, soft)?;
             }
         }
         Ok(any)
+    }
+
+    /// What a volume's files take, by looking at all of them; `None` where that cannot be told, or was done not long ago.
+    fn measured_now_and_then(&self, row: &VolumeRow) -> Option<u64> {
+        let began = Instant::now();
+        let due = || {
+            self.soft_walks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if due().get(&row.id).is_some_and(|due| *due > began) {
+            return None;
+        }
+        let measured = self.tree_size(&row.name, &mut |_| true).ok().flatten();
+        let mut due = due();
+        // What is gone by now is looked up no more.
+        due.retain(|_, due| *due > began);
+        due.insert(row.id.clone(), Instant::now() + began.elapsed() * RARELY);
+        measured.map(|(_, size)| size.bytes)
     }
 
     fn note_soft_limit(

@@ -195,6 +195,9 @@ async fn rename(request: Request) -> Answer {
     ok(&shown(&pool))
 }
 
+/// All of the device that a pool is on.
+const MAX: &str = "max";
+
 /// The size that a request asks for.
 fn asked(request: &Request, key: &str) -> Result<Option<u64>, Refusal> {
     request.text(key).map(|text| size_of(&text)).transpose()
@@ -202,8 +205,13 @@ fn asked(request: &Request, key: &str) -> Result<Option<u64>, Refusal> {
 
 async fn resize(request: Request) -> Answer {
     let name = request.name();
-    let bytes =
-        asked(&request, "size")?.ok_or_else(|| Refusal::invalid("missing parameter: size"))?;
+    let size = request
+        .text("size")
+        .ok_or_else(|| Refusal::invalid("missing parameter: size"))?;
+    let bytes = match &*size {
+        MAX => None,
+        size => Some(size_of(size)?),
+    };
     let pool = request
         .bridge
         .call(Class::Long, move |engine| {

@@ -16,8 +16,8 @@ pub enum DriverError {
     InvalidSize(String),
     #[error("quota size requested but no quota support")]
     NoQuota,
-    #[error("a soft limit needs a size above it")]
-    SoftWithoutSize,
+    #[error("a soft limit above the size is never crossed")]
+    SoftAboveSize,
     #[error("an image needs a size")]
     ImageWithoutSize,
     #[error("a size of at least {least} bytes is needed here")]
@@ -90,7 +90,7 @@ impl DriverError {
             | Self::MissingOption(_)
             | Self::InvalidSize(_)
             | Self::NoQuota
-            | Self::SoftWithoutSize
+            | Self::SoftAboveSize
             | Self::ImageWithoutSize
             | Self::TooSmall { .. }
             | Self::NoInodes

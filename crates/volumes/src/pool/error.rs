@@ -47,8 +47,12 @@ pub enum PoolError {
     StateDirectory(String),
     #[error("pool {name} is not there: {why}")]
     Down { name: String, why: String },
-    #[error("only a pool with a file of its own can be resized, and {0} has none")]
+    #[error("only a pool with a file or a device of its own can be resized, and {0} has none")]
     NoSize(String),
+    #[error("pool {0} is on several devices: `btrfs filesystem resize` takes one of them")]
+    SeveralDevices(String),
+    #[error("its device has {most} bytes, which is less than {wanted}")]
+    TooLarge { most: u64, wanted: u64 },
     #[error("{used} bytes are in use, which do not fit into {wanted}")]
     TooFull { used: u64, wanted: u64 },
     #[error("a pool needs at least {0} bytes")]
@@ -97,6 +101,8 @@ impl PoolError {
             | Self::NoFilesystem(_)
             | Self::StateDirectory(_)
             | Self::NoSize(_)
+            | Self::SeveralDevices(_)
+            | Self::TooLarge { .. }
             | Self::TooSmall(_)
             | Self::NoProgram(_) => ErrorKind::Invalid,
             Self::Taken(_)

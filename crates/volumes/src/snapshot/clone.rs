@@ -313,8 +313,12 @@ impl Operation for Clone {
         ))?;
         let pool = volumes.store.read(|tx| tx.volume_storage(&self.id))?.pool;
         let driver = volumes.tree_driver(&self.name, &self.driver)?;
+        let directory = volumes.paths.volume_home(&self.id, pool.as_ref());
+        if directory.is_dir() {
+            driver.renounce(&directory, Some(self.id.as_str()));
+        }
         driver.discard(&volumes.paths.volume_home_content(&self.id, pool.as_ref()))?;
-        driver.discard(&volumes.paths.volume_home(&self.id, pool.as_ref()))?;
+        driver.discard(&directory)?;
         Ok(place::unlink(&volumes.paths, &self.id, pool.as_ref())?)
     }
 

@@ -719,10 +719,11 @@ fn soft_limit(opened: &Opened, data: &Path) {
         soft_bytes: Some(bytes),
         ..ResizeVolume::default()
     };
-    opened
+    let above = opened
         .volumes
         .resize("data", soft(2 * LIMIT), &Unobserved)
         .unwrap_err();
+    assert!(above.to_string().contains("never crossed"), "{above}");
     opened
         .volumes
         .resize("data", soft(LIMIT / 2), &Unobserved)
@@ -744,6 +745,42 @@ fn soft_limit(opened: &Opened, data: &Path) {
         });
         assert!(calm);
     }
+    soft_limit_alone(opened, &told);
+    opened.volumes.resize("data", soft(0), &Unobserved).unwrap();
+}
+
+/// What nothing counts is measured.
+fn soft_limit_alone(opened: &Opened, told: &std::sync::Mutex<i32>) {
+    let create = CreateVolume {
+        options: [("soft-size".to_owned(), "4m".to_owned())].into(),
+        ..named("soft")
+    };
+    opened.volumes.create(create).unwrap();
+    let file = opened.paths.mountpoint("soft").join("file");
+    let before = *told.lock().unwrap();
+    let crossed = |wanted: bool| {
+        rustix::fs::syncfs(open_dir(file.parent().unwrap())).unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            assert!(opened.volumes.watch_soft_limits().unwrap());
+            if opened.volumes.storage("soft").unwrap().soft_crossed == wanted {
+                break;
+            }
+            assert!(Instant::now() < until, "crossed: {wanted}");
+        }
+    };
+    crossed(false);
+    for wanted in [1, 2] {
+        std::fs::write(&file, vec![1; 6 << 20]).unwrap();
+        crossed(true);
+        assert_eq!(*told.lock().unwrap() - before, wanted);
+        std::fs::remove_file(&file).unwrap();
+        crossed(false);
+    }
+    opened
+        .volumes
+        .dispose("soft", false, Disposal::Now)
+        .unwrap();
 }
 
 /// A btrfs counts for a limit what was there before it: what was written before quotas were, and what others wrote.

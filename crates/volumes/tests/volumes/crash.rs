@@ -376,7 +376,7 @@ const CASES: &[Case] = &[
         act: |opened, _| {
             opened
                 .volumes
-                .resize_pool("p", 320 << 20)
+                .resize_pool("p", Some(320 << 20))
                 .map(drop)
                 .map_err(|error| of_pool(&error))
         },

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use volumes::driver::{Access, Driver, Local, Options, Place};
 
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, on_filesystem};
 
 /// Options with which a volume of the driver can be made everywhere, and options that it must refuse.
 struct Candidate<'a> {
@@ -14,14 +14,13 @@ struct Candidate<'a> {
     refused: Vec<Options>,
 }
 
-fn conforms(candidate: &Candidate<'_>) {
+fn conforms(candidate: &Candidate<'_>, scratch: &Scratch) {
     let driver = candidate.driver;
     for options in &candidate.refused {
         assert!(driver.check(options).is_err(), "{options:?}");
     }
     for options in &candidate.accepted {
         driver.check(options).unwrap();
-        let scratch = Scratch::new();
         let directory = scratch.root.join("volume");
         let content = directory.join("_data");
         let place = Place {
@@ -75,6 +74,7 @@ fn conforms(candidate: &Candidate<'_>) {
             }
             std::fs::write(content.join("file"), "new").unwrap();
             for (tree, text) in [(&snapshot, "old"), (&clone, "old"), (&content, "new")] {
+                driver.expose(tree).unwrap();
                 assert_eq!(std::fs::read_to_string(tree.join("file")).unwrap(), text);
             }
             driver.seal(&clone).unwrap();
@@ -111,19 +111,48 @@ fn options(pairs: &[(&str, &str)]) -> Options {
         .collect::<BTreeMap<_, _>>()
 }
 
-#[test]
-fn local() {
-    conforms(&Candidate {
+fn local_in(scratch: &Scratch, limited: bool) {
+    let mut accepted = vec![
+        options(&[]),
+        options(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")]),
+        options(&[("soft-size", "1g")]),
+    ];
+    if limited {
+        // By whatever there is to keep it.
+        accepted.push(options(&[("size", "16m")]));
+        accepted.push(options(&[("size", "16m"), ("image", "true")]));
+    }
+    let candidate = Candidate {
         driver: &Local,
-        accepted: vec![
-            options(&[]),
-            options(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")]),
-        ],
+        accepted,
         refused: vec![
             options(&[("color", "red")]),
-            options(&[("soft-size", "1g")]),
+            options(&[("soft-size", "2g"), ("size", "1g")]),
         ],
-    });
+    };
+    conforms(&candidate, scratch);
+}
+
+#[test]
+fn local() {
+    local_in(&Scratch::new(), false);
+}
+
+#[test]
+fn local_on_real_filesystems() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for (kind, make) in [
+        ("ext4", &["mkfs.ext4", "-q"][..]),
+        ("xfs", &["mkfs.xfs", "-q"]),
+        ("btrfs", &["mkfs.btrfs", "-q"]),
+    ] {
+        on_filesystem(kind, make, None, 400 << 20, |scratch| {
+            local_in(scratch, true);
+        })
+        .unwrap();
+    }
 }
 
 #[test]

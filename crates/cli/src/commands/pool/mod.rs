@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Ls(Lazy<LsArgs>),
     /// Rename a pool, in use or not
     Rename(Lazy<RenameArgs>),
-    /// Change the size of a pool that is a file of the engine's own, while it is in use
+    /// Change the size of a pool on a file of the engine's own or on a device, while it is in use
     Resize(Lazy<ResizeArgs>),
     /// Remove one or more pools in which there is nothing
     #[command(visible_alias = "remove")]
@@ -153,8 +153,10 @@ impl RenameArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ResizeArgs {
+    /// Pool to resize
     #[arg(value_name = "POOL")]
     name: String,
+    /// Bytes that it shall have (1g), or "max" for all of its device
     #[arg(value_name = "SIZE")]
     size: String,
 }

@@ -7,8 +7,10 @@ use crate::http::{Client, Query, encode};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
+    /// Volume to rename, in use or not
     #[arg(value_name = "VOLUME")]
     volume: String,
+    /// What it shall be called; no other volume may be called so
     #[arg(value_name = "NEW_NAME")]
     name: String,
 }

@@ -18,9 +18,10 @@ pub(crate) struct Args {
     soft_limit: Option<String>,
     #[command(flatten)]
     course: CourseArgs,
+    /// Volume to resize
     #[arg(value_name = "VOLUME")]
     volume: String,
-    /// 0 for as much as there is room for
+    /// Bytes that it may hold (10g), 0 for as much as there is room for
     #[arg(value_name = "SIZE")]
     size: Option<String>,
 }

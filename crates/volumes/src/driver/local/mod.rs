@@ -4,6 +4,7 @@
 //! on a btrfs the content is a subvolume; [`trees`] copies contents by what the filesystem can do best. [`bound`] keeps
 //! limits by the quotas of the filesystem, or the content is an [`image`].
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use rustix::mount::UnmountFlags;
@@ -60,6 +61,11 @@ impl Driver for Local {
 
     fn unbuild(&self, place: Place<'_>) -> Result<(), DriverError> {
         image::unmake(place.content)?;
+        // While the group of its tree is there to be taken out of the volume's. What is in use keeps its bound.
+        if std::fs::read_dir(place.content).is_ok_and(|mut entries| entries.next().is_none()) {
+            let volume = place.directory.file_name().and_then(OsStr::to_str);
+            bound::renounce(place.directory, volume);
+        }
         for path in [place.content, place.directory] {
             sys::durable::remove_dir(path).map_err(DriverError::io("remove", path))?;
         }

@@ -40,8 +40,8 @@ pub(super) fn check(options: &Options) -> Result<(), DriverError> {
     if options.contains_key("device") && !(limits.is_none() && soft.is_none()) {
         return Err(DriverError::NoQuota);
     }
-    if soft.is_some_and(|soft| limits.bytes.is_none_or(|bytes| soft > bytes)) {
-        return Err(DriverError::SoftWithoutSize);
+    if soft.is_some_and(|soft| limits.bytes.is_some_and(|bytes| soft > bytes)) {
+        return Err(DriverError::SoftAboveSize);
     }
     if wants_image(options) && limits.bytes.is_none() {
         return Err(DriverError::ImageWithoutSize);
@@ -173,7 +173,15 @@ mod tests {
                 &[("size", "1g"), ("type", "tmpfs"), ("device", "tmpfs")],
                 "quota size requested but no quota support",
             ),
-            (&[("soft-size", "8G")], "a soft limit needs a size above it"),
+            (&[("soft-size", "8G")], ""),
+            (
+                &[("soft-size", "8G"), ("size", "7G")],
+                "a soft limit above the size is never crossed",
+            ),
+            (
+                &[("soft-size", "1g"), ("type", "tmpfs"), ("device", "tmpfs")],
+                "quota size requested but no quota support",
+            ),
             (&[("image", "true")], "an image needs a size"),
             (&[("size", "much")], "invalid size: 'much'"),
             (
