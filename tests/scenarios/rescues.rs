@@ -1,12 +1,13 @@
-//! S245–S247, S249: a database that is broken or lost, and what is made again without it.
+//! S245–S247, S249–S250: a database that is broken or lost, and what is made again without it.
 
 use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal};
-use testkit::{Client, Engine, Output, binary, until};
+use testkit::{Client, Disk, Engine, Output, binary, until};
 
 use super::{Scenario, host};
 
@@ -21,6 +22,8 @@ pub(super) const OWN: &[Scenario] = &[
     ("s246_damage_that_a_running_engine_meets", |_| met_later()),
     ("s247_a_newer_database_is_not_broken", |_| newer()),
     ("s249_who_made_it_is_known_again", |_| past()),
+    ("s250a_a_copied_root_on_btrfs", |_| copied_root("btrfs")),
+    ("s250b_a_copied_root_on_xfs", |_| copied_root("xfs")),
 ];
 
 fn run(engine: &Engine, line: &str) -> Output {
@@ -251,4 +254,103 @@ fn past() {
     engine.resume();
     let inspected = run(&engine, "volume inspect fresh").json();
     assert_eq!(inspected[0]["CreatedBy"]["Name"], "second");
+}
+
+/// A copy of subvolumes is plain directories: names, content and snapshots come back all the same, and what is said of limits is so.
+fn copied_root(kind: &str) {
+    let mut engine = Engine::new(&format!("copied-{kind}"));
+    let disk = Disk::mount(kind, &engine.root, 800 << 20);
+    engine.resume();
+    run(&engine, "volume create --size 32m data").ok();
+    run(&engine, "volume create plain").ok();
+    for volume in ["data", "plain"] {
+        fs::write(content(&engine, volume).join("kept"), "one").unwrap();
+        run(
+            &engine,
+            &format!("volume snapshot create --name s {volume}"),
+        )
+        .ok();
+    }
+    engine.kill();
+    forget(&engine);
+
+    // The same root without its database.
+    engine.resume();
+    check(&engine, true);
+
+    // A copy of its data, on another disk.
+    engine.terminate();
+    engine.unmount_all();
+    let mut copy = Engine::new(&format!("copied-to-{kind}"));
+    let disk_too = Disk::mount(kind, &copy.root, 800 << 20);
+    let data = engine.root.join("data");
+    host(
+        "cp",
+        &["-a", data.to_str().unwrap(), copy.root.to_str().unwrap()],
+    );
+    engine.resume();
+    run(&engine, "volume rm --now data plain").ok();
+    drop(engine);
+    drop(disk);
+    let rescued = by_root(&copy, "system rescue").ok();
+    for volume in ["data", "plain"] {
+        let found = format!("volume {volume} was found again by its description");
+        assert_eq!(rescued.matches(&found).count(), 1, "{rescued}");
+    }
+    // A filesystem of its own is copied as a file, and keeps its limit; a subvolume is not.
+    let is_lost = kind == "btrfs";
+    let lost = "volume data may hold more than its limit: ";
+    assert_eq!(
+        rescued.matches(lost).count(),
+        usize::from(is_lost),
+        "{rescued}"
+    );
+    end(&copy);
+    copy.resume();
+    check(&copy, !is_lost);
+    if is_lost {
+        assert!(
+            rescued.contains("orlop volume resize data 33554432 copies it"),
+            "{rescued}"
+        );
+        run(&copy, "volume resize data 33554432").ok();
+        check(&copy, true);
+    }
+    // What is restored is a volume of the kind that it was.
+    for volume in ["data", "plain"] {
+        fs::write(content(&copy, volume).join("kept"), "two").unwrap();
+        run(&copy, &format!("volume restore {volume}@s")).ok();
+        assert_eq!(
+            run(&copy, &format!("volume cat {volume}:/kept")).ok(),
+            "one"
+        );
+    }
+    check(&copy, true);
+    run(&copy, "volume rm --now data plain").ok();
+    drop(copy);
+    drop(disk_too);
+}
+
+fn content(engine: &Engine, volume: &str) -> PathBuf {
+    engine.root.join("volumes").join(volume).join("_data")
+}
+
+fn check(engine: &Engine, is_limited: bool) {
+    let inspected = run(engine, "volume inspect data").json();
+    assert_eq!(inspected[0]["Limits"]["Size"], 32 << 20);
+    for volume in ["data", "plain"] {
+        assert_eq!(
+            run(engine, &format!("volume cat {volume}:/kept")).ok(),
+            "one"
+        );
+        let diff = run(engine, &format!("volume snapshot diff {volume}@s"));
+        assert_eq!(diff.ok(), "");
+    }
+    let audit = run(engine, "volume audit --level medium");
+    assert_eq!(audit.ok(), "2 volumes, 0 findings");
+    let big = content(engine, "data").join("big");
+    let written = fs::write(&big, vec![1; 48 << 20]);
+    let synced = written.and_then(|()| fs::File::open(&big)?.sync_all());
+    assert_eq!(synced.is_err(), is_limited, "{synced:?}");
+    fs::remove_file(&big).unwrap();
 }

@@ -284,7 +284,17 @@ impl Volumes {
                         ),
                         Ok(()) => format!("the limit of volume {} was set again", row.name),
                         Err(error) => {
-                            format!("volume {} may hold more than its limit: {error}", row.name)
+                            let again = storage.bytes.map(|bytes| {
+                                format!(
+                                    "; orlop volume resize {} {bytes} copies it to where that is kept",
+                                    row.name
+                                )
+                            });
+                            format!(
+                                "volume {} may hold more than its limit: {error}{}",
+                                row.name,
+                                again.unwrap_or_default()
+                            )
                         }
                     },
                 );

@@ -117,7 +117,8 @@ impl Volumes {
             reason,
         };
         let limits = resize.limits();
-        if resize.is_for_driver()
+        let is_unkept = || !limits.is_none() && matches!(self.held_by(&row), Ok(None));
+        if (resize.is_for_driver() || is_unkept())
             && self
                 .with_driver(&row, |driver, place| {
                     driver.takes_another_tree(place, limits)

@@ -7,6 +7,7 @@
 //! 4. what is described and in no record gets one; names that are taken get the beginning of the id
 //! 5. what was mounted for that is taken down again
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -84,20 +85,20 @@ impl Engine {
         sentences.extend(volumes.recover()?);
         sentences.extend(volumes.rescue_described()?);
         volumes.take_all_down();
-        Ok(sentences)
+        Ok(once(sentences))
     }
 
     /// With what the start has done already, if it was for this.
     fn rescue_own(&self) -> Result<Vec<String>, RescueError> {
-        self.store
-            .check()
-            .map_err(|error| match error.is_damage() {
-                true => RescueError::Damaged {
-                    root: self.paths.root().to_owned(),
-                    what: chain(&error),
-                },
-                false => error.into(),
-            })?;
+        self.store.check().map_err(|error| {
+            if !error.is_damage() {
+                return RescueError::Store(error);
+            }
+            RescueError::Damaged {
+                root: self.paths.root().to_owned(),
+                what: chain(&error),
+            }
+        })?;
         let mut sentences = std::mem::take(
             &mut *self
                 .rescued
@@ -105,8 +106,15 @@ impl Engine {
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
         );
         sentences.extend(self.volumes.rescue_described()?);
-        Ok(sentences)
+        Ok(once(sentences))
     }
+}
+
+/// What a start says and a look after it as well is said once.
+fn once(mut sentences: Vec<String>) -> Vec<String> {
+    let mut said = HashSet::new();
+    sentences.retain(|sentence| said.insert(sentence.clone()));
+    sentences
 }
 
 /// The database of a directory whose lock is held, all of which can be read: if it cannot, a new one.

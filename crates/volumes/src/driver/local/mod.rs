@@ -228,7 +228,8 @@ impl Driver for Local {
         Ok(match bound::of_tree(place.content)? {
             Some(Bound::SimpleQuota) => groups::is_uncounted(place.content)?,
             Some(_) => false,
-            None => bound::in_directory(place.directory)? == Some(Bound::Image),
+            // A subvolume that was copied as files is a directory as any other: its next copy is a subvolume again.
+            None => bound::in_directory(place.directory)?.is_some(),
         })
     }
 
