@@ -415,6 +415,7 @@ fn btrfs_directory() {
         fs::remove_file(engine.root.join(file)).ok();
     }
     engine.resume();
+    engine.load_busybox();
     run(&engine, "run --rm -v data:/data busybox ls /data/kept").ok();
     let limit = run(
         &engine,

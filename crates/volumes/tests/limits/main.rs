@@ -941,13 +941,30 @@ fn limited_later(backend: &Backend, scratch: &Scratch) {
     resize("turned", LIMIT, true).unwrap();
     holds(&turned, LIMIT);
 
+    // Full to the last block it is turned back all the same.
+    fill(&turned.join("full"));
+    let full = (0..).take_while(|number| {
+        let path = turned.join(format!("full-{number}"));
+        *number < 10_000 && std::fs::write(path, "x".repeat(4096)).is_ok()
+    });
+    assert!(full.count() < 10_000);
+    opened
+        .volumes
+        .restore("turned", &from, false, &Unobserved)
+        .unwrap();
+    assert!(!turned.join("full").exists());
+    opened
+        .volumes
+        .dispose("turned", false, Disposal::Now)
+        .unwrap();
+
     opened.assert_sound(backend.name);
     let view = opened.view();
     drop(opened);
     scratch.unmount_all();
     let opened = scratch.open();
     assert_eq!(opened.view(), view, "{:?}", opened.sentences);
-    for name in ["data", "since", "source", "clone", "turned"] {
+    for name in ["data", "since", "source", "clone"] {
         opened.volumes.dispose(name, false, Disposal::Now).unwrap();
     }
     opened.assert_sound(backend.name);

@@ -116,6 +116,33 @@ fn join(around: BorrowedFd<'_>, own: Group, tree: &Path, limited: bool) -> io::R
     Ok(counted)
 }
 
+/// Makes a change to a tree that is going to be read-only, past the bound of its volume. A crash in between leaves it uncounted,
+/// and the bound as it is.
+pub(super) fn unbound(tree: &Path, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let root = open_directory(tree)?;
+    let parent = tree.parent().unwrap_or(tree);
+    let around = open_directory(parent)?;
+    let around = around.as_fd();
+    let own = Group::of_subvolume(btrfs_quota::subvolume_id(root.as_fd())?);
+    match btrfs_quota::mode(around)? {
+        None => change(),
+        // Nobody writes to it any more.
+        Some(Mode::Groups) => btrfs_quota::limit(around, own, None).and_then(|()| change()),
+        Some(Mode::Simple) => {
+            // Snapshots are one directory further down.
+            let home = match parent.file_name() {
+                Some(name) if name == "snapshots" => parent,
+                _ => tree,
+            };
+            let group = of_tree(home);
+            btrfs_quota::unassign(around, own, group)?;
+            let changed = change();
+            btrfs_quota::assign(around, own, group)?;
+            changed
+        }
+    }
+}
+
 /// Whether a first limit would leave out something that the content holds.
 pub(super) fn is_uncounted(content: &Path) -> Result<bool, DriverError> {
     let looked = || -> io::Result<bool> {

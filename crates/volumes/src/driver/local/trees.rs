@@ -407,10 +407,16 @@ pub(super) fn seal(tree: &Path) -> Result<(), DriverError> {
     }
     let sealed = || -> io::Result<()> {
         let root = open_directory(tree)?;
-        if btrfs::is_subvolume(root.as_fd())? {
-            btrfs::set_read_only(root.as_fd(), true)?;
+        if !btrfs::is_subvolume(root.as_fd())? {
+            return Ok(());
         }
-        Ok(())
+        match btrfs::set_read_only(root.as_fd(), true) {
+            // That is a change, too, and a volume that is full to its limit has no room for one.
+            Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
+                groups::unbound(tree, || btrfs::set_read_only(root.as_fd(), true))
+            }
+            other => other,
+        }
     };
     sealed().map_err(DriverError::io("seal", tree))
 }
