@@ -13,6 +13,7 @@ use rustic_core::Id;
 use crate::crypt::{id_of, random};
 use crate::error::BackupError;
 use crate::index::{BlobKind, IdMap, IdSet, Index, IndexBlob, IndexFile, IndexPack};
+use crate::keys::there;
 use crate::node::{NodeKind, Tree};
 use crate::place::{Kind, Name};
 use crate::repository::{Repository, Watch, checked, pool, threads};
@@ -223,7 +224,10 @@ impl Checking<'_> {
         let origin = &self.repository.origin;
         for (id, _) in origin.list(Kind::Key)? {
             let name = Name::new(Kind::Key, id);
-            if checked(name, origin.read(name)?).is_none() {
+            let Some(bytes) = there(origin.read(name))? else {
+                continue;
+            };
+            if checked(name, bytes).is_none() {
                 self.found(Problem::new(name, Damage::Damaged));
             }
         }
@@ -242,6 +246,8 @@ impl Checking<'_> {
                     problem.backups.push(id);
                     self.found(problem);
                 }
+                // Forgotten meanwhile.
+                Err(BackupError::Place(error)) if error.is_missing() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::crypt::MasterKey;
 use crate::error::BackupError;
 use crate::format::Library;
-use crate::place::{Kind, Name, Storage};
+use crate::place::{Kind, Name, PlaceError, Storage};
 use crate::repository::{Repository, checked};
 
 /// What deriving a key may take; a repository that asks for more wants to exhaust us.
@@ -42,7 +42,10 @@ pub(crate) fn with_password(
     let mut damaged = None;
     for (id, _) in storage.list(Kind::Key)? {
         let name = Name::new(Kind::Key, id);
-        let file = checked(name, storage.read(name)?).and_then(|bytes| readable(&bytes));
+        let Some(bytes) = there(storage.read(name))? else {
+            continue;
+        };
+        let file = checked(name, bytes).and_then(|bytes| readable(&bytes));
         let Some(file) = file else {
             damaged = Some(name);
             continue;
@@ -64,6 +67,14 @@ pub(crate) fn with_password(
         },
         None => BackupError::WrongPassword { place },
     })
+}
+
+/// A file that was listed; `None`: it was removed meanwhile.
+pub(crate) fn there<T>(read: Result<T, PlaceError>) -> Result<Option<T>, PlaceError> {
+    match read {
+        Err(error) if error.is_missing() => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// A key file that a password may be tried on.
@@ -90,7 +101,10 @@ impl Repository {
         let mut keys = Vec::new();
         for (id, _) in self.origin.list(Kind::Key)? {
             let name = Name::new(Kind::Key, id);
-            let about: About = checked(name, self.origin.read(name)?)
+            let Some(bytes) = there(self.origin.read(name))? else {
+                continue;
+            };
+            let about: About = checked(name, bytes)
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok())
                 .ok_or_else(|| self.damaged(name.to_string()))?;
             keys.push(Key {

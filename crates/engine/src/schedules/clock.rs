@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::state::Decision;
 use super::when::When;
-use super::{ScheduleError, Schedules};
+use super::{Schedule, ScheduleError, Schedules};
 use crate::cancel::Cancel;
 use crate::clock::{IDLE, LOOK};
 use crate::progress::Silent;
@@ -28,23 +28,37 @@ pub(super) fn start(schedules: &Arc<Schedules>) -> Result<(), ScheduleError> {
 fn look(schedules: &Arc<Schedules>, now: Timestamp) -> Result<Duration, ScheduleError> {
     let all = schedules.list()?;
     let mut sleep = if all.is_empty() { IDLE } else { LOOK };
-    for mut schedule in all {
-        if schedule.state.running_since.is_some()
-            && let Some(ended) = schedules.ended_unrecorded(&schedule.name)?
-        {
-            schedule.state = ended;
-        }
-        let when = When::of(&schedule.plan)?;
-        match schedule.state.decide(&schedule.name, &when, now) {
-            Decision::Run { due } => begin(schedules, &schedule.name, &schedule.plan.to, due)?,
-            Decision::Wait(Some(next)) => {
-                let left = Duration::try_from(next.duration_since(now)).unwrap_or_default();
-                sleep = sleep.min(left);
-            }
-            Decision::Wait(None) => {}
+    for schedule in all {
+        match look_at(schedules, schedule, now) {
+            Ok(next) => sleep = next.map_or(sleep, |next| sleep.min(next)),
+            // Removed since it was listed.
+            Err(ScheduleError::NoSuch(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(sleep)
+}
+
+/// Begins one that is due; else how long it will not be.
+fn look_at(
+    schedules: &Arc<Schedules>,
+    mut schedule: Schedule,
+    now: Timestamp,
+) -> Result<Option<Duration>, ScheduleError> {
+    if schedule.state.running_since.is_some()
+        && let Some(ended) = schedules.ended_unrecorded(&schedule.name)?
+    {
+        schedule.state = ended;
+    }
+    let when = When::of(&schedule.plan)?;
+    match schedule.state.decide(&schedule.name, &when, now) {
+        Decision::Run { due } => {
+            begin(schedules, &schedule.name, &schedule.plan.to, due).map(|()| None)
+        }
+        Decision::Wait(next) => {
+            Ok(next.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or_default()))
+        }
+    }
 }
 
 /// A run on a thread of its own, unless the repository is busy: its end rings.
