@@ -154,7 +154,25 @@ impl Backups {
     /// [`BackupError::Store`].
     pub fn repositories(&self) -> Result<Vec<RepositoryInfo>, BackupError> {
         let rows = self.store.read(|tx| tx.repositories())?;
-        rows.into_iter().map(|row| self.shown(row)).collect()
+        let mut shown = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (id, name) = (row.id.clone(), row.name.clone());
+            match self.shown(row) {
+                Ok(info) => shown.push(info),
+                // Forgotten meanwhile.
+                Err(_) if self.row(&name)?.is_none_or(|now| now.id != id) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Whether any repository has a name.
+    ///
+    /// # Errors
+    /// [`BackupError::Store`].
+    pub fn has_repositories(&self) -> Result<bool, BackupError> {
+        Ok(!self.store.read(|tx| tx.repositories())?.is_empty())
     }
 
     /// Forgets a repository's name, its key and what was noted of it. The repository itself stays as it is.

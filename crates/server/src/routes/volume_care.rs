@@ -120,7 +120,7 @@ async fn overview(request: Request) -> Answer {
         .bridge
         .call(Class::Quick, move |engine| {
             // Thousands of volumes are not read for nothing.
-            if only_backed_up && engine.backups.repositories()?.is_empty() {
+            if only_backed_up && !engine.backups.has_repositories()? {
                 return Ok::<_, Refusal>(Default::default());
             }
             let proofs = engine.drills.proofs()?;
