@@ -12,6 +12,7 @@ use testkit::libtest_mimic::{Arguments, Trial};
 
 mod faults;
 mod locks;
+mod moving;
 mod places;
 mod restic;
 mod servers;
@@ -29,6 +30,7 @@ fn main() {
         ("restic", restic::TESTS),
         ("locks", locks::TESTS),
         ("faults", faults::TESTS),
+        ("moving", moving::TESTS),
     ];
     let trials = suites.into_iter().flat_map(|(suite, tests)| {
         tests.iter().map(move |(name, test)| {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::Scope;
 use rustix::fs::FileType;
+use rustix::io::Errno;
 
 use crate::catch_up::Began;
 use crate::filesystem_kind::{BTRFS, EXT4, F2FS, TMPFS, XFS};
@@ -92,9 +93,39 @@ impl Walk<'_> {
 
     fn fail(&self, error: io::Error) {
         self.touched.store(true, Ordering::Relaxed);
+        // It has gone, or something else is there that is no directory.
         if !crate::is_gone(&error) {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
             failed.get_or_insert(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_or_is_replaced_was_touched() {
+        let since = Began::now();
+        for (errno, is_error) in [
+            (Errno::NOENT, false),
+            (Errno::NOTDIR, false),
+            (Errno::LOOP, false),
+            (Errno::IO, true),
+        ] {
+            let walk = Walk {
+                since: &since,
+                touched: AtomicBool::new(false),
+                failed: Mutex::default(),
+            };
+            walk.fail(errno.into());
+            assert!(walk.touched.into_inner(), "{errno}");
+            let failed = walk
+                .failed
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner);
+            assert_eq!(failed.is_some(), is_error, "{errno}");
         }
     }
 }

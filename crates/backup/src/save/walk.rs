@@ -2,6 +2,9 @@
 //!
 //! A directory is finished by whichever thread finishes the last of what is in it. Large files are cut by the thread that found
 //! them and sealed by others; how many bytes are on their way is bounded, so that the memory does not depend on the source.
+//!
+//! Somebody may change the source meanwhile. What goes before it is read is left out, what is replaced is read as it is then.
+//! That says nothing of whether the tree is one that ever was: who wants to know looks at its times afterwards.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -18,7 +21,7 @@ use rayon::{Scope, ThreadPool};
 use rustic_core::Id;
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
-use sys::dir::FileType;
+use sys::dir::{FileType, Stat};
 use sys::xattr::{self, Subject};
 
 use super::Compare;
@@ -40,6 +43,9 @@ const FAR: usize = 4 * MOST;
 /// clock, or of the same write, which bears the time at which it began and may take long, past the cache or short of memory.
 const DOUBT: SignedDuration = SignedDuration::from_secs(10);
 
+/// How often an entry is looked at again that somebody replaces all the time.
+const TRIES: u32 = 10;
+
 /// What was met.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Counts {
@@ -51,6 +57,19 @@ pub(super) struct Counts {
     pub(super) directories_new: u64,
     pub(super) directories_changed: u64,
     pub(super) directories_same: u64,
+}
+
+impl Counts {
+    fn add(&mut self, more: &Self) {
+        self.files += more.files;
+        self.bytes += more.bytes;
+        self.new += more.new;
+        self.changed += more.changed;
+        self.same += more.same;
+        self.directories_new += more.directories_new;
+        self.directories_changed += more.directories_changed;
+        self.directories_same += more.directories_same;
+    }
 }
 
 pub(super) struct Walk<'a> {
@@ -196,14 +215,26 @@ impl<'a> Running<'a> {
             Some((_, Err(error))) => return self.fail(error),
             None => None,
         };
-        let opened = sys::dir::open_deep(self.walk.root.as_fd(), path);
-        let read = opened.and_then(|opened| {
-            let entries = sys::dir::read_dir(opened.as_fd())?;
-            Ok((opened, entries))
-        });
-        let (opened, mut entries) = match read {
-            Ok(read) => read,
-            Err(error) => return self.unreadable(path, error),
+        let mut tries = 0;
+        let (opened, mut entries) = loop {
+            let opened = sys::dir::open_deep(self.walk.root.as_fd(), path);
+            let read = opened.and_then(|opened| {
+                let entries = sys::dir::read_dir(opened.as_fd())?;
+                Ok((opened, entries))
+            });
+            let error = match read {
+                Ok(read) => break read,
+                Err(error) => error,
+            };
+            // It may have waited for minutes. The source itself does not go.
+            match &above {
+                Some((above, _)) if may_have_gone(&error) => match self.is_directory(path) {
+                    Ok(false) => return self.finish(Arc::clone(above)),
+                    Ok(true) if tries < TRIES => tries += 1,
+                    _ => return self.unreadable(path, error),
+                },
+                _ => return self.unreadable(path, error),
+            }
         };
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut nodes = Vec::with_capacity(entries.len());
@@ -252,9 +283,10 @@ impl<'a> Running<'a> {
     /// One thing less to wait for in `directory`; stores its tree when that was the last, and so on upwards.
     fn finish(&self, mut directory: Arc<Directory>) {
         while directory.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let tree = Tree {
-                nodes: std::mem::take(&mut lock(&directory.nodes)),
-            };
+            let mut nodes = std::mem::take(&mut *lock(&directory.nodes));
+            // Those that had gone when it was their turn.
+            nodes.retain(|node| node.kind != NodeKind::Dir || node.subtree.is_some());
+            let tree = Tree { nodes };
             let same = directory
                 .old
                 .as_ref()
@@ -296,15 +328,22 @@ impl<'a> Running<'a> {
     }
 
     fn count(&self, more: &Counts) {
-        let mut counts = lock(&self.counts);
-        counts.files += more.files;
-        counts.bytes += more.bytes;
-        counts.new += more.new;
-        counts.changed += more.changed;
-        counts.same += more.same;
-        counts.directories_new += more.directories_new;
-        counts.directories_changed += more.directories_changed;
-        counts.directories_same += more.directories_same;
+        lock(&self.counts).add(more);
+    }
+
+    /// Whether there is a directory.
+    fn is_directory(&self, path: &Path) -> io::Result<bool> {
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(true);
+        };
+        let stat = sys::dir::open_deep(self.walk.root.as_fd(), above)
+            .and_then(|above| sys::dir::stat_at(above.as_fd(), name));
+        match stat {
+            Ok(stat) => Ok(stat.kind() == FileType::Directory),
+            // A server that does not know its files any more has not lost this one alone.
+            Err(error) if may_have_gone(&error) && !is(&error, Errno::STALE) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The node for an entry, with its content stored; of directories without the tree. `None`: it has gone.
@@ -316,12 +355,47 @@ impl<'a> Running<'a> {
         path: &Path,
         counts: &mut Counts,
     ) -> Result<Option<Node>, Trouble> {
-        let stat = match sys::dir::stat_at(dir, name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
+        let look = || match sys::dir::stat_at(dir, name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
         };
+        let same =
+            |a: &Stat, b: &Stat| (a.dev, a.ino, a.mode, a.ctime) == (b.dev, b.ino, b.mode, b.ctime);
+        let mut stat = look()?;
+        let mut tries = 0;
+        while let Some(was) = &stat {
+            let mut counted = Counts::default();
+            let error = match self.entry_of(dir, name, was, old, path, &mut counted) {
+                Ok(node) => {
+                    counts.add(&counted);
+                    return Ok(Some(node));
+                }
+                Err(Trouble::Source(error)) if tries < TRIES && may_have_gone(&error) => error,
+                Err(trouble) => return Err(trouble),
+            };
+            // Between the look at it and the reading.
+            let now = look()?;
+            if now.as_ref().is_some_and(|now| same(was, now)) {
+                return Err(error.into());
+            }
+            stat = now;
+            tries += 1;
+        }
+        Ok(None)
+    }
+
+    /// [`Running::entry`] for what was there a moment ago.
+    fn entry_of(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &OsString,
+        stat: &Stat,
+        old: Option<&Node>,
+        path: &Path,
+        counts: &mut Counts,
+    ) -> Result<Node, Trouble> {
         let with_change = self.walk.compare == Compare::Changed;
-        let mut node = Node::of(name, &stat, with_change, self.device);
+        let mut node = Node::of(name, stat, with_change, self.device);
         if node.kind == NodeKind::Other {
             return Err(Trouble::Source(io::ErrorKind::Unsupported.into()));
         }
@@ -330,7 +404,7 @@ impl<'a> Running<'a> {
             None => attributes(Subject::Entry(dir, name))?,
         };
         match node.kind {
-            NodeKind::Dir => return Ok(Some(node)),
+            NodeKind::Dir => return Ok(node),
             NodeKind::Symlink => match sys::dir::read_link_at(dir, name) {
                 Ok(target) => node.set_target(&target),
                 Err(error) => return Err(error.into()),
@@ -342,7 +416,7 @@ impl<'a> Running<'a> {
                     counts.files += 1;
                     counts.same += 1;
                     counts.bytes += node.size;
-                    return Ok(Some(node));
+                    return Ok(node);
                 }
                 let linked = (stat.nlink > 1).then_some((stat.dev, stat.ino));
                 let (content, size) = self.content(dir, name, path, linked, old)?;
@@ -358,7 +432,7 @@ impl<'a> Running<'a> {
             Some(old) if *old == node => counts.same += 1,
             Some(_) => counts.changed += 1,
         }
-        Ok(Some(node))
+        Ok(node)
     }
 
     /// Whether nothing at all was changed since the parent, attributes included: each change moves the time of it.
@@ -555,6 +629,23 @@ fn put(content: &Mutex<Vec<Id>>, at: usize, id: Id) {
         content.resize(at + 1, Id::default());
     }
     content[at] = id;
+}
+
+/// Whether reading an entry can fail so because it has gone, or because something else is there now.
+fn may_have_gone(error: &io::Error) -> bool {
+    const SO: [Errno; 6] = [
+        Errno::NOENT,
+        Errno::NOTDIR,
+        Errno::LOOP,
+        Errno::NXIO,
+        Errno::STALE,
+        Errno::INVAL,
+    ];
+    SO.iter().any(|errno| is(error, *errno)) || error.kind() == io::ErrorKind::Unsupported
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
 }
 
 enum Trouble {
