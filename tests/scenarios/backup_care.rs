@@ -1,9 +1,11 @@
-//! Backups that meet: two of one volume at once, and what a volume is after a restore over it; and how far they are.
+//! Backups that meet: two of one volume at once, volumes that go or cannot be read, and what a volume is after a restore
+//! over it; and how far they are.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use rustix::process::Signal;
+use testkit::Running;
 
 use super::backups::Repository;
 use super::{Scenario, Scene};
@@ -12,11 +14,14 @@ pub(crate) const OWN: &[Scenario] = &[
     ("S87_two_backups_of_one_volume", in_turn),
     ("S88_labels_after_a_restore", labels),
     ("S93_how_far_it_is", how_far),
+    ("S106_volumes_that_go_before_their_backup", going),
+    ("S107_the_others_are_backed_up", in_part),
+    ("S108_nobody_takes_what_is_being_restored", restored),
+    ("S109_who_reads_makes_no_run_fail", reading),
 ];
 
-/// One waits for the other, and may leave.
-fn in_turn(scene: &Scene) {
-    let _repository = Repository::new(scene);
+/// A backup of `%data` that goes on until there is a file `go` in it; a container `%user` has the volume.
+fn held(scene: &Scene) -> Running {
     scene
         .run("run -d --name %user -v %data:/d busybox sleep 1000")
         .ok();
@@ -32,6 +37,14 @@ fn in_turn(scene: &Scene) {
     testkit::until("the first backup has begun", || {
         data.join("begun").exists().then_some(())
     });
+    first
+}
+
+/// One waits for the other, and may leave.
+fn in_turn(scene: &Scene) {
+    let _repository = Repository::new(scene);
+    let first = held(scene);
+    let data = scene.data("data");
     let line = "volume backup %data --to %home --consistent none --progress json";
     let (second, third) = (scene.start(line), scene.start(line));
     for waiting in [&second, &third] {
@@ -48,6 +61,228 @@ fn in_turn(scene: &Scene) {
     assert_eq!(scene.run("volume snapshot ls -q %data").ok(), "");
     scene.run("rm -f %user").ok();
     scene.run("volume rm --now %data").ok();
+    scene.run("backup rm-repo %home").ok();
+}
+
+/// Volumes that were found and not named: what is removed before its turn is passed over, what is renamed is the same.
+fn going(scene: &Scene) {
+    let _repository = Repository::new(scene);
+    let label = format!("set={}", scene.prefix);
+    let volumes = ["data", "gone", "late", "old"];
+    for volume in volumes {
+        scene
+            .run(&format!("volume create --label {label} %{volume}"))
+            .ok();
+        fs::write(scene.data(volume).join("f"), volume).unwrap();
+    }
+    let first = held(scene);
+    let schedule = scene.name("nightly");
+    scene
+        .run(&format!(
+            "backup schedule set {schedule} --daily 03:00 --to %home --consistency none --label {label}"
+        ))
+        .ok();
+    let found = scene.start(&format!(
+        "volume backup --label {label} --to %home --consistent none --progress json"
+    ));
+    let scheduled = scene.start(&format!("backup schedule run --progress json {schedule}"));
+    let named =
+        scene.start("volume backup %data %gone --to %home --consistent none --progress json");
+    for waiting in [&found, &scheduled, &named] {
+        waiting.expect("Waiting for another backup");
+    }
+    scene.run("volume rm --now %gone").ok();
+    scene.run("volume rm %late").ok();
+    scene.run("volume rename %old %new").ok();
+    fs::write(scene.data("data").join("go"), "").unwrap();
+    first.finish().ok();
+    found.finish().ok();
+    scheduled.finish().ok();
+    // Whoever named it wants it.
+    named.finish().fails(1, "no such volume");
+    let listed = scene.run("backup ls %home").ok();
+    for (volume, backups) in [
+        ("data", 3),
+        ("new", 2),
+        ("gone", 0),
+        ("late", 0),
+        ("old", 0),
+    ] {
+        let name = scene.name(volume);
+        let lines = listed
+            .lines()
+            .filter(|line| line.split_whitespace().any(|word| word == name));
+        assert_eq!(lines.count(), backups, "{volume}: {listed}");
+    }
+    for volume in ["data", "new"] {
+        assert_eq!(
+            scene.run(&format!("volume snapshot ls -q %{volume}")).ok(),
+            ""
+        );
+    }
+    // No lease is left either.
+    scene.run(&format!("backup schedule rm {schedule}")).ok();
+    scene.run("rm -f %user").ok();
+    scene.run("volume rm --now %data %new").ok();
+    scene.run("backup rm-repo %home").ok();
+}
+
+/// One volume that cannot be read is told by name, and keeps no other one from being backed up.
+fn in_part(scene: &Scene) {
+    let _repository = Repository::new(scene);
+    let label = format!("set={}", scene.prefix);
+    for volume in ["a", "bad", "c"] {
+        scene
+            .run(&format!("volume create --label {label} %{volume}"))
+            .ok();
+        fs::write(scene.data(volume).join("f"), volume).unwrap();
+    }
+    let bytes = fs::canonicalize(scene.data("bad")).unwrap();
+    let away = bytes.with_file_name("away");
+    fs::rename(&bytes, &away).unwrap();
+    let bad = scene.name("bad");
+    let part = scene.run(&format!("volume backup --label {label} --to %home"));
+    part.fails(1, &format!("volume {bad} was not backed up"));
+    let lines = part.stdout.lines();
+    let saved: Vec<&str> = lines.filter_map(|line| line.split('@').next()).collect();
+    let both = ["a", "c"].map(|volume| format!("{}:{}", scene.name("home"), scene.name(volume)));
+    assert_eq!(saved, both, "{part}");
+
+    // A scheduled run has failed, of that volume alone; what else it does it has done.
+    let schedule = scene.name("nightly");
+    scene
+        .run(&format!(
+            "backup schedule set {schedule} --daily 03:00 --to %home --label {label} --keep-last 1"
+        ))
+        .ok();
+    let listening =
+        scene.start("events --filter type=volume --filter event=backup_failed --format json");
+    testkit::until("the failure is heard", || {
+        let failed = scene.run(&format!("backup schedule run {schedule}"));
+        failed.fails(1, &format!("volume {bad} was not backed up"));
+        listening.stdout().contains(&bad).then_some(())
+    });
+    for volume in ["a", "c"] {
+        assert!(
+            !listening.stdout().contains(&scene.name(volume)),
+            "{}",
+            listening.stdout()
+        );
+    }
+    drop(listening);
+    let inspected = scene
+        .run(&format!("backup schedule inspect {schedule}"))
+        .json();
+    let last = &inspected[0]["State"]["Last"];
+    assert_eq!(last["Volumes"].as_array().map(Vec::len), Some(2), "{last}");
+    // By hand, and the one that the schedule keeps.
+    for volume in ["a", "c"] {
+        let listed = scene.run(&format!("backup ls -q %home:%{volume}")).ok();
+        assert_eq!(listed.lines().count(), 2, "{listed}");
+    }
+
+    // Whoever names volumes wants all of them or none.
+    scene.run("volume backup %a %bad --to %home").fails(1, "");
+    fs::rename(&away, &bytes).unwrap();
+    scene.run(&format!("backup schedule run {schedule}")).ok();
+    scene.run(&format!("backup schedule rm {schedule}")).ok();
+    scene.run("volume rm --now %a %bad %c").ok();
+    scene.run("backup rm-repo %home").ok();
+}
+
+/// The volumes of a stack are in use before their containers are there, and those of drills are nobody's data.
+fn restored(scene: &Scene) {
+    let repository = Repository::new(scene);
+    scene
+        .run("create --name %it -v %a:/a -v %z:/z busybox true")
+        .ok();
+    fs::write(scene.data("a").join("f"), "small").unwrap();
+    scene
+        .run_and(
+            "run --rm -v %z:/z busybox sh -c",
+            &["head -c 3000000 /dev/urandom > /z/f"],
+        )
+        .ok();
+    scene.run("volume backup %a %z --to %home").ok();
+    scene.run("rm %it").ok();
+    scene.run("volume rm --now %a %z").ok();
+    scene.run("backup rm-repo %home").ok();
+    repository
+        .add_with(scene, "add", &["--limit-download", "500000"])
+        .ok();
+
+    let stack = scene.start("stack restore %home:%a");
+    testkit::until("the first volume is there", || {
+        (scene.run("volume inspect %a").code == 0).then_some(())
+    });
+    scene.run("volume rm %a").fails(1, "volume is in use");
+    stack.finish().ok();
+    assert_eq!(
+        fs::read_to_string(scene.data("a").join("f")).unwrap(),
+        "small"
+    );
+    scene.run("rm %it").ok();
+    scene.run("volume rm --now %a %z").ok();
+
+    let mut line = scene.words("backup drill --image busybox %home:%a --command");
+    line.push("sleep 1000".to_owned());
+    let drill = Running::start(&mut scene.client.command(&scene.engine, &line));
+    let from = format!("orlop.drill={}:{}@", scene.name("home"), scene.name("a"));
+    let volume = testkit::until("the drill has its volume", || {
+        let listed = scene
+            .run_and("volume ls --format", &["{{.Name}} {{.Labels}}"])
+            .ok();
+        let own = listed.lines().find(|line| line.contains(&from))?;
+        own.split(' ').next().map(str::to_owned)
+    });
+    scene
+        .run(&format!("volume rm {volume}"))
+        .fails(1, "volume is in use");
+    scene
+        .run("volume backup --label orlop.drill --to %home")
+        .fails(1, "no volume has these labels");
+    drill.signal(Signal::INT);
+    assert_ne!(drill.finish().code, 0);
+    testkit::until("the drill's volume is gone", || {
+        (scene.run(&format!("volume inspect {volume}")).code != 0).then_some(())
+    });
+    scene.run("backup rm-repo %home").ok();
+}
+
+/// A run that may not forget while somebody reads leaves that to the next one.
+fn reading(scene: &Scene) {
+    let repository = Repository::new(scene);
+    let schedule = scene.name("nightly");
+    scene
+        .run_and(
+            "run --rm -v %data:/d busybox sh -c",
+            &["head -c 3000000 /dev/urandom > /d/big"],
+        )
+        .ok();
+    scene
+        .run(&format!(
+            "backup schedule set {schedule} --daily 03:00 --to %home --volumes %data --keep-last 1"
+        ))
+        .ok();
+    scene.run(&format!("backup schedule run {schedule}")).ok();
+    // As from another host: by another name, and so slowly that it goes on for a minute.
+    let slow = repository.called(scene.name("slow"));
+    slow.add_with(scene, "add", &["--limit-download", "50000"])
+        .ok();
+    let reader = scene.start("backup cat %slow:%data big");
+    testkit::until("it reads", || (slow.locks() > 0).then_some(()));
+    let run = scene.run(&format!("backup schedule run {schedule}"));
+    run.ok();
+    assert!(run.stderr.contains("goes with the next run"), "{run}");
+    assert_eq!(scene.run("backup ls -q %home").ok().lines().count(), 2);
+    reader.signal(Signal::INT);
+    assert_ne!(reader.finish().code, 0);
+    testkit::until("nobody reads", || (slow.locks() == 0).then_some(()));
+    scene.run(&format!("backup schedule run {schedule}")).ok();
+    assert_eq!(scene.run("backup ls -q %home").ok().lines().count(), 1);
+    scene.run(&format!("backup schedule rm {schedule}")).ok();
+    scene.run("volume rm --now %data").ok();
+    scene.run("backup rm-repo %slow").ok();
     scene.run("backup rm-repo %home").ok();
 }
 

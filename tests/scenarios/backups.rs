@@ -43,14 +43,21 @@ impl Repository {
         repository
     }
 
+    /// The same one by another name.
+    pub(super) fn called(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
     /// `backup init` or `backup add`, by any engine.
     pub(super) fn add(&self, scene: &Scene, verb: &str) -> Output {
+        self.add_with(scene, verb, &[])
+    }
+
+    pub(super) fn add_with(&self, scene: &Scene, verb: &str, flags: &[&str]) -> Output {
         let password = self.password.to_str().unwrap();
         let directory = self.directory.to_str().unwrap();
-        scene.run_and(
-            &format!("backup {verb}"),
-            &[&self.name, directory, "--password-file", password],
-        )
+        let said = [&self.name, directory, "--password-file", password];
+        scene.run_and(&format!("backup {verb}"), &[&said, flags].concat())
     }
 
     /// The stock program, told the same password.
@@ -70,7 +77,7 @@ impl Repository {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn locks(&self) -> usize {
+    pub(super) fn locks(&self) -> usize {
         fs::read_dir(self.directory.join("locks")).map_or(0, Iterator::count)
     }
 }

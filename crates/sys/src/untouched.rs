@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::Scope;
 use rustix::fs::FileType;
-use rustix::io::Errno;
 
 use crate::catch_up::Began;
 use crate::filesystem_kind::{BTRFS, EXT4, F2FS, TMPFS, XFS};
@@ -103,6 +102,8 @@ impl Walk<'_> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]

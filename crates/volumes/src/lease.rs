@@ -2,9 +2,9 @@
 //!
 //! A lease and a removal of the same volume exclude each other in one transaction: whichever commits first wins.
 
-use store::{VolumeId, WriteTx};
+use store::{VolumeId, VolumeState, WriteTx};
 
-use crate::{VolumeError, Volumes};
+use crate::{Volume, VolumeError, Volumes};
 
 /// A lease that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +32,39 @@ impl Volumes {
         self.store.write(|tx| {
             let row = tx
                 .volume_by_name(name)?
-                .filter(|row| row.state == store::VolumeState::Ready)
+                .filter(|row| row.state == VolumeState::Ready)
                 .ok_or_else(|| VolumeError::NotFound(name.to_owned()))?;
             Ok(tx.insert_lease(&row.id, holder, destination, anonymous)?)
         })
+    }
+
+    /// [`Volumes::lease`] for all of several volumes that were looked at before, whatever they are called by now; those that
+    /// are still there, as they are now, in the same order.
+    ///
+    /// # Errors
+    /// [`VolumeError::Store`].
+    pub fn lease_those_there(
+        &self,
+        volumes: &[&Volume],
+        holder: &str,
+        destination: &str,
+    ) -> Result<Vec<Volume>, VolumeError> {
+        let rows = self.store.write(|tx| {
+            let mut rows = Vec::with_capacity(volumes.len());
+            for volume in volumes {
+                let row = match &volume.id {
+                    Some(id) => tx.volume(id)?,
+                    None => tx.volume_by_name(&volume.name)?,
+                };
+                let Some(row) = row.filter(|row| row.state == VolumeState::Ready) else {
+                    continue;
+                };
+                tx.insert_lease(&row.id, holder, destination, false)?;
+                rows.push(row);
+            }
+            Ok::<_, VolumeError>(rows)
+        })?;
+        Ok(rows.into_iter().map(|row| self.shown(row)).collect())
     }
 
     /// Ends every lease of `holder`, and every use of a mount that it did not give back; tells which leases there were.

@@ -32,6 +32,9 @@ pub struct Received {
     pub event: Option<(String, String)>,
     /// RFC 3339, of one that was made before; `None`: now.
     pub created_at: Option<String>,
+    /// Who needs it, as by [`Volumes::lease`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
 }
 
 /// Writes a content into an empty directory that it is given. The error is handed back as it is.
@@ -190,6 +193,9 @@ impl Operation for Receive {
                 if let Some((action, detail)) = &self.received.event {
                     let now = jiff::Timestamp::now().to_string();
                     tx.insert_volume_event(id, &now, action, detail)?;
+                }
+                if let Some(holder) = &self.received.holder {
+                    tx.insert_lease(id, holder, "", false)?;
                 }
                 Ok(())
             }

@@ -167,6 +167,13 @@ impl BackupError {
     }
 }
 
+impl BackupError {
+    /// Whether somebody else works with the repository just now, so that nothing can be taken from it.
+    pub(crate) fn is_repository_in_use(&self) -> bool {
+        matches!(self, Self::Repository { source, .. } if matches!(**source, backup::BackupError::Locked { .. }))
+    }
+}
+
 impl Fault for BackupError {
     fn kind(&self) -> ErrorKind {
         match self {

@@ -4,8 +4,8 @@
 //! Guarantees: a backup is recorded only when the volume was not touched between one instant, the same for all volumes of the
 //! call, and the time when all of it was read: it shows that instant, as one of a snapshot does.
 //!
-//! Steps: 1. leases; 2. the filesystems are synced, so that what is written through mappings leaves a trace from here on; 3. the
-//! instant, and then that of the snapshots of other volumes; 4. each volume is saved, and found untouched before its backup is
+//! Steps, all volumes being leased: 1. the filesystems are synced, so that what is written through mappings leaves a trace from here on; 2. the
+//! instant, and then that of the snapshots of other volumes; 3. each volume is saved, and found untouched before its backup is
 //! recorded.
 
 use std::os::fd::AsFd as _;
@@ -16,7 +16,8 @@ use sys::catch_up::Began;
 use sys::untouched::can_be_told;
 use volumes::Volume;
 
-use super::save::{BackedUp, REASON, Run, Source};
+use super::chosen::Chosen;
+use super::save::{BackedUp, Run, Source};
 use super::{BackupError, Backups};
 use crate::snapshot::Around;
 
@@ -24,16 +25,19 @@ use crate::snapshot::Around;
 const CONSISTENCY: &str = "sync";
 
 /// Whether saving a volume where it is failed because of somebody who changed it meanwhile.
-pub(super) fn is_disturbed(error: &backup::BackupError) -> bool {
+pub(super) fn is_disturbed(error: &BackupError) -> bool {
+    let BackupError::Save { source, .. } = error else {
+        return false;
+    };
     matches!(
-        error,
+        **source,
         backup::BackupError::Touched { .. } | backup::BackupError::Unreadable { .. }
     )
 }
 
 /// Volumes that are to be read where they are, and the instant.
 pub(super) struct Held {
-    volumes: Vec<Volume>,
+    volumes: Vec<Chosen>,
     began: Began,
     time: Timestamp,
 }
@@ -42,7 +46,7 @@ impl Backups {
     /// Whether nothing has to be done to any writer, and no container is there that may write.
     pub(super) fn nobody_writes(
         &self,
-        volumes: &[String],
+        chosen: &[Chosen],
         around: &Around,
     ) -> Result<bool, BackupError> {
         let asked = matches!(around.consistency.as_str(), "" | "none" | CONSISTENCY)
@@ -52,8 +56,10 @@ impl Backups {
         if !asked {
             return Ok(false);
         }
-        for volume in volumes {
-            let users = self.containers.users_of(volume)?;
+        for Chosen { volume, .. } in chosen {
+            let users = self.renamed(volume, |volume| {
+                Ok(self.containers.users_of(&volume.name)?)
+            })?;
             if users
                 .iter()
                 .any(|user| user.writes && user.status.is_active())
@@ -65,40 +71,41 @@ impl Backups {
     }
 
     /// Whether it would be seen that the volume was touched.
-    pub(super) fn tells_of_changes(&self, name: &str) -> Result<bool, BackupError> {
-        let path = self.volumes.get(name)?.mountpoint;
-        sys::dir::open(&path)
+    pub(super) fn tells_of_changes(volume: &Volume) -> Result<bool, BackupError> {
+        let path = &volume.mountpoint;
+        sys::dir::open(path)
             .and_then(|root| can_be_told(root.as_fd()))
-            .map_err(BackupError::io("look at", &path))
+            .map_err(BackupError::io("look at", path))
     }
 
     /// Takes what [`Backups::save_held`] saves.
     pub(super) fn hold_in_place(
         &self,
-        run: &Run<'_>,
-        names: &[String],
+        chosen: Vec<Chosen>,
+        done: &mut BackedUp,
     ) -> Result<Held, BackupError> {
-        for name in names {
-            self.volumes.lease(name, &run.holder(), REASON, false)?;
-        }
-        if !names.is_empty() {
+        let began = if chosen.is_empty() {
+            Began::now
+        } else {
             sys::fault::step("backup-in-place:leased");
-        }
-        let mut volumes = Vec::with_capacity(names.len());
-        for name in names {
-            let volume = self.volumes.get(name)?;
-            sys::dir::open(&volume.mountpoint)
-                .and_then(|root| Ok(rustix::fs::syncfs(root.as_fd())?))
-                .map_err(BackupError::io("sync", &volume.mountpoint))?;
-            volumes.push(volume);
+            Began::after_rest
+        };
+        let mut volumes = Vec::with_capacity(chosen.len());
+        for one in chosen {
+            let synced = self.renamed(&one.volume, |volume| {
+                let path = &volume.mountpoint;
+                sys::dir::open(path)
+                    .and_then(|root| Ok(rustix::fs::syncfs(root.as_fd())?))
+                    .map_err(BackupError::io("sync", path))
+            });
+            match synced {
+                Ok(()) => volumes.push(one),
+                Err(error) => one.spare(error, done)?,
+            }
         }
         Ok(Held {
             volumes,
-            began: if names.is_empty() {
-                Began::now()
-            } else {
-                Began::after_rest()
-            },
+            began: began(),
             time: Timestamp::now(),
         })
     }
@@ -109,17 +116,24 @@ impl Backups {
         held: Held,
         done: &mut BackedUp,
     ) -> Result<(), BackupError> {
-        for volume in held.volumes {
-            let volume = self.volumes.again(&volume)?;
-            let source = Source {
-                tree: &volume.mountpoint.clone(),
-                volume,
-                time: held.time,
-                consistency: CONSISTENCY,
-                compare: Compare::Changed,
-                untouched_since: Some(&held.began),
-            };
-            done.backups.push(self.save_one(run, &source)?);
+        for one in held.volumes {
+            let saved = self.renamed(&one.volume, |volume| {
+                let source = Source {
+                    tree: &volume.mountpoint,
+                    volume: volume.clone(),
+                    time: held.time,
+                    consistency: CONSISTENCY,
+                    compare: Compare::Changed,
+                    untouched_since: Some(&held.began),
+                };
+                self.save_one(run, &source)
+            });
+            match saved {
+                Ok(saved) => done.backups.push(saved),
+                // All is done again, with snapshots.
+                Err(error) if is_disturbed(&error) => return Err(error),
+                Err(error) => one.spare(error, done)?,
+            }
         }
         Ok(())
     }

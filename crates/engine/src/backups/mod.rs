@@ -3,7 +3,7 @@
 //! The crate [`backup`] knows repositories and nothing of volumes; here they meet:
 //!
 //! * [`repositories`] - repositories by name, and what opens them ([`secret`]);
-//! * [`save`] - volumes, at one instant, with what is known of them ([`manifest`]), one at a time ([`crate::claims`]); [`in_place`] -
+//! * [`save`] - volumes ([`chosen`]), at one instant, with what is known of them ([`manifest`]), one at a time ([`crate::claims`]); [`in_place`] -
 //!   without a snapshot;
 //! * [`restore`] and [`stack`] - a volume, or all of a group with their containers, from a backup;
 //! * [`reference`] - `REPOSITORY:VOLUME@…`, and the backup that it names;
@@ -28,6 +28,7 @@ use crate::images::Images;
 use crate::network::Networks;
 use crate::snapshot::Snapshots;
 
+mod chosen;
 mod error;
 mod forget;
 mod in_place;
@@ -48,9 +49,9 @@ pub use error::BackupError;
 pub use forget::{ForgetRequest, Forgotten};
 pub use read::{BackupDetail, BackupInfo};
 pub use repositories::{AddRepository, Key, RepositoryInfo};
-pub use restore::{RestoreRequest, RestoredVolume};
+pub use restore::{Beside, RestoreRequest, RestoredVolume};
 pub use retention::Keep;
-pub use save::{BackedUp, BackupRequest, SavedVolume};
+pub use save::{BackedUp, BackupRequest, FailedVolume, SavedVolume};
 pub use stack::{StackRequest, StackRestored};
 pub use verify::{How, Problem, Verified, VerifyRequest};
 

@@ -11,7 +11,7 @@ use super::reference::{Which, volume_of};
 use super::repositories::of_backup;
 use super::save::{GROUP, TAG};
 use super::stack::group_of;
-use super::{BackupError, Backups, hex};
+use super::{BackupError, Backups, hex, shared};
 
 /// A backup as callers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +115,8 @@ impl Backups {
     pub fn show(&self, text: &str) -> Result<BackupDetail, BackupError> {
         let reference = self.reference(text)?;
         let row = &reference.repository;
+        let lock = self.lock_of(row);
+        let _shared = shared(&lock);
         let opened = self.open_row(row)?;
         let backup = self.one(text, &reference, &opened)?;
         let found = Self::found(row, &opened, backup)?;
@@ -137,7 +139,23 @@ impl Backups {
         })
     }
 
-    /// Tells of the files in a directory of a backup, by paths below the volume's root; all below it if `recursive`.
+    /// Calls `act`, which reads from the repository that `text` names, while this engine takes nothing from it.
+    ///
+    /// # Errors
+    /// Those of naming.
+    pub(crate) fn while_all_stays<T>(
+        &self,
+        text: &str,
+        act: impl FnOnce() -> T,
+    ) -> Result<T, BackupError> {
+        let lock = self.lock_of(&self.reference(text)?.repository);
+        let _shared = shared(&lock);
+        Ok(act())
+    }
+
+    /// Tells of the files in a directory of a backup, by paths below the volume's root; all below it if `recursive`. It is not
+    /// waited for by who takes something from the repository, as `each` may take as long as it likes: see
+    /// [`Backups::while_all_stays`].
     ///
     /// # Errors
     /// Those of [`Backups::show`]; no such directory.
@@ -164,7 +182,7 @@ impl Backups {
             .map_err(of_backup(row, &found.backup))
     }
 
-    /// Writes one file of a backup.
+    /// Writes one file of a backup. As with [`Backups::files`] nobody waits for it.
     ///
     /// # Errors
     /// Those of [`Backups::show`]; it is no file; `to` cannot be written.

@@ -5,6 +5,7 @@
 //! which becomes a snapshot, as by a restore of a snapshot: its labels and limits stay, and it can be undone. A failure or a
 //! crash before that leaves what there was.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
@@ -36,6 +37,15 @@ pub struct RestoreRequest {
     pub path: Option<String>,
     /// Also while running containers have the volume; they keep what it held until they are restarted.
     pub force: bool,
+    pub beside: Beside,
+}
+
+/// What a new volume is from the moment at which it is seen, beside what the backup tells.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    pub labels: BTreeMap<String, String>,
+    /// Who needs it, so that it is not removed before it has users: see [`Backups::new_holder`].
+    pub holder: Option<String>,
 }
 
 /// A volume that holds what a backup holds.
@@ -109,7 +119,7 @@ impl Backups {
         if exists {
             self.restore_over(&found, &name, request.force, progress, cancel)
         } else {
-            self.restore_new(&found, &name, progress, cancel)
+            self.restore_new(&found, &name, &request.beside, progress, cancel)
         }
     }
 
@@ -147,10 +157,12 @@ impl Backups {
         &self,
         found: &Found<'_>,
         name: &str,
+        beside: &Beside,
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<RestoredVolume, BackupError> {
-        let manifest = found.manifest.clone().unwrap_or_default();
+        let mut manifest = found.manifest.clone().unwrap_or_default();
+        manifest.labels.extend(beside.labels.clone());
         let mut warnings = Vec::new();
         let create = CreateVolume {
             name: Some(name.to_owned()),
@@ -162,6 +174,7 @@ impl Backups {
         let as_was = Received {
             protected: manifest.protected,
             event: Some((RESTORE.to_owned(), Self::told(found))),
+            holder: beside.holder.clone(),
             ..Received::default()
         };
         let received = self.volumes.receive(create, as_was, &mut |tree: &Path| {
@@ -277,8 +290,8 @@ impl Backups {
         manifest: &VolumeManifest,
         name: &str,
         warnings: &mut Vec<String>,
-    ) -> Result<std::collections::BTreeMap<String, String>, BackupError> {
-        let mut options = std::collections::BTreeMap::new();
+    ) -> Result<BTreeMap<String, String>, BackupError> {
+        let mut options = BTreeMap::new();
         if !manifest.driver.is_empty() && manifest.driver != "local" {
             warnings.push(format!(
                 "volume {name} was kept by volume plugin {}: it is one of the local driver now",

@@ -1,16 +1,17 @@
 //! `backup`: volumes, all as they were at one instant, into a repository.
 //!
 //! Steps:
-//! 1. the turn of these volumes at the repository is waited for, and the repository is opened: what keeps it from being
-//!    reached holds up nobody who writes
-//! 2. snapshots of all volumes at one instant, on a rung of the ladder of [`crate::snapshot`]; writers go on
-//! 3. each snapshot is leased and saved; what becomes a backup is listed and noted at once
-//! 4. leases and snapshots go
+//! 1. the turn of these volumes ([`super::chosen`]) at the repository is waited for, and the repository is opened: what
+//!    keeps it from being reached holds up nobody who writes
+//! 2. the volumes are leased: from here on none is removed
+//! 3. snapshots of all volumes at one instant, on a rung of the ladder of [`crate::snapshot`]; writers go on
+//! 4. each snapshot is leased and saved; what becomes a backup is listed and noted at once
+//! 5. leases and snapshots go
 //!
-//! Volumes that nobody writes to are leased and read where they are ([`super::in_place`]). When one turns out to have been touched
+//! Volumes that nobody writes to are read where they are ([`super::in_place`]). When one turns out to have been touched
 //! meanwhile, all is done again, with snapshots.
 //!
-//! 4 happens whatever 2 and 3 say; after a crash it is the next start that does it. What was uploaded and did not become a
+//! 5 happens whatever 2 to 4 say; after a crash it is the next start that does it. What was uploaded and did not become a
 //! backup is found again by the next run, which goes on from there.
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use sys::catch_up::Began;
 use volumes::driver::Sharing;
 use volumes::{Snapshot, Volume};
 
+use super::chosen::Chosen;
 use super::in_place::is_disturbed;
 use super::manifest::{CONTAINERS, VOLUME, text};
 use super::reference::path_of;
@@ -32,6 +34,7 @@ use super::watch::Watching;
 use super::{BackupError, Backups, hex, shared};
 use crate::cancel::Cancel;
 use crate::claims::Claimed;
+use crate::error::chain;
 use crate::progress::Progress;
 use crate::snapshot::{Around, SnapshotRequest, after};
 
@@ -54,6 +57,8 @@ pub struct BackupRequest {
     pub all: bool,
     /// And those that have all of these, `key` or `key=value`.
     pub labels: Vec<String>,
+    /// And those that the caller has found; as with the ones before, it is no error when one is removed meanwhile.
+    pub found: Vec<Volume>,
     /// Name or location of a repository; `None`: the default one.
     pub to: Option<String>,
     pub around: Around,
@@ -69,6 +74,8 @@ pub struct BackedUp {
     /// Tells the backups of this call from every other one.
     pub group: String,
     pub backups: Vec<SavedVolume>,
+    /// Volumes that were found and could not be saved.
+    pub failed: Vec<FailedVolume>,
     /// For how long containers were frozen.
     pub frozen: Duration,
     pub warnings: Vec<String>,
@@ -92,13 +99,22 @@ pub struct SavedVolume {
     pub lost: Vec<String>,
 }
 
+/// One of which there is no backup.
+#[derive(Debug, Clone)]
+pub struct FailedVolume {
+    pub volume: String,
+    /// A sentence that names it.
+    pub error: String,
+}
+
 /// What is the same for every volume of a call.
 pub(super) struct Run<'a> {
     row: &'a RepositoryRow,
     opened: &'a Repository,
     pub(super) request: &'a BackupRequest,
     group: String,
-    names: &'a [String],
+    /// Of all volumes.
+    names: Vec<String>,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
 }
@@ -106,16 +122,16 @@ pub(super) struct Run<'a> {
 /// How the volumes of a call are read.
 struct Ways {
     /// From snapshots.
-    snapshots: Vec<String>,
+    snapshots: Vec<Chosen>,
     /// Where they are, as nobody writes to them.
-    in_place: Vec<String>,
+    in_place: Vec<Chosen>,
     /// Where they are, whatever anybody does.
-    live: Vec<String>,
+    live: Vec<Chosen>,
 }
 
 /// A snapshot that was made for a call, and the volume of which it is one, whatever that is called by now.
 struct Taken {
-    volume: Volume,
+    of: Chosen,
     snapshot: Snapshot,
 }
 
@@ -142,17 +158,18 @@ impl Backups {
     ///
     /// # Errors
     /// [`BackupError::Save`] with the volume, repository and cause; before anything was touched those of naming volumes and
-    /// the repository. Backups of other volumes of the call that were complete then stay.
+    /// the repository. Backups of other volumes of the call that were complete then stay. What concerns a single volume that
+    /// nobody named is no error but in [`BackedUp::failed`].
     pub fn backup(
         &self,
         request: &BackupRequest,
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<BackedUp, BackupError> {
-        let names = self.chosen(request)?;
+        let chosen = self.chosen(request)?;
         let row = self.pick(request.to.as_deref())?;
-        let mut ways = self.divided(&names, &request.around)?;
-        let _turn = self.turn(&row, &names, progress, cancel)?;
+        self.check_snapshots(&chosen, request)?;
+        let _turn = self.turn(&row, &chosen, progress, cancel)?;
         let lock = self.lock_of(&row);
         let _shared = shared(&lock);
         let opened = self.open_row(&row)?;
@@ -160,38 +177,42 @@ impl Backups {
             row: &row,
             opened: &opened,
             request,
-            group: store::ContainerId::random()
-                .as_str()
-                .chars()
-                .take(16)
-                .collect(),
-            names: &names,
+            group: random(),
+            names: Vec::new(),
             progress,
             cancel,
         };
-        match self.attempt(&run(), &ways) {
-            Err(BackupError::Save { source, volume, .. })
-                if ways.in_place.contains(&volume) && is_disturbed(&source) =>
-            {
-                tracing::info!(volume, %source, "backing up again, from snapshots");
-                ways.snapshots.append(&mut ways.in_place);
-                ways.snapshots.sort();
-                self.attempt(&run(), &ways)
+        let mut in_place = true;
+        match self.attempt(run(), &chosen, &mut in_place) {
+            Err(error) if !in_place => {
+                tracing::info!(error = chain(&error), "backing up again, from snapshots");
+                self.attempt(run(), &chosen, &mut in_place)
             }
             other => other,
         }
     }
 
-    fn attempt(&self, run: &Run<'_>, ways: &Ways) -> Result<BackedUp, BackupError> {
+    /// All after the repository was opened. Volumes may be read `in_place`, which is false after somebody has disturbed that.
+    fn attempt(
+        &self,
+        mut run: Run<'_>,
+        chosen: &[Chosen],
+        in_place: &mut bool,
+    ) -> Result<BackedUp, BackupError> {
         let mut done = BackedUp {
             repository: run.row.name.clone(),
             group: run.group.clone(),
             backups: Vec::new(),
+            failed: Vec::new(),
             frozen: Duration::ZERO,
             warnings: Vec::new(),
         };
         let mut taken = Vec::new();
-        let saved = self.save_all(run, ways, &mut taken, &mut done);
+        let saved = self.lease_all(&run, chosen).and_then(|kept| {
+            run.names = kept.iter().map(|one| one.volume.name.clone()).collect();
+            let ways = self.divided(&kept, &run.request.around, *in_place, &mut done)?;
+            self.save_all(&run, ways, &mut taken, in_place, &mut done)
+        });
         let tidied = self.tidy(&run.holder(), &taken);
         saved?;
         done.warnings.extend(tidied);
@@ -209,64 +230,54 @@ impl Backups {
     fn turn(
         &self,
         row: &RepositoryRow,
-        names: &[String],
+        chosen: &[Chosen],
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Claimed<(String, String)>, BackupError> {
-        let mut keys = Vec::new();
-        for name in names {
-            let volume = self.volumes.get(name)?;
+        let key = |Chosen { volume, .. }: &Chosen| {
             // A volume that is renamed meanwhile is the same; one whose bytes are elsewhere has its name alone.
-            let volume = volume.id.map_or(volume.name, |id| id.as_str().to_owned());
-            keys.push((row.id.as_str().to_owned(), volume));
-        }
+            let volume = volume
+                .id
+                .as_ref()
+                .map_or(volume.name.as_str(), |id| id.as_str());
+            (row.id.as_str().to_owned(), volume.to_owned())
+        };
+        let keys = chosen.iter().map(key).collect();
         self.turns
             .claim_unless(cancel, keys, |which| {
-                progress.status(&names[which], "Waiting for another backup");
+                progress.status(&chosen[which].volume.name, "Waiting for another backup");
             })
             .ok_or(BackupError::Cancelled)
     }
 
-    /// Names of the volumes that a request means, in order.
-    fn chosen(&self, request: &BackupRequest) -> Result<Vec<String>, BackupError> {
-        let mut names = request.volumes.clone();
-        if request.all || !request.labels.is_empty() {
-            let found = self.volumes.list()?;
-            let fitting = found.into_iter().filter(|volume| {
-                let here = !self.volumes.is_elsewhere(&volume.driver);
-                (request.labels.is_empty() && here)
-                    || (!request.labels.is_empty()
-                        && request.labels.iter().all(|label| volume.has_label(label)))
-            });
-            names.extend(fitting.map(|volume| volume.name));
-            if names.is_empty() && !request.labels.is_empty() {
-                return Err(BackupError::NoneLabelled(request.labels.join(", ")));
-            }
-        }
-        if names.is_empty() {
-            return Err(BackupError::Nothing);
-        }
-        names.sort();
-        names.dedup();
-        for name in &names {
-            self.volumes.get(name)?;
-        }
-        Ok(names)
-    }
-
-    fn divided(&self, names: &[String], around: &Around) -> Result<Ways, BackupError> {
+    fn divided(
+        &self,
+        kept: &[Chosen],
+        around: &Around,
+        in_place_allowed: bool,
+        done: &mut BackedUp,
+    ) -> Result<Ways, BackupError> {
         let (mut snapshots, mut in_place, mut live) = (Vec::new(), Vec::new(), Vec::new());
-        for name in names {
-            match self.volumes.sharing(name)? {
-                Some(_) if self.tells_of_changes(name)? => in_place.push(name.clone()),
-                Some(_) => snapshots.push(name.clone()),
-                None if around.consistency == "none" => live.push(name.clone()),
-                None => return Err(BackupError::NoSnapshot(name.clone())),
+        for one in kept {
+            // Whether it can have a snapshot, and whether it tells of changes.
+            let able = self.renamed(&one.volume, |volume| {
+                let has_snapshots = self.volumes.sharing(&volume.name)?.is_some();
+                Ok((
+                    has_snapshots,
+                    has_snapshots && Self::tells_of_changes(volume)?,
+                ))
+            });
+            match able {
+                Ok((_, true)) => in_place.push(one.clone()),
+                Ok((true, _)) => snapshots.push(one.clone()),
+                Ok(_) if around.consistency == "none" => live.push(one.clone()),
+                Ok(_) => return Err(BackupError::NoSnapshot(one.volume.name.clone())),
+                Err(error) => one.spare(error, done)?,
             }
         }
-        if !self.nobody_writes(&in_place, around)? {
+        if !in_place_allowed || !self.nobody_writes(&in_place, around)? {
             snapshots.append(&mut in_place);
-            snapshots.sort();
+            snapshots.sort_by(|a, b| a.volume.name.cmp(&b.volume.name));
         }
         Ok(Ways {
             snapshots,
@@ -278,42 +289,58 @@ impl Backups {
     fn save_all(
         &self,
         run: &Run<'_>,
-        ways: &Ways,
+        ways: Ways,
+        taken: &mut Vec<Taken>,
+        in_place: &mut bool,
+        done: &mut BackedUp,
+    ) -> Result<(), BackupError> {
+        let held = self.hold_in_place(ways.in_place, done)?;
+        if !ways.snapshots.is_empty() {
+            self.take_snapshots(run, ways.snapshots, taken, done)?;
+        }
+        self.save_held(run, held, done)
+            .inspect_err(|error| *in_place = !is_disturbed(error))?;
+        self.save_snapshots(run, taken, done)?;
+        self.save_live(run, &ways.live, done)
+    }
+
+    fn take_snapshots(
+        &self,
+        run: &Run<'_>,
+        wanted: Vec<Chosen>,
         taken: &mut Vec<Taken>,
         done: &mut BackedUp,
     ) -> Result<(), BackupError> {
-        let held = self.hold_in_place(run, &ways.in_place)?;
-        if !ways.snapshots.is_empty() {
-            let wanted = SnapshotRequest {
-                volumes: ways.snapshots.clone(),
+        let volumes: Vec<&Volume> = wanted.iter().map(|one| &one.volume).collect();
+        let stopped = || run.cancel.is_cancelled();
+        let made = self.all_renamed(&volumes, |volumes| {
+            let request = SnapshotRequest {
+                volumes: volumes.iter().map(|volume| volume.name.clone()).collect(),
                 reason: REASON.to_owned(),
                 around: run.request.around.clone(),
                 ..SnapshotRequest::default()
             };
-            let stopped = || run.cancel.is_cancelled();
-            let made = self.snapshots.create(wanted, run.progress, &stopped)?;
-            for snapshot in made.snapshots {
-                let volume = self.volumes.get(&snapshot.volume)?;
-                taken.push(Taken { volume, snapshot });
-            }
-            sys::fault::step("volume-backup:snapshot");
-            done.frozen = made.frozen;
-            done.warnings = made.warnings;
-            // Their content is what it was meant to be.
-            done.warnings.extend(made.failed.as_deref().map(after));
-            for Taken { snapshot, .. } in &*taken {
-                self.volumes.lease_snapshot(
-                    &snapshot.volume,
-                    &snapshot.name,
-                    &run.holder(),
-                    REASON,
-                )?;
-            }
-            sys::fault::step("volume-backup:leased");
+            Ok(self.snapshots.create(request, run.progress, &stopped)?)
+        })?;
+        // All of them, before anything fails: what is not among them is not tidied up. They come in the order of the volumes.
+        let pairs = wanted.into_iter().zip(made.snapshots);
+        taken.extend(pairs.map(|(of, snapshot)| Taken { of, snapshot }));
+        sys::fault::step("volume-backup:snapshot");
+        done.frozen = made.frozen;
+        done.warnings = made.warnings;
+        // Their content is what it was meant to be.
+        done.warnings.extend(made.failed.as_deref().map(after));
+        for Taken { of, snapshot } in &*taken {
+            self.renamed(&of.volume, |volume| {
+                let holder = run.holder();
+                let (volume, snapshot) = (&volume.name, &snapshot.name);
+                self.volumes
+                    .lease_snapshot(volume, snapshot, &holder, REASON)?;
+                Ok(())
+            })?;
         }
-        self.save_held(run, held, done)?;
-        self.save_snapshots(run, taken, done)?;
-        self.save_live(run, &ways.live, done)
+        sys::fault::step("volume-backup:leased");
+        Ok(())
     }
 
     fn save_snapshots(
@@ -322,56 +349,82 @@ impl Backups {
         taken: &[Taken],
         done: &mut BackedUp,
     ) -> Result<(), BackupError> {
-        for Taken { volume, snapshot } in taken {
-            let Some(id) = &volume.id else { continue };
-            let tree = self.volumes.snapshot_tree(id, &snapshot.id)?;
-            let source = Source {
-                tree: &tree,
-                time: snapshot
-                    .created_at
-                    .parse()
-                    .unwrap_or_else(|_| Timestamp::now()),
-                consistency: &snapshot.consistency,
-                compare: self.compare(&self.volumes.again(volume)?.name)?,
-                untouched_since: None,
-                volume: volume.clone(),
-            };
-            done.backups.push(self.save_one(run, &source)?);
+        for Taken { of, snapshot } in taken {
+            match self.save_snapshot(run, &of.volume, snapshot) {
+                Ok(Some(saved)) => done.backups.push(saved),
+                Ok(None) => {}
+                Err(error) => of.spare(error, done)?,
+            }
         }
         Ok(())
+    }
+
+    fn save_snapshot(
+        &self,
+        run: &Run<'_>,
+        volume: &Volume,
+        snapshot: &Snapshot,
+    ) -> Result<Option<SavedVolume>, BackupError> {
+        let Some(id) = &volume.id else {
+            return Ok(None);
+        };
+        let tree = self.volumes.snapshot_tree(id, &snapshot.id)?;
+        let source = Source {
+            tree: &tree,
+            time: snapshot
+                .created_at
+                .parse()
+                .unwrap_or_else(|_| Timestamp::now()),
+            consistency: &snapshot.consistency,
+            compare: self.renamed(volume, |volume| self.compare(&volume.name))?,
+            untouched_since: None,
+            volume: volume.clone(),
+        };
+        self.save_one(run, &source).map(Some)
     }
 
     fn save_live(
         &self,
         run: &Run<'_>,
-        names: &[String],
+        live: &[Chosen],
         done: &mut BackedUp,
     ) -> Result<(), BackupError> {
-        for name in names {
-            done.warnings.push(format!(
-                "volume {name} can have no snapshot and was read as it was: what was written meanwhile may be there in part"
-            ));
-            let volume = self.volumes.get(name)?;
-            let tree = self.volumes.mount(name, &run.holder())?;
-            let saved = self.save_one(
-                run,
-                &Source {
-                    volume: volume.clone(),
-                    tree: &tree,
-                    time: Timestamp::now(),
-                    consistency: "none",
-                    compare: Compare::Changed,
-                    untouched_since: None,
-                },
-            );
-            let unmounted = self
-                .volumes
-                .again(&volume)
-                .and_then(|volume| self.volumes.unmount(&volume.name, &run.holder()));
-            done.backups.push(saved?);
-            unmounted?;
+        for one in live {
+            match self.save_mounted(run, &one.volume) {
+                Ok(saved) => {
+                    done.warnings.push(format!(
+                        "volume {} can have no snapshot and was read as it was: what was written meanwhile may be there in part",
+                        saved.volume
+                    ));
+                    done.backups.push(saved);
+                }
+                Err(error) => one.spare(error, done)?,
+            }
         }
         Ok(())
+    }
+
+    fn save_mounted(&self, run: &Run<'_>, volume: &Volume) -> Result<SavedVolume, BackupError> {
+        let tree = self.renamed(volume, |volume| {
+            Ok(self.volumes.mount(&volume.name, &run.holder())?)
+        })?;
+        let saved = self.save_one(
+            run,
+            &Source {
+                volume: volume.clone(),
+                tree: &tree,
+                time: Timestamp::now(),
+                consistency: "none",
+                compare: Compare::Changed,
+                untouched_since: None,
+            },
+        );
+        let unmounted = self.renamed(volume, |volume| {
+            Ok(self.volumes.unmount(&volume.name, &run.holder())?)
+        });
+        let saved = saved?;
+        unmounted?;
+        Ok(saved)
     }
 
     /// When a file of a snapshot is what it was in the one before: in copies of files, everything but size and time of change
@@ -388,16 +441,21 @@ impl Backups {
         run: &Run<'_>,
         source: &Source<'_>,
     ) -> Result<SavedVolume, BackupError> {
-        // Those before it may have taken hours.
-        let volume = self.volumes.again(&source.volume)?;
-        let name = volume.name.as_str();
         if run.cancel.is_cancelled() {
             return Err(BackupError::Cancelled);
         }
         let began = Instant::now();
         let time = source.time.to_string();
-        let about = self.volume_manifest(&volume, source.consistency, &time, run.names)?;
-        let containers = self.containers_manifest(name)?;
+        // Those before it may have taken hours.
+        let (volume, about, containers) = self.renamed(&source.volume, |volume| {
+            let about = self.volume_manifest(volume, source.consistency, &time, &run.names)?;
+            Ok((
+                volume.clone(),
+                about,
+                self.containers_manifest(&volume.name)?,
+            ))
+        })?;
+        let name = volume.name.as_str();
         let mut tags = run.request.tags.clone();
         tags.extend([TAG.to_owned(), format!("{GROUP}{}", run.group)]);
         let (about, containers) = (text(&about), text(&containers));
@@ -480,6 +538,11 @@ impl Backups {
         })
     }
 
+    /// Who may hold volumes for as long as a call lasts: whatever is left of it ends with the next start.
+    pub(crate) fn new_holder() -> String {
+        format!("{HOLDER}{}", random())
+    }
+
     /// Ends the leases of a holder and removes the snapshots that were made for it; a sentence for each that stays.
     fn tidy(&self, holder: &str, taken: &[Taken]) -> Vec<String> {
         let mut sentences = Vec::new();
@@ -490,8 +553,8 @@ impl Backups {
         if let Err(error) = released {
             sentences.push(format!("a snapshot stays leased: {error}"));
         }
-        sentences.extend(taken.iter().filter_map(|Taken { volume, snapshot }| {
-            let volume = self.volumes.again(volume).ok()?.name;
+        sentences.extend(taken.iter().filter_map(|Taken { of, snapshot }| {
+            let volume = self.volumes.again(&of.volume).ok()?.name;
             self.drop_snapshot(&Snapshot {
                 volume,
                 ..snapshot.clone()
@@ -542,6 +605,11 @@ impl Backups {
             })
             .collect())
     }
+}
+
+fn random() -> String {
+    let text = store::ContainerId::random();
+    text.as_str().chars().take(16).collect()
 }
 
 fn loss(repository: &str, first: &str, more: usize) -> String {

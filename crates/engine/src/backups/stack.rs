@@ -2,8 +2,8 @@
 //!
 //! Steps:
 //! 1. the backups of the group are found; names must be free and images there, or nothing begins
-//! 2. the volumes are restored, each complete or not at all
-//! 3. networks that are not there are made, then the containers are created
+//! 2. the volumes are restored, each complete or not at all, and leased: nobody prunes one that has no container yet
+//! 3. networks that are not there are made, then the containers are created, which hold the volumes from here on
 //! 4. those that ran are started, if that is wanted
 //!
 //! A failure in 2 or 3 takes back what the call has made: copies of what the repository holds. After a crash what was
@@ -18,7 +18,7 @@ use volumes::{Disposal, VolumeError};
 use super::manifest::{CONTAINERS, ContainerManifest, ContainersManifest, VolumeMount, parse};
 use super::reference::volume_of;
 use super::repositories::{of, of_backup};
-use super::restore::{Found, RestoredVolume};
+use super::restore::{Beside, Found, RestoredVolume};
 use super::save::GROUP;
 use super::{BackupError, Backups, shared};
 use crate::cancel::Cancel;
@@ -93,7 +93,13 @@ impl Backups {
         let members = Self::members(&found)?;
         let mut done = StackRestored::default();
         self.check_free(&found, &members)?;
-        let made = self.make_all(&found, &members, progress, cancel, &mut done);
+        let beside = Beside {
+            holder: Some(Self::new_holder()),
+            ..Beside::default()
+        };
+        let made = self.make_all(&found, &members, &beside, progress, cancel, &mut done);
+        let released = beside.holder.map(|holder| self.volumes.release(&holder));
+        let made = made.and(released.transpose().map(drop).map_err(Into::into));
         if let Err(error) = made {
             self.take_back(&done);
             return Err(error);
@@ -184,6 +190,7 @@ impl Backups {
         &self,
         found: &[Found<'_>],
         members: &Members,
+        beside: &Beside,
         progress: &dyn Progress,
         cancel: &Cancel,
         done: &mut StackRestored,
@@ -192,7 +199,7 @@ impl Backups {
             let Some(name) = volume_of(&one.backup) else {
                 continue;
             };
-            let restored = self.restore_new(one, name, progress, cancel)?;
+            let restored = self.restore_new(one, name, beside, progress, cancel)?;
             done.warnings.extend(restored.warnings.iter().cloned());
             done.volumes.push(restored);
             sys::fault::step("stack-restore:volume");

@@ -2,7 +2,8 @@
 //!
 //! Steps:
 //! 1. `drill/<id>` is recorded with the names of volume and container: from here on recovery takes them away
-//! 2. the backup is restored into a volume of its own, every piece of data being checked as it comes
+//! 2. the backup is restored into a volume of its own, every piece of data being checked as it comes; it is labelled and
+//!    leased from the moment at which it is seen, so that nobody backs it up or prunes it
 //! 3. the volume is compared with the backup's own listing ([`compare`])
 //! 4. a command, the user's or a ready-made one ([`recipe`]), looks at it in a container ([`container`])
 //! 5. container and volume go, whatever 2 to 4 say
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use store::{DrillRow, OpId, Store};
 use volumes::{Disposal, Volume, VolumeError, Volumes};
 
-use crate::backups::{BackupDetail, Backups, RestoreRequest};
+use crate::backups::{BackupDetail, Backups, Beside, RestoreRequest};
 use crate::cancel::Cancel;
 use crate::containers::{ContainerError, Containers, RemoveRequest};
 use crate::error::chain;
@@ -213,9 +214,15 @@ impl Drills {
         self.store.write(|tx| tx.set_meta(&key, &made))?;
         sys::fault::step("backup-drill:recorded");
         let mut found = Found::default();
-        let done = self.perform(request, &detail, &name, &mut found, progress, cancel);
+        let holder = Backups::new_holder();
+        let done = self.perform(
+            request, &detail, &name, &holder, &mut found, progress, cancel,
+        );
         sys::fault::step("backup-drill:done");
-        let gone = self.take_away(&name);
+        let gone = match self.volumes.release(&holder) {
+            Ok(_) => self.take_away(&name),
+            Err(error) => Err(error.into()),
+        };
         if gone.is_ok() {
             self.store.write(|tx| tx.delete_meta(&key))?;
         }
@@ -293,6 +300,7 @@ impl Drills {
         request: &DrillRequest,
         detail: &BackupDetail,
         name: &str,
+        holder: &str,
         found: &mut Found,
         progress: &dyn Progress,
         cancel: &Arc<Cancel>,
@@ -309,22 +317,21 @@ impl Drills {
             &RestoreRequest {
                 from: from.clone(),
                 name: Some(name.to_owned()),
+                beside: Beside {
+                    labels: [(LABEL.to_owned(), from.clone())].into(),
+                    holder: Some(holder.to_owned()),
+                },
                 ..RestoreRequest::default()
             },
             progress,
             cancel,
         )?;
         (found.files, found.bytes) = (restored.files, restored.bytes);
-        self.volumes
-            .label(name, &[(LABEL.to_owned(), from.clone())].into(), &[])?;
         sys::fault::step("backup-drill:restored");
         progress.status(name, "Comparing");
-        self.compare(
-            &from,
-            detail.info.volume.as_deref().unwrap_or_default(),
-            name,
-            cancel,
-        )?;
+        let volume = detail.info.volume.as_deref().unwrap_or_default();
+        self.backups
+            .while_all_stays(&from, || self.compare(&from, volume, name, cancel))??;
         sys::fault::step("backup-drill:compared");
         if let Some(task) = task {
             found.command.clone_from(&task.command);

@@ -2,7 +2,7 @@
 
 use store::{ErrorKind, StoreError};
 
-use crate::backups::BackupError;
+use crate::backups::{BackupError, FailedVolume};
 use crate::drill::DrillError;
 use crate::error::Fault;
 
@@ -36,6 +36,9 @@ pub enum ScheduleError {
         repository: String,
         schedule: String,
     },
+    /// The others were.
+    #[error("{}", .0.iter().map(|one| one.error.as_str()).collect::<Vec<_>>().join("; "))]
+    Part(Vec<FailedVolume>),
     #[error("the backup was made, but {count} problems were found in the repository: {first}")]
     Problems { count: usize, first: String },
     #[error("the backup was made, but a drill failed")]
@@ -69,6 +72,7 @@ impl Fault for ScheduleError {
             | Self::Label(_)
             | Self::Sample => ErrorKind::Invalid,
             Self::Busy { .. } => ErrorKind::Conflict,
+            Self::Part(_) => ErrorKind::Unavailable,
             Self::Problems { .. } => ErrorKind::Corrupt,
             Self::Drill { source } => source.kind(),
             Self::Thread(_) => ErrorKind::Internal,

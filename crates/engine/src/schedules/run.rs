@@ -8,7 +8,8 @@
 //! 5. a sample of the repository is read; drills of volumes whose last proof is too old
 //! 6. how it ended is recorded, and told if it failed
 //!
-//! A failure of 4 or 5 is a failure of the run, whose backups stay. A run that is cut off between 2 and 6 is found by the
+//! A volume that was not named and cannot be backed up makes the run fail at its end; the others are dealt with. A failure of
+//! 4 or 5 is a failure of the run, whose backups stay; but that somebody else works with the repository is none of 4. A run that is cut off between 2 and 6 is found by the
 //! next engine.
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use volumes::Volume;
 
 use super::state::parsed;
 use super::{Outcome, Plan, ScheduleError, Schedules, VolumeOutcome};
-use crate::backups::{BackupRequest, ForgetRequest, How, VerifyRequest};
+use crate::backups::{BackupError, BackupRequest, ForgetRequest, How, SavedVolume, VerifyRequest};
 use crate::cancel::Cancel;
 use crate::drill::{self, DrillRequest};
 use crate::error::chain;
@@ -95,21 +96,22 @@ impl Schedules {
 
     /// The volumes that a plan means, of those that there are; volumes of drills are nobody's data.
     pub(super) fn chosen(&self, plan: &Plan, volumes: &[Volume]) -> Vec<String> {
-        let fits = |volume: &&Volume| {
-            if drill::is_thrown_away(volume) {
-                return false;
-            }
-            let labelled =
-                !plan.labels.is_empty() && plan.labels.iter().all(|label| volume.has_label(label));
-            plan.volumes.contains(&volume.name)
-                || labelled
-                || (plan.all && !self.volumes.is_elsewhere(&volume.driver))
-        };
         volumes
             .iter()
-            .filter(fits)
+            .filter(|volume| self.fits(plan, volume))
             .map(|volume| volume.name.clone())
             .collect()
+    }
+
+    fn fits(&self, plan: &Plan, volume: &Volume) -> bool {
+        if drill::is_thrown_away(volume) {
+            return false;
+        }
+        let labelled =
+            !plan.labels.is_empty() && plan.labels.iter().all(|label| volume.has_label(label));
+        plan.volumes.contains(&volume.name)
+            || labelled
+            || (plan.all && !self.volumes.is_elsewhere(&volume.driver))
     }
 }
 
@@ -169,38 +171,41 @@ impl Slot {
         let Schedules {
             backups, volumes, ..
         } = &*self.schedules;
-        let mut names = self.schedules.chosen(plan, &volumes.list()?);
-        // One that was named and is not there is told by name.
-        names.extend(plan.volumes.iter().cloned());
-        names.sort();
-        names.dedup();
+        let mut found = volumes.list()?;
+        found.retain(|volume| {
+            self.schedules.fits(plan, volume) && !plan.volumes.contains(&volume.name)
+        });
         if plan.all && plan.consistency != "none" {
-            let mut kept = Vec::new();
-            for name in names {
-                if plan.volumes.contains(&name) || volumes.sharing(&name)?.is_some() {
-                    kept.push(name);
-                } else {
+            found.retain(|Volume { name, .. }| {
+                // What is wrong with one is told in its turn.
+                let is_kept = !matches!(volumes.sharing(name), Ok(None));
+                if !is_kept {
                     outcome.warnings.push(format!(
                         "volume {name} can have no snapshot and was left out"
                     ));
                 }
-            }
-            names = kept;
-        }
-        if names.is_empty() {
-            return Err(ScheduleError::Nothing(self.name.clone()));
+                is_kept
+            });
         }
         let tag = format!("{TAG}{}", self.name);
         let mut tags = plan.tags.clone();
         tags.push(tag.clone());
         let request = BackupRequest {
-            volumes: names,
+            // One that was named and is not there is told by name.
+            volumes: plan.volumes.clone(),
+            found,
             to: Some(plan.to.clone()),
             around: plan.around(),
             tags,
             ..BackupRequest::default()
         };
-        let made = backups.backup(&request, progress, &self.cancel)?;
+        let made =
+            backups
+                .backup(&request, progress, &self.cancel)
+                .map_err(|error| match error {
+                    BackupError::Nothing => ScheduleError::Nothing(self.name.clone()),
+                    error => error.into(),
+                })?;
         outcome.warnings.extend(made.warnings);
         for saved in &made.backups {
             outcome.bytes += saved.bytes;
@@ -213,8 +218,45 @@ impl Slot {
                 seconds: saved.took.as_secs_f64(),
             });
         }
+        let afterwards = self.afterwards(plan, &tag, last_prune, &made.backups, outcome, progress);
+        if made.failed.is_empty() {
+            return afterwards;
+        }
+        if let Err(error) = afterwards {
+            outcome.warnings.push(chain(&error));
+        }
+        Err(ScheduleError::Part(made.failed))
+    }
+
+    /// Steps 4 and 5, for the volumes of which backups were made.
+    fn afterwards(
+        &self,
+        plan: &Plan,
+        tag: &str,
+        last_prune: &mut Option<String>,
+        made: &[SavedVolume],
+        outcome: &mut Outcome,
+        progress: &dyn Progress,
+    ) -> Result<(), ScheduleError> {
+        let backups = &self.schedules.backups;
         if !plan.keep.is_empty() {
-            outcome.forgotten = self.forget(plan, &tag, last_prune, &made.backups, progress)?;
+            match self.forget(
+                plan,
+                tag,
+                last_prune,
+                made,
+                &mut outcome.forgotten,
+                progress,
+            ) {
+                // The next run finds the same backups.
+                Err(ScheduleError::Backup(error)) if error.is_repository_in_use() => {
+                    outcome.warnings.push(format!(
+                        "what is not kept goes with the next run: {}",
+                        chain(&error)
+                    ));
+                }
+                other => other?,
+            }
         }
         if plan.verify_percent > 0.0 {
             let found = backups.verify(
@@ -232,20 +274,20 @@ impl Slot {
                 });
             }
         }
-        self.prove(plan, &made.backups, progress)
+        self.prove(plan, made, progress)
     }
 
-    /// Step 4; how many backups went.
+    /// Step 4; counts the backups that go.
     fn forget(
         &self,
         plan: &Plan,
         tag: &str,
         last_prune: &mut Option<String>,
-        made: &[crate::backups::SavedVolume],
+        made: &[SavedVolume],
+        gone: &mut u64,
         progress: &dyn Progress,
-    ) -> Result<u64, ScheduleError> {
+    ) -> Result<(), ScheduleError> {
         let backups = &self.schedules.backups;
-        let mut gone = 0;
         for saved in made {
             let forgotten = backups.forget(
                 &ForgetRequest {
@@ -257,25 +299,25 @@ impl Slot {
                 progress,
                 &self.cancel,
             )?;
-            gone += forgotten.forgotten.len() as u64;
+            *gone += forgotten.forgotten.len() as u64;
         }
         let now = Timestamp::now();
         let long_ago = last_prune
             .as_deref()
             .and_then(parsed)
             .is_none_or(|last| now.duration_since(last) >= PRUNE);
-        if gone > 0 && long_ago {
+        if *gone > 0 && long_ago {
             backups.prune(Some(&plan.to), progress, &self.cancel)?;
             *last_prune = Some(now.to_string());
         }
-        Ok(gone)
+        Ok(())
     }
 
     /// Step 5.
     fn prove(
         &self,
         plan: &Plan,
-        made: &[crate::backups::SavedVolume],
+        made: &[SavedVolume],
         progress: &dyn Progress,
     ) -> Result<(), ScheduleError> {
         let Some(seconds) = plan.drill_seconds else {
@@ -309,24 +351,35 @@ impl Slot {
         first
     }
 
-    /// An event for the schedule's volumes, or for the schedule alone when there is none.
+    /// An event for each of the schedule's volumes that it concerns, or for the schedule alone when there is none.
     fn tell(&self, plan: &Plan, error: &ScheduleError) {
-        let attributes: BTreeMap<String, String> = [
-            ("schedule", self.name.clone()),
-            ("repository", plan.to.clone()),
-            ("error", chain(error)),
-        ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into();
-        let volumes = self.schedules.volumes.list().unwrap_or_default();
-        let mut names = self.schedules.chosen(plan, &volumes);
-        if names.is_empty() {
-            names.push(self.name.clone());
-        }
-        for name in names {
+        let attributes = |error: String| -> BTreeMap<String, String> {
+            [
+                ("schedule", self.name.clone()),
+                ("repository", plan.to.clone()),
+                ("error", error),
+            ]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into()
+        };
+        let concerned = if let ScheduleError::Part(failed) = error {
+            let each = failed.iter();
+            each.map(|one| (one.volume.clone(), one.error.clone()))
+                .collect()
+        } else {
+            let volumes = self.schedules.volumes.list().unwrap_or_default();
+            let mut names = self.schedules.chosen(plan, &volumes);
+            if names.is_empty() {
+                names.push(self.name.clone());
+            }
+            let each = names.into_iter().map(|name| (name, chain(error)));
+            each.collect::<Vec<_>>()
+        };
+        for (name, error) in concerned {
+            let attributes = attributes(error);
             self.schedules
                 .events
-                .publish("volume", "backup_failed", name, attributes.clone());
+                .publish("volume", "backup_failed", name, attributes);
         }
     }
 }

@@ -203,6 +203,7 @@ async fn create(mut request: Request) -> Answer {
         around: body.around.into(),
         tags: body.tags,
         host: body.host.filter(|host| !host.is_empty()),
+        ..BackupRequest::default()
     };
     long(request, move |engine, lines, cancel| {
         let done = engine.backups.backup(&wanted, lines, cancel)?;
@@ -210,6 +211,10 @@ async fn create(mut request: Request) -> Answer {
             "Repository": done.repository,
             "Group": done.group,
             "Backups": done.backups.iter().map(saved).collect::<Vec<_>>(),
+            "Failed": done.failed.iter().map(|one| json!({
+                "Volume": one.volume,
+                "Error": one.error,
+            })).collect::<Vec<_>>(),
             "FrozenMilliseconds": milliseconds(done.frozen),
             "Warnings": done.warnings,
         }))
@@ -233,6 +238,7 @@ async fn restore(mut request: Request) -> Answer {
         name: body.name.filter(|name| !name.is_empty()),
         path: body.path.filter(|path| !path.is_empty()),
         force: body.force,
+        ..RestoreRequest::default()
     };
     long(request, move |engine, lines, cancel| {
         Ok(restored(&engine.backups.restore(&wanted, lines, cancel)?))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use store::ErrorKind;
+use volumes::receive::Received;
 use volumes::{CreateVolume, PruneRequest, VolumeAction, VolumeError};
 
 use crate::scratch::{Scratch, named, write_files};
@@ -179,6 +180,50 @@ fn leases_and_removals_race_and_one_wins() {
         }
         opened.assert_sound("after a round");
     }
+}
+
+#[test]
+fn those_that_are_there_are_leased_by_what_they_are() {
+    let scratch = Scratch::new();
+    let opened = scratch.open();
+    let volumes = &opened.volumes;
+    for name in ["a", "gone", "old"] {
+        volumes.create(named(name)).unwrap();
+    }
+    let listed = volumes.list().unwrap();
+    volumes.remove("gone", false).unwrap();
+    volumes.rename("old", "new", &|_| Ok(())).unwrap();
+    // Others than those that were looked at.
+    volumes.create(named("gone")).unwrap();
+    volumes.create(named("old")).unwrap();
+    let wanted: Vec<_> = listed.iter().collect();
+    let leased = volumes.lease_those_there(&wanted, "holder", "/x").unwrap();
+    let names: Vec<_> = leased.iter().map(|volume| volume.name.as_str()).collect();
+    assert_eq!(names, ["a", "new"]);
+    for (name, holders) in [("a", 1), ("new", 1), ("gone", 0), ("old", 0)] {
+        assert_eq!(volumes.holders(name).unwrap().len(), holders, "{name}");
+    }
+    volumes.release("holder").unwrap();
+    volumes.remove("new", false).unwrap();
+    opened.assert_sound("leased and released");
+}
+
+#[test]
+fn what_is_received_may_have_a_holder_from_the_beginning() {
+    let scratch = Scratch::new();
+    let opened = scratch.open();
+    let volumes = &opened.volumes;
+    let received = Received {
+        holder: Some("holder".to_owned()),
+        ..Received::default()
+    };
+    volumes
+        .receive(named("data"), received, &mut |_| Ok(()))
+        .unwrap();
+    assert_eq!(volumes.holders("data").unwrap(), ["holder"]);
+    volumes.release("holder").unwrap();
+    volumes.remove("data", false).unwrap();
+    opened.assert_sound("received and removed");
 }
 
 #[test]

@@ -66,6 +66,11 @@ impl Args {
             );
         }
         tell_frozen(&done);
-        Ok(0)
+        let mut code = 0;
+        for one in each(&done["Failed"]) {
+            eprintln!("Error: {}", text(&one["Error"]));
+            code = 1;
+        }
+        Ok(code)
     }
 }

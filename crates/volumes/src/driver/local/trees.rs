@@ -191,15 +191,31 @@ pub(super) fn rebuild(
     limits: Limits,
     watch: &Watch<'_>,
 ) -> Result<Replica, DriverError> {
-    if image::exists(from)? || bound::of_tree(from)? != Some(Bound::SimpleQuota) {
+    let around = to.parent().unwrap_or(to);
+    let bound = match bound::of_tree(from)? {
+        None => bound::in_directory(around)?,
+        known => known,
+    };
+    if image::exists(from)? || bound != Some(Bound::SimpleQuota) {
         return replicate_within(from, to, limits, watch);
     }
-    let used = groups::referred(from)?;
+    let used = if is_subvolume(from)? {
+        groups::referred(from)?
+    } else {
+        let size = sys::dir::tree_size(from).map_err(DriverError::io("measure", from))?;
+        size.bytes
+    };
     if let Some(wanted) = limits.bytes.filter(|wanted| used > *wanted) {
         return Err(DriverError::TooFull { used, wanted });
     }
-    groups::enable(to.parent().unwrap_or(to))?;
+    groups::enable(around)?;
     copy_all(from, to, watch)
+}
+
+fn is_subvolume(tree: &Path) -> Result<bool, DriverError> {
+    open_directory(tree)
+        .and_then(|root| btrfs::is_subvolume(root.as_fd()))
+        .map_err(DriverError::io("look at", tree))
 }
 
 /// Copies every byte.
@@ -385,9 +401,7 @@ pub(super) fn is_committed_whole(tree: &Path) -> Result<bool, DriverError> {
     if image::exists(tree)? {
         return Ok(false);
     }
-    open_directory(tree)
-        .and_then(|root| btrfs::is_subvolume(root.as_fd()))
-        .map_err(DriverError::io("look at", tree))
+    is_subvolume(tree)
 }
 
 /// The kernel makes a copy of a subvolume whole, and commits it before it says so; where files were copied into a new subvolume,
