@@ -210,7 +210,7 @@ impl Look<'_> {
                 );
                 continue;
             }
-            let made = made_for.map_or_else(|| "made".to_owned(), |made| made);
+            let made = made_for.unwrap_or_else(|| "made".to_owned());
             let used = match last_use(notes.used_by.as_deref(), notes.used_at) {
                 Some(last) => format!(
                     "used last by {} ({}) until {}",
