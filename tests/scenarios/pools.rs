@@ -38,9 +38,6 @@ pub(super) const OWN: &[Scenario] = &[
     ("s116c_from_pool_to_pool_on_xfs", |_| {
         between_pools(Some("xfs"))
     }),
-    ("s116d_from_pool_to_pool_on_btrfs", |_| {
-        between_pools(Some("btrfs"))
-    }),
     ("s116a_what_a_pool_costs_on_xfs", |_| {
         what_it_costs("xfs", &["mkfs.xfs", "-q"]);
     }),

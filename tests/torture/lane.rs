@@ -44,13 +44,17 @@ pub(super) struct Lane {
     client: Client,
     /// What containers write is synced before it counts as written.
     durable: bool,
+    /// Its volumes may be limited.
+    limits: bool,
     pub(super) moves: u64,
     pub(super) refused: u64,
 }
 
 impl Lane {
-    pub(super) fn new(number: usize) -> Self {
+    /// A lane on a filesystem of this kind. What takes images for limits has none.
+    pub(super) fn new(number: usize, kind: &str) -> Self {
         Self {
+            limits: kind == "btrfs",
             number,
             world: World::default(),
             pending: None,
@@ -63,10 +67,10 @@ impl Lane {
     }
 
     /// A lane whose acknowledged moves survive a power cut.
-    pub(super) fn durable(number: usize) -> Self {
+    pub(super) fn durable(number: usize, kind: &str) -> Self {
         Self {
             durable: true,
-            ..Self::new(number)
+            ..Self::new(number, kind)
         }
     }
 
@@ -75,7 +79,7 @@ impl Lane {
         Self {
             world,
             pending,
-            ..Self::new(number)
+            ..Self::new(number, "")
         }
     }
 
@@ -116,13 +120,18 @@ impl Lane {
                 index,
             ]);
             let serial = format!("r{}l{}m{index}", round.number, self.number);
-            let chosen = Move::choose(&mut dice, &self.world, self.number, &serial);
+            let chosen = self.choose(&mut dice, &serial);
             // Nobody listens any more when something has been killed already.
             signs.send(()).ok();
             if !self.carry_out(round, chosen, &serial) {
                 return;
             }
         }
+    }
+
+    /// What comes next.
+    pub(super) fn choose(&self, dice: &mut Dice, serial: &str) -> Move {
+        Move::choose(dice, &self.world, self.number, serial, self.limits)
     }
 
     /// False when it is not known whether the move was made.

@@ -118,6 +118,8 @@ fn string(value: &Value) -> String {
 /// What the database says that no answer does.
 struct Records {
     snapshots: Vec<SnapshotRow>,
+    /// By the id of the volume, live or in the trash: what it may hold, and whether it was made so.
+    limits: BTreeMap<String, (Option<u64>, bool)>,
     leaks: Vec<String>,
 }
 
@@ -155,7 +157,20 @@ fn records(engine: &Engine, containers: &BTreeSet<String>) -> Records {
                     leaks.push(format!("somebody holds snapshot {}", row.name));
                 }
             }
-            Ok::<_, StoreError>(Records { snapshots, leaks })
+            let trash = tx.trash()?.into_iter().map(|row| row.volume);
+            let mut limits = BTreeMap::new();
+            for row in tx.volumes()?.into_iter().chain(trash) {
+                let sized = row
+                    .options
+                    .is_some_and(|options| options.contains_key("size"));
+                let limit = tx.volume_storage(&row.id)?.bytes;
+                limits.insert(row.id.to_string(), (limit, sized));
+            }
+            Ok::<_, StoreError>(Records {
+                snapshots,
+                limits,
+                leaks,
+            })
         })
         .unwrap()
 }
@@ -173,7 +188,11 @@ impl Sight {
             .lines()
             .map(str::to_owned)
             .collect();
-        let Records { snapshots, leaks } = records(engine, &ids);
+        let Records {
+            snapshots,
+            limits,
+            leaks,
+        } = records(engine, &ids);
         let mut sight = Self {
             worlds: BTreeMap::new(),
             leaks,
@@ -184,6 +203,15 @@ impl Sight {
         let trash = sight.trash(engine, &snapshots);
         sight.directories(engine, &ids, &live, &trash, &snapshots);
         sight.host(engine, &ids);
+        let worlds = sight.worlds.values_mut();
+        for volume in worlds.flat_map(|world| {
+            let trash = world.trash.iter_mut().map(|(_, volume)| volume);
+            world.volumes.values_mut().chain(trash)
+        }) {
+            (volume.limit, volume.sized) = limits.get(&volume.id).copied().unwrap_or_default();
+        }
+        let limits = limits.values().filter_map(|(limit, _)| *limit).collect();
+        sight.bounds(engine, limits);
         sight
     }
 
@@ -339,6 +367,37 @@ impl Sight {
                 .map(|row| row.id.to_string())
                 .collect();
             same(&format!("data/{id}/snapshots"), &known);
+        }
+    }
+
+    /// The kernel bounds what has a limit.
+    fn bounds(&mut self, engine: &Engine, limits: Vec<u64>) {
+        let found = Command::new("findmnt")
+            .args(["-no", "FSTYPE,UUID", path(&engine.root)])
+            .output()
+            .unwrap();
+        let found = String::from_utf8_lossy(&found.stdout).into_owned();
+        let Some(("btrfs", uuid)) = found.trim().split_once(' ') else {
+            return;
+        };
+        let groups = Path::new("/sys/fs/btrfs").join(uuid.trim()).join("qgroups");
+        let mut bounds: Vec<u64> = names(&groups)
+            .iter()
+            .filter(|name| name.starts_with("1_"))
+            .filter_map(|name| fs::read_to_string(groups.join(name).join("max_referenced")).ok())
+            .filter_map(|bound| bound.trim().parse().ok())
+            .filter(|bound| ![0, u64::MAX].contains(bound))
+            .collect();
+        // A group whose members the kernel has not cleaned away yet may outlive its volume.
+        for limit in limits {
+            match bounds.iter().position(|bound| *bound == limit) {
+                Some(index) => {
+                    bounds.swap_remove(index);
+                }
+                None => self
+                    .leaks
+                    .push(format!("nothing bounds what may hold {limit} bytes")),
+            }
         }
     }
 

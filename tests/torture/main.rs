@@ -1,11 +1,11 @@
 //! A random life of volumes on each filesystem, with `kill -9` of engine, shims and clients at any time, held against a
 //! model.
 //!
-//! Several lanes, each with volumes of its own, make moves side by side: create in either pool, write (by a container, by the
+//! Several lanes, each with volumes of its own, make moves side by side: create in either pool, with limits on btrfs, resize, write (by a container, by the
 //! client), import over data, reseed, chown, snapshot, schedules, restore, undo, clone from pool to pool, rename, label, protect,
 //! remove, undelete, prune, containers that hold volumes. A
 //! round ends when something is killed. Then the engine starts again, and
-//! * what was acknowledged is there: names, labels, protection, the content of every file, snapshot and volume in the trash;
+//! * what was acknowledged is there: names, labels, protection, limits (by the records and by what the kernel bounds), the content of every file, snapshot and volume in the trash;
 //! * what was under way has happened completely or not at all;
 //! * nothing is left that nobody owns: directories, mounts, cgroups, interfaces, leases, open operations.
 //!
@@ -127,7 +127,7 @@ fn life(kind: &str, settings: Settings, tags: &Mutex<Vec<String>>) {
                 .any(|kind| step.starts_with(kind))
         })
         .collect();
-    let mut lanes: Vec<Lane> = (0..LANES).map(Lane::new).collect();
+    let mut lanes: Vec<Lane> = (0..LANES).map(|number| Lane::new(number, kind)).collect();
     let mut deaths: BTreeMap<&'static str, u32> = BTreeMap::new();
     let mut round = 0;
     while lanes.iter().map(|lane| lane.moves).sum::<u64>() < settings.moves {

@@ -11,6 +11,10 @@ pub(super) struct Volume {
     pub(super) id: String,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) protected: bool,
+    /// Bytes that it may hold.
+    pub(super) limit: Option<u64>,
+    /// It, or what it was cloned from, was made with a limit: a prune leaves it alone.
+    pub(super) sized: bool,
     pub(super) content: Content,
     pub(super) snapshots: BTreeMap<String, Content>,
     /// What restores took away, with its name, oldest first.
@@ -99,7 +103,8 @@ impl World {
         }
         for (name, volume) in &self.trash {
             let trees = volume.trees("");
-            lines.push(format!("trash {name} {:?} {trees:?}", volume.labels));
+            let bound = volume.bound();
+            lines.push(format!("trash {name} {:?}{bound} {trees:?}", volume.labels));
         }
         for (name, holder) in &self.holders {
             lines.push(format!("container {name} has {}", holder.volume));
@@ -121,7 +126,19 @@ impl Volume {
 
     fn facts(&self) -> String {
         let protected = if self.protected { ", protected" } else { "" };
-        format!(" {:?}{protected}", self.labels)
+        format!(" {:?}{protected}{}", self.labels, self.bound())
+    }
+
+    fn bound(&self) -> String {
+        let sized = if self.sized {
+            ", made with a limit"
+        } else {
+            ""
+        };
+        match self.limit {
+            Some(bytes) => format!(", at most {bytes}{sized}"),
+            None => sized.to_owned(),
+        }
     }
 
     fn trees(&self, name: &str) -> Vec<String> {

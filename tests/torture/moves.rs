@@ -13,6 +13,8 @@ pub(super) const OTHER_POOL: &str = "other";
 pub(super) const FILES: &[&str] = &["one", "two", "three", "deep/four"];
 /// How many restores a lane leaves to be undone, and removed volumes in the trash, before it tidies up.
 const MANY: usize = 3;
+/// More than a volume ever holds, snapshots included: a refusal is none of the moves.
+const SIZES: &[u64] = &[48, 64, 96];
 
 /// One command of a user's.
 #[derive(Debug, Clone)]
@@ -21,6 +23,13 @@ pub(super) enum Move {
         volume: String,
         /// In the other pool.
         elsewhere: bool,
+        /// MiB that it may hold.
+        size: Option<u64>,
+    },
+    /// MiB that it may hold from now on; 0: as many as there is room for.
+    Resize {
+        volume: String,
+        size: u64,
     },
     /// By a container that writes a file beside and renames it.
     Write {
@@ -140,8 +149,37 @@ fn a_volume(dice: &mut Dice, world: &World, lane: usize) -> String {
 }
 
 impl Move {
-    /// The next move of a lane; `serial` is in no other move of the run.
-    pub(super) fn choose(dice: &mut Dice, world: &World, lane: usize, serial: &str) -> Self {
+    /// The next move of a lane; `serial` is in no other move of the run. `limits`: the filesystem keeps them by quotas.
+    pub(super) fn choose(
+        dice: &mut Dice,
+        world: &World,
+        lane: usize,
+        serial: &str,
+        limits: bool,
+    ) -> Self {
+        match Self::any(dice, world, lane, serial) {
+            Self::Create {
+                volume, elsewhere, ..
+            } if limits && dice.one_in(3) => Self::Create {
+                volume,
+                elsewhere,
+                size: dice.pick(SIZES).copied(),
+            },
+            // A first limit may take a copy, which who writes would not see.
+            Self::Label { volume, .. } | Self::Protect { volume, .. }
+                if limits && dice.one_in(2) && !world.is_held_by_running(&volume) =>
+            {
+                let size = dice.pick(SIZES).copied().unwrap_or(0);
+                Self::Resize {
+                    size: if dice.one_in(4) { 0 } else { size },
+                    volume,
+                }
+            }
+            other => other,
+        }
+    }
+
+    fn any(dice: &mut Dice, world: &World, lane: usize, serial: &str) -> Self {
         let volume = a_volume(dice, world, lane);
         let there = world.volumes.get(&volume);
         let Some(state) = there else {
@@ -175,6 +213,7 @@ impl Move {
             0 => Self::Create {
                 volume: any_name(dice, lane),
                 elsewhere: dice.one_in(3),
+                size: None,
             },
             1..=4 => Self::Write {
                 volume,
@@ -309,6 +348,7 @@ impl Move {
             _ => Self::Create {
                 volume,
                 elsewhere: dice.one_in(3),
+                size: None,
             },
         }
     }
@@ -330,16 +370,22 @@ impl Move {
             words
         };
         match self {
-            Self::Create { volume, elsewhere } => {
+            Self::Create {
+                volume,
+                elsewhere,
+                size,
+            } => {
                 let pool = if *elsewhere {
                     format!("--pool {OTHER_POOL}")
                 } else {
                     String::new()
                 };
+                let size = size.map_or_else(String::new, |size| format!("--size {size}m"));
                 split(&format!(
-                    "volume create {pool} --label {LANE}=l{lane} {volume}"
+                    "volume create {pool} {size} --label {LANE}=l{lane} {volume}"
                 ))
             }
+            Self::Resize { volume, size } => split(&format!("volume resize {volume} {size}m")),
             Self::Write {
                 volume,
                 file,
@@ -444,13 +490,21 @@ impl Move {
         let missing = |volume: &str| !world.volumes.contains_key(volume);
         const NO_VOLUME: &str = "no such volume";
         match self {
-            Self::Create { volume, .. } => {
+            Self::Create { volume, size, .. } => {
                 next.volumes
                     .entry(volume.clone())
                     .or_insert_with(|| Volume {
                         labels: [(LANE.to_owned(), format!("l{lane}"))].into(),
+                        limit: size.map(|size| size << 20),
+                        sized: size.is_some(),
                         ..Volume::default()
                     });
+            }
+            Self::Resize { volume, size } => {
+                let Some(volume) = next.volumes.get_mut(volume) else {
+                    return Err(vec![NO_VOLUME]);
+                };
+                volume.limit = (*size > 0).then_some(size << 20);
             }
             Self::Write {
                 volume,
@@ -545,6 +599,8 @@ impl Move {
                         let clone = Volume {
                             labels: source.labels.clone(),
                             content: content.clone(),
+                            limit: source.limit,
+                            sized: source.sized,
                             ..Volume::default()
                         };
                         next.volumes.insert(to.clone(), clone);
@@ -681,7 +737,8 @@ impl World {
         let labelled = |volume: &Volume| volume.labels.get(LANE) == Some(&format!("l{lane}"));
         self.volumes
             .iter()
-            .filter(|(name, volume)| !volume.protected && labelled(volume) && !self.is_held(name))
+            .filter(|(_, volume)| !volume.protected && !volume.sized && labelled(volume))
+            .filter(|(name, _)| !self.is_held(name))
             .map(|(name, _)| name.clone())
             .collect()
     }

@@ -35,7 +35,7 @@ pub(super) fn cuts(kind: &'static str, settings: Settings, tags: &Mutex<Vec<Stri
     equip(&engine);
     // An image is not what this is about.
     rustix::fs::sync();
-    let mut lane = Lane::durable(0);
+    let mut lane = Lane::durable(0, kind);
     let mut moments = vec![Moment {
         position: disk.position(),
         world: World::default(),
@@ -44,7 +44,7 @@ pub(super) fn cuts(kind: &'static str, settings: Settings, tags: &Mutex<Vec<Stri
     while lane.moves < settings.cuts * 2 {
         let mut dice = Dice::new(&[settings.seed, lane.moves]);
         let serial = format!("m{}", lane.moves);
-        let chosen = Move::choose(&mut dice, lane.world(), lane.number, &serial);
+        let chosen = lane.choose(&mut dice, &serial);
         let round = Round {
             engine: &engine,
             seed: settings.seed,
