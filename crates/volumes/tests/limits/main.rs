@@ -1196,7 +1196,7 @@ fn full(scratch: &Scratch, pool: Option<&'static str>) {
         volumes.remove("elsewhere", false).unwrap();
     }
     for name in ["first", "second", "third"] {
-        std::fs::write(create(name, pool).join("file"), vec![1; SIZE as usize]).unwrap();
+        std::fs::write(create(name, pool).join("file"), vec![1; 24 << 20]).unwrap();
         volumes.remove(name, false).unwrap();
     }
     let live = create("live", pool);
