@@ -128,6 +128,13 @@ struct Made {
     name: String,
 }
 
+/// What the volume and the container of a drill are called, and who holds the volume.
+#[derive(Clone, Copy)]
+struct Own<'a> {
+    name: &'a str,
+    holder: &'a str,
+}
+
 /// What came of steps 2 to 4, as far as they went.
 #[derive(Debug, Default)]
 struct Found {
@@ -215,9 +222,11 @@ impl Drills {
         sys::fault::step("backup-drill:recorded");
         let mut found = Found::default();
         let holder = Backups::new_holder();
-        let done = self.perform(
-            request, &detail, &name, &holder, &mut found, progress, cancel,
-        );
+        let own = Own {
+            name: &name,
+            holder: &holder,
+        };
+        let done = self.perform(request, &detail, own, &mut found, progress, cancel);
         sys::fault::step("backup-drill:done");
         let gone = match self.volumes.release(&holder) {
             Ok(_) => self.take_away(&name),
@@ -299,12 +308,12 @@ impl Drills {
         &self,
         request: &DrillRequest,
         detail: &BackupDetail,
-        name: &str,
-        holder: &str,
+        own: Own<'_>,
         found: &mut Found,
         progress: &dyn Progress,
         cancel: &Arc<Cancel>,
     ) -> Result<(), DrillError> {
+        let Own { name, holder } = own;
         let task = container::Task::of(&request.exercise, detail)?;
         // This backup and no newer one, whatever happens meanwhile.
         let from = format!(
