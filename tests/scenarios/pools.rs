@@ -25,18 +25,18 @@ pub(super) const OWN: &[Scenario] = &[
     ("s112b_pools_on_btrfs", |_| pools(Some("btrfs"))),
     ("s113_another_disk", |_| another_disk(None)),
     ("s113a_another_disk_with_ext4", |_| {
-        another_disk(Some("ext4"))
+        another_disk(Some("ext4"));
     }),
     ("s113b_another_disk_with_xfs", |_| another_disk(Some("xfs"))),
     ("s113c_another_disk_with_btrfs", |_| {
-        another_disk(Some("btrfs"))
+        another_disk(Some("btrfs"));
     }),
     ("s114_lost_database", |_| lost_database()),
     ("s115_a_disk_of_its_own", |_| block_device()),
     ("s115a_a_directory_on_btrfs", |_| btrfs_directory()),
     ("s116_from_pool_to_pool", |_| between_pools(None)),
     ("s116c_from_pool_to_pool_on_xfs", |_| {
-        between_pools(Some("xfs"))
+        between_pools(Some("xfs"));
     }),
     ("s116a_what_a_pool_costs_on_xfs", |_| {
         what_it_costs("xfs", &["mkfs.xfs", "-q"]);

@@ -14,7 +14,7 @@ use super::{Scenario, host};
 pub(super) const OWN: &[Scenario] = &[
     ("s245a_a_database_that_is_none", |_| broken("none", &none)),
     ("s245b_a_truncated_database", |_| {
-        broken("short", &truncated)
+        broken("short", &truncated);
     }),
     ("s245c_a_page_that_is_overwritten", |_| {
         broken("page", &|engine| overwritten(engine, "volumes"));

@@ -200,7 +200,7 @@ fn an_upgraded_connection_goes_both_ways() {
 
 #[test]
 fn nobody_there() {
-    let failure = Client::new(Endpoint::at(std::path::Path::new("/nonexistent/sock")))
+    let failure = Client::new(Endpoint::at(Path::new("/nonexistent/sock")))
         .get("/x")
         .unwrap_err();
     assert_eq!(
