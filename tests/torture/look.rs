@@ -388,7 +388,6 @@ impl Sight {
             .filter_map(|bound| bound.trim().parse().ok())
             .filter(|bound| ![0, u64::MAX].contains(bound))
             .collect();
-        // A group whose members the kernel has not cleaned away yet may outlive its volume.
         for limit in limits {
             match bounds.iter().position(|bound| *bound == limit) {
                 Some(index) => {
@@ -398,6 +397,10 @@ impl Sight {
                     .leaks
                     .push(format!("nothing bounds what may hold {limit} bytes")),
             }
+        }
+        for bound in bounds {
+            self.leaks
+                .push(format!("a group of {bound} bytes belongs to no volume"));
         }
     }
 

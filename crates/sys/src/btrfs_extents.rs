@@ -40,10 +40,10 @@ struct Search {
 
 /// A place in a tree; places are in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    object: u64,
-    kind: u32,
-    offset: u64,
+pub(crate) struct Key {
+    pub(crate) object: u64,
+    pub(crate) kind: u32,
+    pub(crate) offset: u64,
 }
 
 impl Key {
@@ -134,7 +134,7 @@ fn all() -> (Key, Key) {
 }
 
 /// Calls `each` for the items between two places of a tree.
-fn search(
+pub(crate) fn search(
     dir: BorrowedFd<'_>,
     tree: u64,
     (first, last): (Key, Key),

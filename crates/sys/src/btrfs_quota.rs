@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use crate::btrfs_extents::{self, Key};
+
 const RESIZE: libc::c_ulong = 0x5000_9403;
 const TREE_SEARCH: libc::c_ulong = 0xD000_9411;
 const INO_LOOKUP: libc::c_ulong = 0xD000_9412;
@@ -34,6 +36,10 @@ const MAX_REFERENCED: u64 = 1;
 pub(crate) const QUOTA_TREE: u64 = 8;
 /// `BTRFS_QGROUP_RELATION_KEY`: a group and a member, or the other way round.
 const RELATION: u32 = 246;
+/// `BTRFS_ROOT_TREE_OBJECTID`: the tree of the trees.
+const ROOT_TREE: u64 = 1;
+/// `BTRFS_ROOT_BACKREF_KEY`: where a subvolume has its name.
+const ROOT_BACKREF: u32 = 144;
 /// What clears a limit.
 const CLEARED: u64 = u64::MAX;
 
@@ -372,6 +378,23 @@ pub fn members(dir: BorrowedFd<'_>, group: Group) -> io::Result<Vec<Group>> {
             None => return Ok(members),
         }
     }
+}
+
+/// Whether the subvolume of a group is there. One that was removed counts on until the kernel has cleaned it away.
+///
+/// # Errors
+/// `PermissionDenied` without `CAP_SYS_ADMIN`; any other of the kernel's.
+pub fn is_there(dir: BorrowedFd<'_>, group: Group) -> io::Result<bool> {
+    let key = |offset| Key {
+        object: group.0,
+        kind: ROOT_BACKREF,
+        offset,
+    };
+    let mut found = false;
+    btrfs_extents::search(dir, ROOT_TREE, (key(0), key(u64::MAX)), &mut |_, _| {
+        found = true;
+    })?;
+    Ok(found)
 }
 
 /// Bounds what a group holds, or takes its bound away.

@@ -229,9 +229,12 @@ pub(super) fn release(directory: &Path, volume: &str, trees: &[PathBuf]) -> io::
     for member in btrfs_quota::members(around, group)? {
         if own.contains(&member) {
             btrfs_quota::unassign(around, member, group)?;
-        } else if let Err(error) = btrfs_quota::remove(around, member) {
-            // The kernel keeps that of a subvolume that is there.
-            tracing::debug!(?member, %error, "a group has other members");
+        } else if !btrfs_quota::is_there(around, member)? {
+            // Removed before, and perhaps not cleaned away yet: then the kernel keeps its group until it is.
+            btrfs_quota::unassign(around, member, group)?;
+            if let Err(error) = btrfs_quota::remove(around, member) {
+                tracing::debug!(?member, %error, "the group of a removed subvolume stays for now");
+            }
         }
     }
     btrfs_quota::remove(around, group)
