@@ -13,10 +13,9 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use crate::btrfs_extents::{self, Key};
+use crate::btrfs_tree::{Key, QUOTA_TREE, ROOT_TREE, search};
 
 const RESIZE: libc::c_ulong = 0x5000_9403;
-const TREE_SEARCH: libc::c_ulong = 0xD000_9411;
 const INO_LOOKUP: libc::c_ulong = 0xD000_9412;
 const FS_INFO: libc::c_ulong = 0x8400_941F;
 const DEV_INFO: libc::c_ulong = 0xD000_941E;
@@ -32,12 +31,8 @@ const ENABLE: u64 = 1;
 const ENABLE_SIMPLE: u64 = 4;
 /// `BTRFS_QGROUP_LIMIT_MAX_RFER`.
 const MAX_REFERENCED: u64 = 1;
-/// `BTRFS_QUOTA_TREE_OBJECTID`: the tree of the groups.
-pub(crate) const QUOTA_TREE: u64 = 8;
 /// `BTRFS_QGROUP_RELATION_KEY`: a group and a member, or the other way round.
 const RELATION: u32 = 246;
-/// `BTRFS_ROOT_TREE_OBJECTID`: the tree of the trees.
-const ROOT_TREE: u64 = 1;
 /// `BTRFS_ROOT_BACKREF_KEY`: where a subvolume has its name.
 const ROOT_BACKREF: u32 = 144;
 /// What clears a limit.
@@ -110,24 +105,6 @@ struct Lookup {
     tree: u64,
     object: u64,
     name: [u8; 4080],
-}
-
-/// The kernel's `struct btrfs_ioctl_search_args`.
-#[repr(C)]
-struct Search {
-    tree: u64,
-    min_object: u64,
-    max_object: u64,
-    min_offset: u64,
-    max_offset: u64,
-    min_transaction: u64,
-    max_transaction: u64,
-    min_kind: u32,
-    max_kind: u32,
-    items: u32,
-    unused: u32,
-    unused_more: [u64; 4],
-    found: [u8; 3992],
 }
 
 /// The kernel's `struct btrfs_ioctl_vol_args`.
@@ -335,49 +312,14 @@ pub fn unassign(dir: BorrowedFd<'_>, member: Group, group: Group) -> io::Result<
 /// # Errors
 /// `NotFound` where nothing is counted; any other of the kernel's.
 pub fn members(dir: BorrowedFd<'_>, group: Group) -> io::Result<Vec<Group>> {
-    /// Of an item in the answer: transaction, object, offset, kind and length.
-    const HEAD: usize = 32;
     let mut members = Vec::new();
-    let mut next = 0;
-    loop {
-        let mut search = Search {
-            tree: QUOTA_TREE,
-            min_object: group.0,
-            max_object: group.0,
-            min_offset: next,
-            max_offset: u64::MAX,
-            min_transaction: 0,
-            max_transaction: u64::MAX,
-            min_kind: RELATION,
-            max_kind: RELATION,
-            items: u32::MAX,
-            unused: 0,
-            unused_more: [0; 4],
-            found: [0; 3992],
-        };
-        // SAFETY: `search` is the struct that the request reads and writes, and lives until the call returns.
-        done(unsafe { libc::ioctl(dir.as_raw_fd(), TREE_SEARCH as _, &raw mut search) })?;
-        // Such an item is nothing but its head.
-        let count = usize::try_from(search.items).map_or(0, |items| items.min(3992 / HEAD));
-        let Some(last) = count.checked_sub(1) else {
-            return Ok(members);
-        };
-        let offset = |index: usize| {
-            let bytes = &search.found[index * HEAD + 16..][..8];
-            u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
-        };
+    each_of(dir, QUOTA_TREE, group, RELATION, |id| {
         // Of a higher level are those in which it is counted itself.
-        members.extend(
-            (0..count)
-                .map(offset)
-                .filter(|id| id >> 48 < group.0 >> 48)
-                .map(Group),
-        );
-        match offset(last).checked_add(1) {
-            Some(after) => next = after,
-            None => return Ok(members),
+        if id >> 48 < group.0 >> 48 {
+            members.push(Group(id));
         }
-    }
+    })?;
+    Ok(members)
 }
 
 /// Whether the subvolume of a group is there. One that was removed counts on until the kernel has cleaned it away.
@@ -385,16 +327,27 @@ pub fn members(dir: BorrowedFd<'_>, group: Group) -> io::Result<Vec<Group>> {
 /// # Errors
 /// `PermissionDenied` without `CAP_SYS_ADMIN`; any other of the kernel's.
 pub fn is_there(dir: BorrowedFd<'_>, group: Group) -> io::Result<bool> {
+    let mut found = false;
+    each_of(dir, ROOT_TREE, group, ROOT_BACKREF, |_| found = true)?;
+    Ok(found)
+}
+
+/// Calls `each` with the offsets of the items of one kind that a tree has of a group, or of its subvolume.
+fn each_of(
+    dir: BorrowedFd<'_>,
+    tree: u64,
+    group: Group,
+    kind: u32,
+    mut each: impl FnMut(u64),
+) -> io::Result<()> {
     let key = |offset| Key {
         object: group.0,
-        kind: ROOT_BACKREF,
+        kind,
         offset,
     };
-    let mut found = false;
-    btrfs_extents::search(dir, ROOT_TREE, (key(0), key(u64::MAX)), &mut |_, _| {
-        found = true;
-    })?;
-    Ok(found)
+    search(dir, tree, (key(0), key(u64::MAX)), &mut |key, _| {
+        each(key.offset);
+    })
 }
 
 /// Bounds what a group holds, or takes its bound away.

@@ -16,6 +16,7 @@ pub mod btrfs;
 pub mod btrfs_extents;
 pub mod btrfs_quota;
 pub mod btrfs_send;
+mod btrfs_tree;
 pub mod btrfs_unwritten;
 pub mod capability;
 pub mod catch_up;
